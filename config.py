@@ -1,0 +1,198 @@
+"""Every setting of the project, as plain constants to edit, and `validate()`, which says in one line what is wrong.
+
+Knows nothing of any other room and imports only the standard library. The other rooms read a constant at the moment
+they need it (`config.MAX_PIXELS`), so that a value changed at run time counts.
+"""
+
+import difflib
+import re
+from collections.abc import Callable
+
+# --- Model -----------------------------------------------------------------------------------------------------------
+
+# What is loaded when no other name is given and a CUDA device is there: a hub id, or a folder in the same layout.
+# Without CUDA the bundled model ("demo") is loaded instead.
+MODEL_NAME: str = "Qwen/Qwen2.5-VL-3B-Instruct"
+# "auto": CUDA where there is one, else the CPU. Or "cpu", "cuda", "cuda:1", "mps".
+DEVICE: str = "auto"
+# "auto": bfloat16 on CUDA, else float32. Or "float32", "bfloat16", "float16".
+DTYPE: str = "auto"
+# "auto": flash_attention_2 where it is installed and the model runs on CUDA, else sdpa. Or "eager", "sdpa",
+# "flash_attention_2".
+ATTENTION_BACKEND: str = "auto"
+# The picture is resized to between so many pixels before the model sees it; one visual token is 28 x 28 of them.
+# None keeps the checkpoint's own bound. 1_003_520 = 1,280 visual tokens.
+MIN_PIXELS: int | None = None
+MAX_PIXELS: int | None = 1_003_520
+
+# --- Capture ---------------------------------------------------------------------------------------------------------
+
+# True records every decoder layer; False only SPECIFIC_LAYERS (0 is the first layer, -1 the last).
+EXTRACT_ALL_LAYERS: bool = True
+SPECIFIC_LAYERS: list[int] = [-2, -1]
+# True moves what was recorded to main memory as it arrives; False leaves it on the model's device.
+STORE_ON_CPU: bool = True
+# True keeps it in float16 (half the memory, about three digits); False in float32.
+USE_FLOAT16: bool = True
+
+# --- Generation ------------------------------------------------------------------------------------------------------
+
+MAX_NEW_TOKENS: int = 128
+# 0 always takes the likeliest token; above 0 draws, the more freely the higher.
+TEMPERATURE: float = 0.0
+# Draw only from the likeliest tokens that together reach this probability. Counts only where TEMPERATURE is above 0.
+TOP_P: float = 1.0
+SEED: int = 0
+
+# --- Maps and pictures -----------------------------------------------------------------------------------------------
+
+# How layers and heads are folded into one map: "mean", "max" or "min".
+AGGREGATION: str = "mean"
+# Any colour map of matplotlib.
+HEATMAP_COLORMAP: str = "viridis"
+# 0 shows the picture alone, 1 the map alone.
+HEATMAP_ALPHA: float = 0.6
+# "overlay", "side by side" or "heatmap".
+HEATMAP_VIEW: str = "overlay"
+# False draws one flat cell for each visual token, which is all that the model gives; True interpolates.
+HEATMAP_SMOOTH: bool = False
+# "own": each map is coloured from its own lowest to its own highest value. "shared": one range for all tokens.
+HEATMAP_SCALE: str = "own"
+
+# --- Page and limits -------------------------------------------------------------------------------------------------
+
+# 127.0.0.1 answers this computer only. The page has no passwords: think before opening it to a network.
+HOST: str = "127.0.0.1"
+PORT: int = 7860
+# The largest file that the page accepts.
+MAX_UPLOAD: str = "20mb"
+# Pictures with more pixels, a shorter side than this, or a longer side of more than so many times the shorter are
+# refused before they are decoded.
+MAX_IMAGE_PIXELS: int = 40_000_000
+MIN_IMAGE_SIDE: int = 8
+MAX_ASPECT_RATIO: float = 30.0
+MAX_PROMPT_CHARACTERS: int = 4000
+# Answers kept in memory over all visitors; the oldest goes first.
+MAX_CAPTURES: int = 16
+# Visitors who may wait for the model at a time; the next one is told to come back.
+QUEUE_SIZE: int = 16
+OUTPUT_DIR: str = "outputs"
+CACHE_DIR: str = "cache"
+
+
+# --- Checks ----------------------------------------------------------------------------------------------------------
+
+Rule = tuple[str, Callable[[object], bool]]
+
+
+def _is_int(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _flag() -> Rule:
+    return "True or False", lambda value: isinstance(value, bool)
+
+
+def _whole(low: int, high: int) -> Rule:
+    return (
+        f"a whole number from {low:,} to {high:,}",
+        lambda value: isinstance(value, int) and _is_int(value) and low <= value <= high,
+    )
+
+
+def _number(low: float, high: float) -> Rule:
+    return (
+        f"a number from {low:g} to {high:g}",
+        lambda value: isinstance(value, (int, float)) and not isinstance(value, bool) and low <= value <= high,
+    )
+
+
+def _or_none(rule: Rule) -> Rule:
+    allowed, accepts = rule
+    return f"None or {allowed}", lambda value: value is None or accepts(value)
+
+
+def _one_of(*choices: str) -> Rule:
+    listed = ", ".join(f'"{choice}"' for choice in choices)
+    return f"one of {listed}", lambda value: isinstance(value, str) and value in choices
+
+
+def _text(allowed: str, pattern: str) -> Rule:
+    return allowed, lambda value: isinstance(value, str) and re.fullmatch(pattern, value) is not None
+
+
+def _layer_numbers() -> Rule:
+    return (
+        "a list of at least one whole number, such as [-2, -1]",
+        lambda value: isinstance(value, (list, tuple)) and len(value) > 0 and all(map(_is_int, value)),
+    )
+
+
+_NOT_BLANK = r"\s*\S.*"
+_FOLDER: Rule = _text("the name of a folder", _NOT_BLANK)
+
+RULES: dict[str, Rule] = {
+    "MODEL_NAME": _text('a hub id such as "Qwen/Qwen2.5-VL-3B-Instruct", a folder, or "demo"', _NOT_BLANK),
+    "DEVICE": _text('"auto", "cpu", "cuda", "cuda:N" or "mps"', r"auto|cpu|mps|cuda(:\d+)?"),
+    "DTYPE": _one_of("auto", "float32", "bfloat16", "float16"),
+    "ATTENTION_BACKEND": _one_of("auto", "sdpa", "flash_attention_2", "eager"),
+    "MIN_PIXELS": _or_none(_whole(784, 100_000_000)),
+    "MAX_PIXELS": _or_none(_whole(784, 100_000_000)),
+    "EXTRACT_ALL_LAYERS": _flag(),
+    "SPECIFIC_LAYERS": _layer_numbers(),
+    "STORE_ON_CPU": _flag(),
+    "USE_FLOAT16": _flag(),
+    "MAX_NEW_TOKENS": _whole(1, 32_768),
+    "TEMPERATURE": _number(0, 10),
+    "TOP_P": ("a number above 0 and up to 1", lambda value: _number(0, 1)[1](value) and value != 0),
+    "SEED": _whole(0, 2**63 - 1),
+    "AGGREGATION": _one_of("mean", "max", "min"),
+    "HEATMAP_COLORMAP": _text('the name of a matplotlib colour map, such as "viridis"', r"\w+"),
+    "HEATMAP_ALPHA": _number(0, 1),
+    "HEATMAP_VIEW": _one_of("overlay", "side by side", "heatmap"),
+    "HEATMAP_SMOOTH": _flag(),
+    "HEATMAP_SCALE": _one_of("own", "shared"),
+    "HOST": _text("a host name or address without spaces", r"\S+"),
+    "PORT": _whole(1, 65_535),
+    "MAX_UPLOAD": _text('a size such as "20mb"', r"\d+(\.\d+)? *(b|kb|mb|gb)"),
+    "MAX_IMAGE_PIXELS": _whole(1, 10**9),
+    "MIN_IMAGE_SIDE": _whole(1, 1000),
+    "MAX_ASPECT_RATIO": _number(1, 200),
+    "MAX_PROMPT_CHARACTERS": _whole(1, 1_000_000),
+    "MAX_CAPTURES": _whole(1, 10_000),
+    "QUEUE_SIZE": _whole(1, 10_000),
+    "OUTPUT_DIR": _FOLDER,
+    "CACHE_DIR": _FOLDER,
+}
+
+
+def validate() -> None:
+    """Return if every constant above has an allowed value.
+
+    Raises:
+        ValueError: one line that names the first wrong constant, what it may be, and what it was.
+    """
+    settings = globals()
+    for name, (allowed, accepts) in RULES.items():
+        if name not in settings:
+            raise ValueError(f"config.py: {name} is missing; it must be {allowed}")
+        if not accepts(settings[name]):
+            raise ValueError(f"config.py: {name} must be {allowed}; it is {_shown(settings[name])}")
+    _refuse_unknown(settings)
+    if MIN_PIXELS is not None and MAX_PIXELS is not None and MIN_PIXELS > MAX_PIXELS:
+        raise ValueError(f"config.py: MIN_PIXELS must be at most MAX_PIXELS ({MAX_PIXELS}); it is {MIN_PIXELS}")
+
+
+def _shown(value: object) -> str:
+    """Return the value as it would be typed, on one line and not endless."""
+    text = repr(value).replace("\n", " ")
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def _refuse_unknown(settings: dict[str, object]) -> None:
+    """Raise for a constant that nothing reads: most often a known one misspelt."""
+    for name in settings:
+        if name.isupper() and not name.startswith("_") and name != "RULES" and name not in RULES:
+            near = difflib.get_close_matches(name, RULES, n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise ValueError(f"config.py: there is no setting named {name}{hint}")
