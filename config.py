@@ -1,31 +1,32 @@
-"""Every setting of the project, as plain constants to edit, and `validate()`, which says in one line what is wrong.
+"""Every setting of the project, as plain constants to edit, and `validate()`, which checks them.
 
-Knows nothing of any other room and imports only the standard library. The other rooms read a constant at the moment
-they need it (`config.MAX_PIXELS`), so that a value changed at run time counts.
+Knows nothing of any other room and imports only the standard library. The other rooms read a constant at the
+moment they need it (`config.MAX_PIXELS`), so that a value changed at run time counts.
 """
 
 import difflib
 import re
 from collections.abc import Callable
 
-# --- Model -----------------------------------------------------------------------------------------------------------
+# --- Model --------------------------------------------------------------------------------------------------
 
-# What is loaded when no other name is given and a CUDA device is there: a hub id, or a folder in the same layout.
-# Without CUDA the bundled model ("demo") is loaded instead.
+# What is loaded when no other name is given and a CUDA device is there: a hub id, or a folder in the same
+# layout. Without CUDA the bundled model ("demo") is loaded instead.
 MODEL_NAME: str = "Qwen/Qwen2.5-VL-3B-Instruct"
 # "auto": CUDA where there is one, else the CPU. Or "cpu", "cuda", "cuda:1", "mps".
 DEVICE: str = "auto"
 # "auto": bfloat16 on CUDA, else float32. Or "float32", "bfloat16", "float16".
 DTYPE: str = "auto"
-# "auto": flash_attention_2 where it is installed and the model runs on CUDA, else sdpa. Or "eager", "sdpa",
-# "flash_attention_2".
+# "auto": flash_attention_2 where it is installed and the model runs on CUDA, else sdpa.
+# Or one of these three by name: "sdpa", "flash_attention_2", "eager".
 ATTENTION_BACKEND: str = "auto"
-# The picture is resized to between so many pixels before the model sees it; one visual token is 28 x 28 of them.
-# None keeps the checkpoint's own bound. 1_003_520 = 1,280 visual tokens.
+# The picture is resized to between so many pixels before the model sees it; one visual token is 28 x 28 of
+# them. None keeps the checkpoint's own bounds, which are narrowed here, never widened. 1_003_520 = 1,280
+# visual tokens.
 MIN_PIXELS: int | None = None
 MAX_PIXELS: int | None = 1_003_520
 
-# --- Capture ---------------------------------------------------------------------------------------------------------
+# --- Capture ------------------------------------------------------------------------------------------------
 
 # True records every decoder layer; False only SPECIFIC_LAYERS (0 is the first layer, -1 the last).
 EXTRACT_ALL_LAYERS: bool = True
@@ -35,16 +36,17 @@ STORE_ON_CPU: bool = True
 # True keeps it in float16 (half the memory, about three digits); False in float32.
 USE_FLOAT16: bool = True
 
-# --- Generation ------------------------------------------------------------------------------------------------------
+# --- Generation ---------------------------------------------------------------------------------------------
 
 MAX_NEW_TOKENS: int = 128
 # 0 always takes the likeliest token; above 0 draws, the more freely the higher.
 TEMPERATURE: float = 0.0
-# Draw only from the likeliest tokens that together reach this probability. Counts only where TEMPERATURE is above 0.
+# Draw only from the likeliest tokens that together reach this probability. Counts only where TEMPERATURE is
+# above 0.
 TOP_P: float = 1.0
 SEED: int = 0
 
-# --- Maps and pictures -----------------------------------------------------------------------------------------------
+# --- Maps and pictures --------------------------------------------------------------------------------------
 
 # How layers and heads are folded into one map: "mean", "max" or "min".
 AGGREGATION: str = "mean"
@@ -56,18 +58,19 @@ HEATMAP_ALPHA: float = 0.6
 HEATMAP_VIEW: str = "overlay"
 # False draws one flat cell for each visual token, which is all that the model gives; True interpolates.
 HEATMAP_SMOOTH: bool = False
-# "own": each map is coloured from its own lowest to its own highest value. "shared": one range for all tokens.
+# "own": each map is coloured from its own lowest to its own highest value. "shared": one range for all
+# tokens.
 HEATMAP_SCALE: str = "own"
 
-# --- Page and limits -------------------------------------------------------------------------------------------------
+# --- Page and limits ----------------------------------------------------------------------------------------
 
 # 127.0.0.1 answers this computer only. The page has no passwords: think before opening it to a network.
 HOST: str = "127.0.0.1"
 PORT: int = 7860
 # The largest file that the page accepts.
 MAX_UPLOAD: str = "20mb"
-# Pictures with more pixels, a shorter side than this, or a longer side of more than so many times the shorter are
-# refused before they are decoded.
+# Pictures with more pixels, a shorter side than this, or a longer side of more than so many times the shorter
+# are refused before they are decoded.
 MAX_IMAGE_PIXELS: int = 40_000_000
 MIN_IMAGE_SIDE: int = 8
 MAX_ASPECT_RATIO: float = 30.0
@@ -80,7 +83,7 @@ OUTPUT_DIR: str = "outputs"
 CACHE_DIR: str = "cache"
 
 
-# --- Checks ----------------------------------------------------------------------------------------------------------
+# --- Checks -------------------------------------------------------------------------------------------------
 
 Rule = tuple[str, Callable[[object], bool]]
 
@@ -103,7 +106,9 @@ def _whole(low: int, high: int) -> Rule:
 def _number(low: float, high: float) -> Rule:
     return (
         f"a number from {low:g} to {high:g}",
-        lambda value: isinstance(value, (int, float)) and not isinstance(value, bool) and low <= value <= high,
+        lambda value: (
+            isinstance(value, (int, float)) and not isinstance(value, bool) and low <= value <= high
+        ),
     )
 
 
@@ -180,7 +185,9 @@ def validate() -> None:
             raise ValueError(f"config.py: {name} must be {allowed}; it is {_shown(settings[name])}")
     _refuse_unknown(settings)
     if MIN_PIXELS is not None and MAX_PIXELS is not None and MIN_PIXELS > MAX_PIXELS:
-        raise ValueError(f"config.py: MIN_PIXELS must be at most MAX_PIXELS ({MAX_PIXELS}); it is {MIN_PIXELS}")
+        raise ValueError(
+            f"config.py: MIN_PIXELS must be at most MAX_PIXELS ({MAX_PIXELS}); it is {MIN_PIXELS}"
+        )
 
 
 def _shown(value: object) -> str:

