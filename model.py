@@ -495,7 +495,7 @@ def _free_memory(device: str) -> int:
     """Return free bytes: of one CUDA device, or for "cuda" of all and the main memory."""
     if device.startswith("cuda:"):
         return int(torch.cuda.mem_get_info(device)[0])
-    main = min(psutil.virtual_memory().available, *_container_memory())
+    main = min([psutil.virtual_memory().available, *_container_memory()])
     if device == "cuda":
         main += sum(int(torch.cuda.mem_get_info(index)[0]) for index in range(torch.cuda.device_count()))
     return main
