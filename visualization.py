@@ -29,7 +29,6 @@ from PIL import Image, ImageDraw, ImageFont
 import config
 import utils
 
-
 View = Literal["overlay", "side by side", "heatmap"]
 VIEWS: tuple[str, ...] = get_args(View)
 Box = tuple[int, int, int, int]  # (x0, y0, x1, y1) in pixels, x1 and y1 outside
