@@ -25,6 +25,7 @@ from huggingface_hub.errors import (
     EntryNotFoundError,
     GatedRepoError,
     HFValidationError,
+    IncompleteSnapshotError,
     RepositoryNotFoundError,
 )
 from PIL import Image
@@ -335,10 +336,11 @@ def _hub_folder(name: str, settings: Placement) -> Path:
     """Return the folder in the hub's cache, filled; without a network, as it was filled before."""
     if not _hub_answers(name):
         try:
-            return Path(snapshot_download(name, local_files_only=True))
-        except (OSError, ValueError, EntryNotFoundError):
+            return Path(snapshot_download(name, allow_patterns=HUB_FILES, local_files_only=True))
+        except (OSError, ValueError) as error:
+            before = "only in part" if isinstance(error, IncompleteSnapshotError) else "not"
             raise ModelError(
-                f"{name} is no folder here, was not downloaded before, and the hub cannot be reached; "
+                f"{name} is no folder here, was {before} downloaded before, and the hub cannot be reached; "
                 "check the network or give a local folder."
             ) from None
     try:

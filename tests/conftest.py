@@ -1,0 +1,47 @@
+"""What every test shares: no network, one thread, and a tiny model that must come back as it was lent."""
+
+import os
+
+# Before any import reads them: nothing calls home, whatever a test does, and no window is opened.
+os.environ.update(HF_HUB_OFFLINE="1", GRADIO_ANALYTICS_ENABLED="False", MPLBACKEND="Agg")
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from tests.tiny import tiny_model
+
+torch.set_num_threads(1)  # more threads make tiny models slower
+
+
+@pytest.fixture(scope="session")
+def shared_tiny() -> tuple[Any, Any]:
+    return tiny_model()
+
+
+@pytest.fixture
+def tiny(shared_tiny: tuple[Any, Any]) -> Iterator[tuple[Any, Any]]:
+    """Lend the session's tiny (model, processor); fail the test that leaves it changed."""
+    before = traces(shared_tiny[0])
+    yield shared_tiny
+    assert traces(shared_tiny[0]) == before, "the test left hooks, modes, gradients or a backend behind"
+
+
+def traces(model: nn.Module) -> dict[str, Any]:
+    """Return what a room may change on a model for a while and must put back."""
+    config: Any = model.config
+    configs = (config, config.text_config, config.vision_config)
+    return {
+        "hooks": {
+            name: len(module._forward_hooks) + len(module._forward_pre_hooks) + len(module._backward_hooks)
+            for name, module in model.named_modules()
+        },
+        "modes": {name: module.training for name, module in model.named_modules()},
+        "requires_grad": {name: weight.requires_grad for name, weight in model.named_parameters()},
+        "gradients": [name for name, weight in model.named_parameters() if weight.grad is not None],
+        "backends": [part._attn_implementation for part in configs],
+        "forwards": [name for name, module in model.named_modules() if "forward" in vars(module)],
+    }

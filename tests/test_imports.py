@@ -1,0 +1,112 @@
+"""design's one direction, kept true: what each file must not import."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+# From the top down. A room may import those before it, never those after it.
+ROOMS = [
+    "config",
+    "utils",
+    "torchvision_guard",
+    "model",
+    "attention_extractor",
+    "attention_processor",
+    "gradcam",
+    "visualization",
+    "app",
+    "cli",
+]
+ENTRY_POINTS = {"app", "cli"}  # they wire the rooms together; nothing imports them
+THIRD_PARTY = {"torch", "transformers", "gradio", "PIL", "numpy", "matplotlib", "safetensors", "accelerate"}
+FORBIDDEN = {
+    "config": THIRD_PARTY | set(ROOMS),
+    "utils": {"gradio", "torch", "transformers"} | set(ROOMS) - {"config", "utils"},
+    "torchvision_guard": THIRD_PARTY | set(ROOMS),
+    "model": {"gradio"},
+    "attention_extractor": {"gradio"},
+    "attention_processor": {"transformers", "gradio", "PIL"},
+    "gradcam": {"gradio", "attention_processor"},
+    "visualization": {"torch", "transformers", "gradio"},
+    "app": {"transformers"},
+    "cli": {"gradio"},
+    "demo": ENTRY_POINTS,
+}
+
+
+def imported_names(tree: ast.AST) -> set[str]:
+    """Return the first part of each module that is imported anywhere in the file, in functions too."""
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            found.add(node.module.split(".")[0])
+    return found
+
+
+def project_files() -> list[Path]:
+    """Return every Python file of the project's own."""
+    folders = [ROOT, *(ROOT / name for name in ("demo", "benchmarks", "tests"))]
+    return sorted(file for folder in folders for file in folder.glob("*.py"))
+
+
+def room_of(file: Path) -> str:
+    """Return the name by which the table knows a file: its folder's, or its own."""
+    return file.parent.name if file.parent != ROOT else file.stem
+
+
+def violations(room: str, source: str) -> set[str]:
+    """Return the imports that a file of this room must not have."""
+    found = imported_names(ast.parse(source))
+    later = set(ROOMS[ROOMS.index(room) + 1 :]) if room in ROOMS and room not in ENTRY_POINTS else set()
+    entry_points = ENTRY_POINTS - {room} if room != "tests" else set()
+    return found & (FORBIDDEN.get(room, set()) | later | entry_points)
+
+
+@pytest.mark.parametrize("file", project_files(), ids=lambda file: str(file.relative_to(ROOT)))
+def test_a_file_imports_only_what_its_room_may(file: Path) -> None:
+    found = violations(room_of(file), file.read_text("utf-8"))
+    assert not found, f"{file.relative_to(ROOT)} must not import {', '.join(sorted(found))}"
+
+
+@pytest.mark.parametrize(
+    ("room", "source", "found"),
+    [
+        ("visualization", "import torch.nn", {"torch"}),
+        ("visualization", "def late():\n    from transformers import AutoModel", {"transformers"}),
+        ("attention_processor", "from PIL import Image", {"PIL"}),
+        ("model", "from attention_extractor import Capture", {"attention_extractor"}),
+        ("gradcam", "import attention_processor", {"attention_processor"}),
+        ("cli", "import app", {"app"}),
+        ("utils", "import model", {"model"}),
+        ("config", "import numpy", {"numpy"}),
+        ("benchmarks", "import app", {"app"}),
+        ("tests", "import app, gradio, torch", set()),
+        ("app", "import gradio\nfrom cli import main", {"cli"}),
+        ("attention_processor", "import torch\nfrom attention_extractor import Capture", set()),
+    ],
+)
+def test_the_walk_finds_what_it_should(room: str, source: str, found: set[str]) -> None:
+    assert violations(room, source) == found
+
+
+@pytest.mark.parametrize("file", sorted(ROOT.glob("*.py")), ids=lambda file: file.name)
+def test_transformers_is_imported_after_the_guard(file: Path) -> None:
+    """Whoever imports transformers at the top imports the guard, or model, which does, before it."""
+    order = [
+        name
+        for node in ast.parse(file.read_text("utf-8")).body
+        if isinstance(node, (ast.Import, ast.ImportFrom))
+        for name in sorted(imported_names(node))
+    ]
+    if "transformers" in order:
+        before = order[: order.index("transformers")]
+        assert {"model", "torchvision_guard"} & set(before), "import torchvision_guard or model first"
+
+
+def test_every_room_of_the_table_is_known() -> None:
+    rooms = {file.stem for file in ROOT.glob("*.py")}
+    assert rooms <= set(ROOMS), "add the new room to ROOMS, with what it must not import"
