@@ -39,6 +39,9 @@ LARGEST = 1e300  # so that a range of values, and 100 times one, are still numbe
 ROWS_AT_ONCE = 64  # rows blended at a time, so that a 40-megapixel picture needs little memory
 PERCEPTUAL = ("viridis", "cividis", "plasma", "inferno", "magma")  # read in the right order, also in grey
 
+ISOLATES = "\u2068\u2069"  # Unicode's marks around text of a writing direction of its own
+INVISIBLE = ("Cc", "Cf", "Cs", "Co", "Cn")
+
 # Tried in this order for characters that DejaVu Sans lacks; Pillow looks in the system's font folders.
 FALLBACK_FONTS = (
     "NotoSansCJK-Regular.ttc",
@@ -571,14 +574,19 @@ class _Font:
         self.middle = ascent + _sized(_main_font_path(), size).getbbox("0", anchor="ls")[1] / 2  # of a digit
 
     def runs(self, text: str) -> list[tuple[str, ImageFont.FreeTypeFont]]:
-        """The text in pieces, each with the font that has all of its characters."""
+        """The text in pieces to draw from left to right, each with a font that has its characters."""
         pieces: list[tuple[str, ImageFont.FreeTypeFont]] = []
+        joined = False
         for character in drawable(text):
+            if character in ISOLATES:
+                joined = False
+                continue
             font = _sized(_font_with(character) or _main_font_path(), self.size)
-            if pieces and pieces[-1][1] is font:
+            if joined and pieces[-1][1] is font:
                 pieces[-1] = (pieces[-1][0] + character, font)
             else:
                 pieces.append((character, font))
+            joined = True
         return pieces
 
     def width(self, text: str) -> float:
@@ -605,6 +613,11 @@ class _Font:
             x += font.getlength(piece)
 
 
+def isolated(text: str) -> str:
+    """The text marked so that its writing direction leaves what is around it in place."""
+    return f"{ISOLATES[0]}{text}{ISOLATES[1]}"
+
+
 @lru_cache(maxsize=64)
 def _font(size: int) -> _Font:
     return _Font(size)
@@ -614,12 +627,12 @@ def plain_text(text: str) -> str:
     """The text in one line: line breaks and tabs as signs, other invisible characters left out."""
     signs = {"\n": "↵", "\r": "", "\t": "⇥"}
     shown = (signs.get(c, c) for c in text)
-    return "".join(c for c in shown if not c or unicodedata.category(c) not in ("Cc", "Cf", "Cs", "Co", "Cn"))
+    return "".join(c for c in shown if c in ISOLATES or unicodedata.category(c) not in INVISIBLE)
 
 
 def drawable(text: str) -> str:
     """The text with characters that no font at hand can draw written as code points, such as [U+4E2D]."""
-    return "".join(c if _font_with(c) else f"[U+{ord(c):04X}]" for c in plain_text(text))
+    return "".join(c if c in ISOLATES or _font_with(c) else f"[U+{ord(c):04X}]" for c in plain_text(text))
 
 
 @lru_cache(maxsize=1)

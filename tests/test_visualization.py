@@ -25,6 +25,7 @@ from visualization import (
     drawable,
     fitted,
     heatmap,
+    isolated,
     number_labels,
     overlay,
     overlay_grid,
@@ -446,6 +447,13 @@ def test_a_font_of_the_system_is_used_for_characters_that_ours_lacks(monkeypatch
         ]
     finally:
         visualization._font_with.cache_clear()
+
+
+def test_text_from_right_to_left_leaves_the_numbers_beside_it_in_place() -> None:
+    face = visualization._font(14)
+    label = f"token 1 “{isolated('אב')}”  0.07 % to 2.45 %"
+    assert [text for text, _ in face.runs(label)] == ["token 1 “", "אב", "”  0.07 % to 2.45 %"]
+    assert face.runs(isolated("")) == []
 
 
 def test_long_titles_are_shortened_to_the_picture() -> None:

@@ -1,0 +1,684 @@
+"""The command line: `python cli.py attention IMAGE --prompt TEXT`. The same calls as the page, as files.
+
+Goes in: arguments. Comes out: files in a folder; the answer on stdout; progress and errors of one line on
+stderr. Knows nothing of hooks, tensors or pages.
+
+A further command is an entry in COMMANDS: its help, a function that adds its arguments, one that runs it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import shutil
+import signal
+import sys
+import tempfile
+import threading
+import unicodedata
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from tqdm import tqdm
+
+import config
+import visualization
+from utils import ImageError, one_line, open_image
+from visualization import (
+    Look,
+    Scale,
+    isolated,
+    number_labels,
+    overlay_grid,
+    save_image,
+    visualize_attention_on_image,
+)
+
+if TYPE_CHECKING:  # torch takes seconds to import: --help and mistyped arguments do not wait for it
+    from attention_extractor import Capture
+    from attention_processor import AttentionProcessor, Word
+
+FAILED, REFUSED, STOPPED = 1, 2, 130  # exit codes: our mistake, something to correct, Ctrl-C
+MIN_SIDE, MAX_SIDE = 640, 2048  # pixels of a drawn picture's longer side
+OVERVIEW_SIDE, OVERVIEW_PIXELS = 320, 20e6  # longer side of a small picture; pixels of all of them together
+DRAWN_NAME = re.compile(r"(token|word|prompt_word)_\d+\.png")
+
+Range = tuple[int, int]  # first and last, both included; negative ones count from the end
+
+
+class UsageError(ValueError):
+    """The arguments cannot be used; the message is one line."""
+
+
+# --- Arguments ----------------------------------------------------------------------------------------------
+
+
+class OneLineParser(argparse.ArgumentParser):
+    """A parser whose errors are one line, without the usage text."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise UsageError."""
+        raise UsageError(f"{one_line(message)} (see {self.prog} --help)")
+
+
+def parser() -> OneLineParser:
+    """Return the parser of all commands."""
+    root = OneLineParser(
+        prog="python cli.py", description="Show which parts of an image each word came from."
+    )
+    commands = root.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for name, command in COMMANDS.items():
+        sub = commands.add_parser(
+            name,
+            help=command.description.splitlines()[0],
+            description=command.description,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        command.add_arguments(sub)
+        sub.add_argument("--debug", action="store_true", help="on an error, show where it came from")
+        sub.set_defaults(run=command.run)
+    return root
+
+
+def ranges(text: str) -> tuple[Range, ...]:
+    """Return "0-3,-1" as ((0, 3), (-1, -1)); both ends of a range are part of it."""
+    found = []
+    for part in text.split(","):
+        match = re.fullmatch(r"\s*(-?\d{1,9})(?:-(-?\d{1,9}))?\s*", part)
+        if match is None:
+            raise argparse.ArgumentTypeError(f"{text!r} is no list of numbers and ranges such as 3 or 0-3,7")
+        first = int(match[1])
+        found.append((first, first if match[2] is None else int(match[2])))
+    return tuple(found)
+
+
+def token_choice(text: str) -> str | tuple[Range, ...]:
+    """Return "all" or "words" as it is, else ranges of tokens counted from 0."""
+    if text in ("all", "words"):
+        return text
+    try:
+        chosen = ranges(text)
+    except argparse.ArgumentTypeError:
+        wanted = "all, words, or numbers such as 3, 2-5 or 1,4"
+        raise argparse.ArgumentTypeError(f"{text!r} is not {wanted}") from None
+    if min(min(pair) for pair in chosen) < 0:
+        raise argparse.ArgumentTypeError(f"tokens are counted from 0; got {text}")
+    return chosen
+
+
+def numbers(chosen: Sequence[Range], count: int, name: str, owner: str) -> list[int]:
+    """Return the numbers in the ranges, ascending, each once; negative ones counted from the last.
+
+    Raises:
+        UsageError: for a number that `owner` ("the model") does not have, or a range that runs backwards.
+    """
+    found: set[int] = set()
+    for pair in chosen:
+        for number in pair:
+            if not -count <= number < count:
+                raise UsageError(
+                    f"there is no {name} {number}: {owner} has {count} {name}s, 0 to {count - 1}"
+                )
+        first, last = (number % count for number in pair)
+        if first > last:
+            raise UsageError(f"the range of {name}s {pair[0]}-{pair[1]} runs backwards")
+        found.update(range(first, last + 1))
+    return sorted(found)
+
+
+def as_ranges(chosen: Sequence[int]) -> str:
+    """Return ascending numbers as they can be typed: [0, 1, 2, 5] is "0-2,5"."""
+    parts: list[list[int]] = []
+    for number in chosen:
+        if parts and number == parts[-1][-1] + 1:
+            parts[-1].append(number)
+        else:
+            parts.append([number])
+    return ",".join(f"{part[0]}-{part[-1]}" if len(part) > 1 else f"{part[0]}" for part in parts)
+
+
+def prompt_text(text: str) -> str:
+    """Return the prompt; what can be refused without a model is refused before one is loaded."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("the prompt is empty")
+    limit = config.MAX_PROMPT_CHARACTERS
+    if len(text) > limit:
+        raise argparse.ArgumentTypeError(f"{len(text):,} characters; at most {limit:,} are allowed")
+    return text
+
+
+def joined_negatives(argv: Sequence[str]) -> list[str]:
+    """Return the arguments with "--layers=-2,-1" for "--layers -2,-1", which argparse cannot read."""
+    joined: list[str] = []
+    for argument in argv:
+        if joined and joined[-1] in ("--layers", "--heads", "--tokens") and re.match(r"-\d", argument):
+            joined[-1] += f"={argument}"
+        else:
+            joined.append(argument)
+    return joined
+
+
+# --- attention ----------------------------------------------------------------------------------------------
+
+ATTENTION = """Answer a prompt about an image and draw where the attention of each word was.
+
+example:
+  python cli.py attention photo.jpg --prompt "Describe this image." --tokens words --output outputs/photo
+
+writes into the output folder:
+  token_000.png …        the picture under the map of each chosen token, numbered from 0
+  word_000.png …         the same for words, with --tokens words
+  prompt_word_000.png …  the same for the words of the prompt, with --prompt-words
+  overview.png           all of them together
+  original.png           the picture as the model was given it
+  answer.txt             the answer
+  maps.npz               the maps as numbers, with what they were made from; numpy.load opens it
+
+The maps show attention. Attention is where a model looked, not proof of why it chose a word.
+"""
+
+
+def add_attention_arguments(command: argparse.ArgumentParser) -> None:
+    """Add the arguments of `attention`; the settings in config.py are the defaults."""
+    add = command.add_argument
+    add("image", metavar="IMAGE", help="a picture file")
+    add("--prompt", required=True, type=prompt_text, metavar="TEXT", help="what to ask about the picture")
+    add(
+        "--output",
+        default=config.OUTPUT_DIR,
+        metavar="DIR",
+        help="folder to write into (default: %(default)s)",
+    )
+    add_model_arguments(command)
+    add_choice_arguments(command)
+    add_drawing_arguments(command)
+
+
+def add_model_arguments(command: argparse.ArgumentParser) -> None:
+    """Add the arguments of a model and its answer."""
+    add = command.add_argument_group("model and answer").add_argument
+    default = f"{config.MODEL_NAME} with CUDA, else demo".replace("%", "%%")
+    add("--model", metavar="NAME", help=f"demo, a folder, or a hub id (default: {default})")
+    add(
+        "--max-new-tokens",
+        type=int,
+        default=config.MAX_NEW_TOKENS,
+        metavar="N",
+        help="longest answer (default: %(default)s)",
+    )
+    add(
+        "--temperature",
+        type=float,
+        default=config.TEMPERATURE,
+        metavar="T",
+        help="0 takes the likeliest token, above 0 draws (default: %(default)s)",
+    )
+    add(
+        "--top-p",
+        type=float,
+        default=config.TOP_P,
+        metavar="P",
+        help="draw from the likeliest tokens that reach this probability (default: %(default)s)",
+    )
+    add("--seed", type=int, default=config.SEED, metavar="N", help="of the draw (default: %(default)s)")
+
+
+def add_choice_arguments(command: argparse.ArgumentParser) -> None:
+    """Add the arguments that choose tokens, layers and heads."""
+    add = command.add_argument_group("which maps").add_argument
+    add(
+        "--tokens",
+        type=token_choice,
+        default="all",
+        metavar="WHICH",
+        help="all, words, or numbers such as 3, 2-5 or 1,4 (default: all)",
+    )
+    add("--prompt-words", action="store_true", help="draw the words of the prompt too")
+    add(
+        "--layers",
+        type=ranges,
+        metavar="WHICH",
+        help="decoder layers such as 0-3,-1; -1 is the last (default: those that config.py records)",
+    )
+    add("--heads", type=ranges, metavar="WHICH", help="heads such as 0-3,7 (default: all)")
+    add(
+        "--aggregation",
+        choices=("mean", "max", "min"),
+        default=config.AGGREGATION,
+        help="over layers and heads (default: %(default)s)",
+    )
+
+
+def add_drawing_arguments(command: argparse.ArgumentParser) -> None:
+    """Add the arguments of how a map is drawn."""
+    add = command.add_argument_group("drawing").add_argument
+    add(
+        "--colormap",
+        default=config.HEATMAP_COLORMAP,
+        metavar="NAME",
+        help="any of matplotlib's (default: %(default)s)",
+    )
+    add(
+        "--alpha",
+        type=float,
+        default=config.HEATMAP_ALPHA,
+        metavar="A",
+        help="0 shows the picture, 1 the map (default: %(default)s)",
+    )
+    add(
+        "--view",
+        type=lambda text: text.replace("-", " "),
+        choices=visualization.VIEWS,
+        default=config.HEATMAP_VIEW,
+        metavar="VIEW",
+        help="overlay, side-by-side or heatmap (default: %(default)s)",
+    )
+    add(
+        "--smooth",
+        action=argparse.BooleanOptionalAction,
+        default=config.HEATMAP_SMOOTH,
+        help="blend between cells; one cell is one visual token (default: %(default)s)",
+    )
+    add(
+        "--scale",
+        choices=("own", "shared"),
+        default=config.HEATMAP_SCALE,
+        help="colours span each map's own range of values, or one range for all (default: %(default)s)",
+    )
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """One map to draw: file name without ending, title, the smaller line below it, and the map."""
+
+    name: str
+    title: str
+    subtitle: str
+    values: NDArray[np.float32]  # (h, w)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Layers, heads and how they are folded into one map."""
+
+    layers: list[int]
+    heads: list[int]
+    aggregation: Any  # an attention_processor.Aggregation
+
+    def __str__(self) -> str:
+        return f"layers {as_ranges(self.layers)} · heads {as_ranges(self.heads)} · {self.aggregation}"
+
+
+Arrays = dict[str, tuple[NDArray[Any], str]]  # name: values, and the names of their axes, such as "token,h,w"
+
+
+def attention(args: argparse.Namespace) -> None:
+    """Answer the prompt about the image and write its maps."""
+    look = Look(args.colormap, args.alpha, args.view, args.smooth)
+    image = opened(args.image)
+    with finished_folder(Path(args.output)) as folder:
+        capture, choice = answered(args, image)
+        print(printable(capture.text), flush=True)
+        if not capture.token_ids:
+            raise UsageError("the model gave an empty answer: there is nothing to draw")
+        drawings, arrays = chosen_maps(capture, choice, args.tokens, args.prompt_words)
+        if args.scale == "shared":
+            low, high = visualization.shared_range(one.values for one in drawings)
+            look = replace(look, vmin=low, vmax=high)
+        save_image(image, folder / "original.png")
+        (folder / "answer.txt").write_text(capture.text + "\n", encoding="utf-8")
+        small = draw(folder, image, drawings, look)
+        save_image(overview(small, drawings, look, (capture.text, str(choice))), folder / "overview.png")
+        files = sorted([*(file.name for file in folder.iterdir()), "maps.npz"])
+        drawing = {**asdict(look), "scale": args.scale, "files": files}
+        save_arrays(folder / "maps.npz", described(capture, choice, arrays, drawing))
+    say(f"Wrote {len(files)} files to {args.output}")
+
+
+def opened(path: str) -> Image.Image:
+    """Return the picture; what was left out of it is said on stderr."""
+    try:
+        image = open_image(path)
+    except ImageError as error:
+        raise UsageError(f"{path}: {error}") from error
+    if "note" in image.info:
+        say(f"note: {image.info['note']}")
+    return image
+
+
+def answered(args: argparse.Namespace, image: Image.Image) -> tuple[Capture, Choice]:
+    """Load the model and generate, with a progress bar.
+
+    Raises:
+        KeyboardInterrupt: once Ctrl-C has ended the answer, between two tokens.
+    """
+    from model import load_model, model_layer_count
+
+    from attention_extractor import AttentionExtractor
+
+    model, processor = load_model(args.model or default_model())
+    layers = numbers(args.layers, model_layer_count(model), "layer", "the model") if args.layers else None
+    head_count = model.config.get_text_config().num_attention_heads
+    heads = numbers(args.heads or [(0, -1)], head_count, "head", "the model")
+    extractor = AttentionExtractor(model, processor, layers=layers)
+    with stop_on_interrupt() as stop, bar("Answer", "token", args.max_new_tokens) as progress:
+
+        def on_token(text: str, count: int) -> None:
+            progress.set_postfix_str(one_line(printable(text[-64:]))[-32:], refresh=False)
+            progress.update(count - progress.n)
+
+        capture = extractor.generate(
+            image,
+            args.prompt,
+            max_new_tokens=args.max_new_tokens,
+            temperature=args.temperature,
+            top_p=args.top_p,
+            seed=args.seed,
+            on_token=on_token,
+            stop=stop,
+        )
+        progress.total = progress.n  # the answer ended here
+    if stop.is_set():
+        raise KeyboardInterrupt
+    return capture, Choice(list(capture.layers), heads, args.aggregation)
+
+
+def default_model() -> str:
+    """Return config's model where there is CUDA, else the bundled one."""
+    from model import DEMO
+
+    import torch
+
+    return config.MODEL_NAME if torch.cuda.is_available() else DEMO
+
+
+def chosen_maps(
+    capture: Capture, choice: Choice, tokens: str | Sequence[Range], prompt_words: bool
+) -> tuple[list[Drawing], Arrays]:
+    """Return what to draw, and the arrays to keep; the tokens' maps are kept also where words are drawn."""
+    from attention_processor import AttentionProcessor
+
+    processor = AttentionProcessor(capture)
+    count = len(capture.token_ids)
+    chosen = list(range(count)) if isinstance(tokens, str) else numbers(tokens, count, "token", "the answer")
+    drawings = token_drawings(processor, choice, chosen)
+    arrays = token_arrays(processor, choice, chosen, drawings)
+    if tokens == "words":
+        words = processor.words()
+        drawings = word_drawings(processor, choice, words, "word")
+        arrays |= word_arrays("word", words, drawings)
+    if prompt_words:
+        words = processor.prompt_words()
+        asked = word_drawings(processor, choice, words, "prompt_word")
+        arrays |= word_arrays("prompt_word", words, asked)
+        drawings = [*drawings, *asked]
+    return drawings, arrays
+
+
+def token_drawings(processor: AttentionProcessor, choice: Choice, chosen: Sequence[int]) -> list[Drawing]:
+    """Return a drawing of each chosen token of the answer."""
+    drawings = []
+    for token in chosen:
+        values = processor.get_attention_heatmap_for_token(
+            token, choice.layers, choice.heads, choice.aggregation
+        )
+        on_image = processor.shares(token, choice.layers, choice.heads)[0]
+        title = f"token {token} “{isolated(processor.capture.tokens[token])}”"
+        drawings.append(Drawing(f"token_{token:03d}", title, subtitle(on_image, choice), values))
+    return drawings
+
+
+def word_drawings(
+    processor: AttentionProcessor, choice: Choice, words: Sequence[Word], kind: str
+) -> list[Drawing]:
+    """Return a drawing of each word: kind "word" for the answer's, "prompt_word" for the prompt's."""
+    if kind == "word":
+        folded, shares = processor.get_attention_heatmap_for_token, processor.shares
+    else:
+        folded, shares = processor.get_attention_heatmap_for_prompt_token, processor.prompt_shares
+    drawings = []
+    for index, word in enumerate(words):
+        values = folded(word.tokens, choice.layers, choice.heads, choice.aggregation)
+        on_image = shares(word.tokens, choice.layers, choice.heads)[0]
+        title = f"{kind.replace('_', ' ')} {index} “{isolated(word.text)}”"
+        drawings.append(Drawing(f"{kind}_{index:03d}", title, subtitle(on_image, choice), values))
+    return drawings
+
+
+def subtitle(on_image: float, choice: Choice) -> str:
+    """Return the line below a title; `on_image` is the share of attention that went to the image, 0..1."""
+    return f"{number_labels([float(on_image)])[0]} of attention on the image · {choice}"
+
+
+def token_arrays(
+    processor: AttentionProcessor, choice: Choice, chosen: list[int], drawings: Sequence[Drawing]
+) -> Arrays:
+    """Return the chosen tokens' maps and what is known of each token."""
+    capture = processor.capture
+    shares = [processor.shares(token, choice.layers, choice.heads) for token in chosen]
+    return {
+        "maps": (np.stack([drawing.values for drawing in drawings]), "token,h,w"),
+        "token_positions": (np.array(chosen), "token"),
+        "token_ids": (np.array([capture.token_ids[token] for token in chosen]), "token"),
+        "tokens": (np.array([capture.tokens[token] for token in chosen]), "token"),
+        "logprobs": (capture.logprobs.float().cpu().numpy()[chosen], "token"),
+        "shares": (np.stack(shares), "token,part"),
+        "share_parts": (np.array(["image", "prompt", "answer"]), "part"),
+    }
+
+
+def word_arrays(kind: str, words: Sequence[Word], drawings: Sequence[Drawing]) -> Arrays:
+    """Return the words' maps, texts and tokens; a word's tokens are filled up with -1."""
+    tokens = np.full((len(words), max(len(word.tokens) for word in words)), -1)
+    for row, word in zip(tokens, words, strict=True):
+        row[: len(word.tokens)] = word.tokens
+    return {
+        f"{kind}_maps": (np.stack([drawing.values for drawing in drawings]), f"{kind},h,w"),
+        f"{kind}s": (np.array([word.text for word in words]), kind),
+        f"{kind}_tokens": (tokens, f"{kind},token of {kind}"),
+    }
+
+
+def draw(folder: Path, image: Image.Image, drawings: Sequence[Drawing], look: Look) -> list[Image.Image]:
+    """Write a picture of each map, with a progress bar; return small ones for the overview."""
+    picture = visualization.fitted(image, MIN_SIDE, MAX_SIDE)
+    side = min(OVERVIEW_SIDE, max(96, int((OVERVIEW_PIXELS / len(drawings)) ** 0.5)))
+    thumbnail = visualization.fitted(image, side, side)
+    settings: dict[str, Any] = asdict(look)
+    for_small = settings | {"view": "heatmap" if look.view == "heatmap" else "overlay", "colorbar": False}
+    small = []
+    with bar("Pictures", "picture", len(drawings)) as progress:
+        for one in drawings:
+            settings |= {"title": one.title, "subtitle": one.subtitle}
+            whole = visualize_attention_on_image(picture, one.values, **settings)
+            save_image(whole, folder / f"{one.name}.png")
+            small.append(visualize_attention_on_image(thumbnail, one.values, **for_small))
+            progress.update()
+    return small
+
+
+def overview(
+    small: Sequence[Image.Image], drawings: Sequence[Drawing], look: Look, heading: tuple[str, str]
+) -> Image.Image:
+    """Return all small pictures in one, under a title and a smaller line."""
+    if look.vmin is not None and look.vmax is not None:
+        key = Scale(look.colormap, look.vmin, look.vmax)
+        labels = [one.title for one in drawings]
+    else:  # each has its own range, which then stands beside its name
+        key = Scale(look.colormap, 0.0, 1.0, "of each map's own range")
+        ends = [number_labels([float(one.values.min()), float(one.values.max())]) for one in drawings]
+        labels = [f"{one.title}  {low} to {high}" for one, (low, high) in zip(drawings, ends, strict=True)]
+    return overlay_grid(small, labels, title=one_line(heading[0]), subtitle=heading[1], scale=key)
+
+
+def described(
+    capture: Capture, choice: Choice, arrays: Arrays, drawing: dict[str, Any]
+) -> dict[str, NDArray[Any]]:
+    """Return the arrays with what they were made from; `axes` and `settings` are JSON."""
+    chosen: Arrays = {
+        **arrays,
+        "layers": (np.array(choice.layers), "layer"),
+        "heads": (np.array(choice.heads), "head"),
+    }
+    facts = {
+        "grid": capture.grid,  # (h, w)
+        "image_size": capture.image_size,  # (h, w)
+        "image_hash": capture.image_hash,
+        "model": capture.model_name,
+        "prompt": capture.prompt,
+        "answer": capture.text,
+        "aggregation": choice.aggregation,
+        "axes": json.dumps({name: axes.split(",") for name, (_, axes) in chosen.items()}),
+        "settings": json.dumps({"generation": capture.settings, "drawing": drawing}),
+    }
+    return {name: values for name, (values, _) in chosen.items()} | {
+        name: np.array(fact) for name, fact in facts.items()
+    }
+
+
+def save_arrays(path: Path, arrays: dict[str, NDArray[Any]]) -> None:
+    """Write a compressed NPZ that can be read without pickle."""
+    with path.open("wb") as file:
+        np.savez_compressed(file, allow_pickle=False, **arrays)
+
+
+# --- Files, all or none -------------------------------------------------------------------------------------
+
+
+@contextmanager
+def finished_folder(output: Path) -> Iterator[Path]:
+    """Yield an empty folder; its files move to `output` if the block ends well, else nothing is left.
+
+    Files of the same names are replaced. Pictures that an earlier run wrote there (its maps.npz lists them)
+    and this one did not are removed: what is left belongs together.
+    """
+    base = next(folder for folder in (output, *output.absolute().parents) if folder.exists())
+    if not base.is_dir():
+        raise UsageError(f"cannot write into {output}: {base} is a file")
+    try:
+        folder = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=base))
+    except OSError as error:
+        raise UsageError(f"cannot write into {output}: {error.strerror}") from error
+    try:
+        yield folder
+        with stop_on_interrupt():  # these few moves are not interrupted half-way
+            move_all(folder, output)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def move_all(folder: Path, output: Path) -> None:
+    """Move all files into output, maps.npz last; remove an earlier run's pictures that are not among them."""
+    output.mkdir(parents=True, exist_ok=True)
+    earlier = earlier_pictures(output / "maps.npz")
+    new = sorted(folder.iterdir(), key=lambda file: (file.name == "maps.npz", file.name))
+    for file in new:
+        file.replace(output / file.name)
+    for name in earlier - {file.name for file in new}:
+        (output / name).unlink(missing_ok=True)
+
+
+def earlier_pictures(maps: Path) -> set[str]:
+    """Return the names of the pictures written together with this maps.npz, if it is one of ours."""
+    unreadable = (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile)
+    with suppress(*unreadable), np.load(maps) as arrays:
+        files = json.loads(str(arrays["settings"]))["drawing"]["files"]
+        return {name for name in files if DRAWN_NAME.fullmatch(name)}
+    return set()
+
+
+# --- Terminal -----------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def stop_on_interrupt() -> Iterator[threading.Event]:
+    """Yield an event that the first Ctrl-C sets; the second one interrupts at once, as ever."""
+    stop = threading.Event()
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or before in (signal.SIG_IGN, None):
+        yield stop
+        return
+
+    def ask(*_: object) -> None:
+        stop.set()
+        signal.signal(signal.SIGINT, before)
+
+    signal.signal(signal.SIGINT, ask)
+    try:
+        yield stop
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def bar(what: str, unit: str, total: int) -> tqdm[NoReturn]:
+    """Return a progress bar on stderr."""
+    return tqdm(total=total, desc=what, unit=unit, dynamic_ncols=True, file=sys.stderr)
+
+
+def say(text: str) -> None:
+    """Write a line to stderr."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def printable(text: str) -> str:
+    """Return the text without the control characters that could rewrite the terminal."""
+    return "".join(c for c in text if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cs"))
+
+
+def refusal(error: Exception) -> str | None:
+    """Return what to tell a person about an error that they can do something about, else None."""
+    kinds = {kind.__name__ for kind in type(error).__mro__}
+    if kinds & {"OutOfMemoryError", "MemoryError"}:
+        return "there is not enough memory; a smaller picture, fewer --layers or --max-new-tokens need less"
+    if isinstance(error, OSError):
+        return f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)
+    return str(error) if kinds & {"ValueError", "ModelError"} else None
+
+
+class Command(NamedTuple):
+    """A command: its help (the first line is its summary), its arguments, what it does."""
+
+    description: str
+    add_arguments: Callable[[argparse.ArgumentParser], None]
+    run: Callable[[argparse.Namespace], None]
+
+
+COMMANDS = {"attention": Command(ATTENTION, add_attention_arguments, attention)}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit code: 0, 2 (something to correct), 130 (Ctrl-C), 1 (our mistake)."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(AttributeError):  # a replaced stream: its owner decides
+            stream.reconfigure(errors="replace")  # type: ignore[union-attr]
+    debug = False
+    try:
+        config.validate()
+        args = parser().parse_args(joined_negatives(sys.argv[1:] if argv is None else argv))
+        debug = args.debug
+        args.run(args)
+    except KeyboardInterrupt:
+        say("Stopped: nothing was written.")
+        return STOPPED
+    except Exception as error:
+        if debug:
+            raise
+        told = refusal(error)
+        if told is None:
+            say(f"error: unexpected {type(error).__name__}: {one_line(error)} (--debug shows where)")
+            return FAILED
+        say(f"error: {one_line(told)}")
+        return REFUSED
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
