@@ -10,7 +10,7 @@ import math
 import re
 import struct
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,6 +45,7 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 BACKENDS = ("sdpa", "flash_attention_2", "eager")
 EXAMPLE_ID = "Qwen/Qwen2.5-VL-3B-Instruct"
 HUB_SECONDS = 5.0
+MARK = "\ue000"  # stands for the prompt in the chat template; for private use, so that no template writes it
 HUB_FILES = ["*.json", "*.jinja", "*.txt", "*.safetensors"]
 
 
@@ -118,6 +119,15 @@ def model_layer_count(model: Qwen2_5_VLForConditionalGeneration) -> int:
     return len(decoder_layers(model))
 
 
+def model_device(model: Qwen2_5_VLForConditionalGeneration) -> torch.device:
+    """Return the device that takes the inputs.
+
+    Parts that accelerate keeps elsewhere until they are needed report "meta", and so may `model.device`.
+    """
+    devices = (weight.device for weight in model.parameters() if weight.device.type != "meta")
+    return next(devices, torch.device("cpu"))
+
+
 def encode(
     model: Qwen2_5_VLForConditionalGeneration, processor: ProcessorMixin, image: Image.Image, prompt: str
 ) -> Encoded:
@@ -134,13 +144,14 @@ def encode(
         text=[before + prompt + after], images=[picture], return_tensors="pt", return_offsets_mapping=True
     )
     offsets = batch.pop("offset_mapping")[0]  # (token, 2): where its characters start and end
-    inputs = {name: value.to(model.device) for name, value in batch.items()}
+    device = model_device(model)
+    inputs = {name: value.to(device) for name, value in batch.items()}
     ids = inputs["input_ids"][0]
+    _check_length(len(ids), model)
     grid = _grid(inputs["image_grid_thw"], processor.image_processor.merge_size)
     h, w = grid
-    start = len(before) + (h * w - 1) * len(
-        processor.image_token
-    )  # one image token was written, h * w are read
+    # Offsets count in the text as it was read, where h * w image tokens stand for the one that was written.
+    start = len(before) + (h * w - 1) * len(processor.image_token)
     in_prompt = (offsets[:, 0] < start + len(prompt)) & (offsets[:, 1] > start)
     return Encoded(
         inputs=inputs,
@@ -154,7 +165,7 @@ def encode(
 
 def _one_picture(image: Image.Image) -> Image.Image:
     """Return the image in RGB, or raise for anything but one picture of a usable size."""
-    if isinstance(image, Sequence):
+    if isinstance(image, (list, tuple)):
         raise ImageError(f"One image is needed; got a list of {len(image)}.")
     if not isinstance(image, Image.Image):
         raise ImageError(f"One image is needed; got {'none' if image is None else type(image).__name__}.")
@@ -181,15 +192,21 @@ def _check_prompt(tokenizer: Any, prompt: str) -> None:
             raise PromptError(f"The prompt may not contain the control token {control[token_id].content}.")
 
 
+def _check_length(tokens: int, model: Qwen2_5_VLForConditionalGeneration) -> None:
+    limit = model.config.text_config.max_position_embeddings
+    if tokens >= limit:
+        raise PromptError(
+            f"The picture and the prompt are {tokens:,} tokens, and the model reads fewer than {limit:,}; "
+            "lower MAX_PIXELS or shorten the prompt."
+        )
+
+
 def _template(processor: ProcessorMixin, prompt: str) -> tuple[str, str]:
     """Return the chat template's text before and after the prompt, with one image before it."""
-    before, after = _rendered(processor, _MARK).split(_MARK)
+    before, after = _rendered(processor, MARK).split(MARK)
     if _rendered(processor, prompt) != before + prompt + after:
         raise PromptError("The checkpoint's chat template changes the prompt; leave out spaces around it.")
     return before, after
-
-
-_MARK = "\ue000"  # private use: no template writes it
 
 
 def _rendered(processor: ProcessorMixin, prompt: str) -> str:
@@ -335,14 +352,7 @@ def _folder(name: str, settings: Placement) -> Path:
 def _hub_folder(name: str, settings: Placement) -> Path:
     """Return the folder in the hub's cache, filled; without a network, as it was filled before."""
     if not _hub_answers(name):
-        try:
-            return Path(snapshot_download(name, allow_patterns=HUB_FILES, local_files_only=True))
-        except (OSError, ValueError) as error:
-            before = "only in part" if isinstance(error, IncompleteSnapshotError) else "not"
-            raise ModelError(
-                f"{name} is no folder here, was {before} downloaded before, and the hub cannot be reached; "
-                "check the network or give a local folder."
-            ) from None
+        return _fetched_before(name)
     try:
         _check_config(Path(hf_hub_download(name, "config.json", etag_timeout=HUB_SECONDS)), name)
         files = {
@@ -367,6 +377,20 @@ def _hub_folder(name: str, settings: Placement) -> Path:
         raise
     except Exception as error:  # the hub's client raises its own, httpx's and the operating system's
         raise ModelError(f"{name} could not be downloaded: {one_line(error, 150)}") from error
+
+
+def _fetched_before(name: str) -> Path:
+    """Return the folder in the hub's cache, if all of it is there."""
+    try:
+        folder = Path(snapshot_download(name, allow_patterns=HUB_FILES, local_files_only=True))
+        _check_folder(folder, name)
+    except (OSError, ValueError, ModelError) as error:
+        partly = isinstance(error, (IncompleteSnapshotError, ModelError))
+        raise ModelError(
+            f"{name} is no folder here, was {'only in part' if partly else 'not'} downloaded before, "
+            "and the hub cannot be reached; check the network or give a local folder."
+        ) from error
+    return folder
 
 
 def _hub_answers(name: str) -> bool:
