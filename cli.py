@@ -145,6 +145,20 @@ def as_ranges(chosen: Sequence[int]) -> str:
     return ",".join(f"{part[0]}-{part[-1]}" if len(part) > 1 else f"{part[0]}" for part in parts)
 
 
+def setting(name: str, kind: Callable[[str], Any]) -> Callable[[str], Any]:
+    """Return a reader of one number, held to the rule that config.py has for the setting of that name."""
+    allowed, accepts = config.RULES[name]
+
+    def read(text: str) -> Any:
+        with suppress(ValueError):
+            value = kind(text)
+            if accepts(value):
+                return value
+        raise argparse.ArgumentTypeError(f"must be {allowed}; got {text}")
+
+    return read
+
+
 def prompt_text(text: str) -> str:
     """Return the prompt; what can be refused without a model is refused before one is loaded."""
     if not text.strip():
@@ -209,26 +223,32 @@ def add_model_arguments(command: argparse.ArgumentParser) -> None:
     add("--model", metavar="NAME", help=f"demo, a folder, or a hub id (default: {default})")
     add(
         "--max-new-tokens",
-        type=int,
+        type=setting("MAX_NEW_TOKENS", int),
         default=config.MAX_NEW_TOKENS,
         metavar="N",
         help="longest answer (default: %(default)s)",
     )
     add(
         "--temperature",
-        type=float,
+        type=setting("TEMPERATURE", float),
         default=config.TEMPERATURE,
         metavar="T",
         help="0 takes the likeliest token, above 0 draws (default: %(default)s)",
     )
     add(
         "--top-p",
-        type=float,
+        type=setting("TOP_P", float),
         default=config.TOP_P,
         metavar="P",
         help="draw from the likeliest tokens that reach this probability (default: %(default)s)",
     )
-    add("--seed", type=int, default=config.SEED, metavar="N", help="of the draw (default: %(default)s)")
+    add(
+        "--seed",
+        type=setting("SEED", int),
+        default=config.SEED,
+        metavar="N",
+        help="of the draw (default: %(default)s)",
+    )
 
 
 def add_choice_arguments(command: argparse.ArgumentParser) -> None:
@@ -268,7 +288,7 @@ def add_drawing_arguments(command: argparse.ArgumentParser) -> None:
     )
     add(
         "--alpha",
-        type=float,
+        type=setting("HEATMAP_ALPHA", float),
         default=config.HEATMAP_ALPHA,
         metavar="A",
         help="0 shows the picture, 1 the map (default: %(default)s)",
@@ -618,9 +638,15 @@ def stop_on_interrupt() -> Iterator[threading.Event]:
         signal.signal(signal.SIGINT, before)
 
 
-def bar(what: str, unit: str, total: int) -> tqdm[NoReturn]:
-    """Return a progress bar on stderr."""
-    return tqdm(total=total, desc=what, unit=unit, dynamic_ncols=True, file=sys.stderr)
+@contextmanager
+def bar(what: str, unit: str, total: int) -> Iterator[tqdm[NoReturn]]:
+    """Yield a progress bar on stderr; an error wipes it away, so that its line stands alone."""
+    with tqdm(total=total, desc=what, unit=unit, dynamic_ncols=True, file=sys.stderr) as progress:
+        try:
+            yield progress
+        except Exception:
+            progress.leave = False
+            raise
 
 
 def say(text: str) -> None:
@@ -647,7 +673,7 @@ class Command(NamedTuple):
     """A command: its help (the first line is its summary), its arguments, what it does."""
 
     description: str
-    add_arguments: Callable[[argparse.ArgumentParser], None]
+    add_arguments: Callable[[argparse.ArgumentParser], object]
     run: Callable[[argparse.Namespace], None]
 
 

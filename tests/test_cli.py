@@ -1,0 +1,666 @@
+"""The command line: files against the same calls in Python, one-line errors, and nothing half-written."""
+
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import model as model_room
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import attention_extractor
+import cli
+import config
+from attention_extractor import AttentionExtractor, Capture
+from attention_processor import AttentionProcessor
+from cli import main
+from tests.tiny import save_tiny
+from utils import open_image
+from visualization import fitted, shared_range, visualize_attention_on_image
+
+ROOT = Path(cli.__file__).parent
+PROMPT = "What is 这里 here?"
+LAYERS, HEADS, TOKENS = 3, 4, 7  # of the tiny model; of its answers here
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_tiny(tmp_path_factory.mktemp("checkpoint"), layers=LAYERS, heads=HEADS)
+
+
+@pytest.fixture(scope="module")
+def loaded(checkpoint: Path) -> tuple[Any, Any]:
+    return model_room.load_model(checkpoint)
+
+
+@pytest.fixture
+def picture(tmp_path: Path) -> Path:
+    """A picture of 168 x 112 pixels: 4 x 6 visual tokens."""
+    pixels = np.random.default_rng(0).integers(0, 256, (4, 6, 3), dtype=np.uint8)
+    path = tmp_path / "picture.png"
+    Image.fromarray(pixels).resize((168, 112), Image.Resampling.NEAREST).save(path)
+    return path
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    return tmp_path / "made" / "out"
+
+
+@pytest.fixture
+def run(
+    picture: Path, out: Path, loaded: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., int]:
+    """Run `attention` in this process, with the checkpoint that is loaded already."""
+    monkeypatch.setattr(model_room, "load_model", lambda name: loaded)
+
+    def call(*arguments: str, prompt: str = PROMPT) -> int:
+        given = [
+            "attention",
+            str(picture),
+            "--prompt",
+            prompt,
+            "--max-new-tokens",
+            str(TOKENS),
+            "--output",
+            str(out),
+        ]
+        return main([*given, *arguments])
+
+    return call
+
+
+@pytest.fixture
+def reference(loaded: tuple[Any, Any], picture: Path) -> Capture:
+    """The same question, asked in Python."""
+    return AttentionExtractor(*loaded).generate(open_image(picture), PROMPT, max_new_tokens=TOKENS)
+
+
+def arrays(folder: Path) -> dict[str, Any]:
+    with np.load(folder / "maps.npz", allow_pickle=False) as file:
+        return dict(file)
+
+
+def pixels(path: Path) -> np.ndarray:
+    with Image.open(path) as image:
+        assert image.format == "PNG"
+        assert image.mode == "RGB"
+        return np.asarray(image)
+
+
+def names(folder: Path) -> set[str]:
+    return {file.name for file in folder.iterdir()} if folder.exists() else set()
+
+
+def left_behind(tmp_path: Path) -> list[str]:
+    return sorted(str(file.relative_to(tmp_path)) for file in tmp_path.rglob("*"))
+
+
+# --- what is written ---
+
+
+def test_files_equal_the_same_calls_in_python(
+    checkpoint: Path,
+    picture: Path,
+    out: Path,
+    reference: Capture,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    given = [
+        "--model",
+        str(checkpoint),
+        "--layers",
+        "0,-1",
+        "--heads",
+        "1-3",
+        "--max-new-tokens",
+        str(TOKENS),
+    ]
+    code = main(["attention", str(picture), "--prompt", PROMPT, "--output", str(out), *given])
+    told = capsys.readouterr()
+    assert code == 0
+    assert told.out == reference.text + "\n"
+    assert told.err.splitlines()[-1] == f"Wrote {TOKENS + 4} files to {out}"
+    assert "Answer: 100%" in told.err
+    assert "Pictures: 100%" in told.err
+    tokens = [f"token_{token:03d}.png" for token in range(TOKENS)]
+    assert names(out) == {*tokens, "original.png", "overview.png", "answer.txt", "maps.npz"}
+    assert (out / "answer.txt").read_text(encoding="utf-8") == reference.text + "\n"
+
+    processor, made = AttentionProcessor(reference), arrays(out)
+    assert made["maps"].shape == (TOKENS, 4, 6)
+    assert made["maps"].dtype == np.float32
+    for token in range(TOKENS):
+        expected = processor.get_attention_heatmap_for_token(token, [0, 2], [1, 2, 3], "mean")
+        np.testing.assert_array_equal(made["maps"][token], expected)
+        np.testing.assert_array_equal(made["shares"][token], processor.shares(token, [0, 2], [1, 2, 3]))
+    assert made["token_positions"].tolist() == list(range(TOKENS))
+    assert made["token_ids"].tolist() == list(reference.token_ids)
+    assert made["tokens"].tolist() == list(reference.tokens)
+    np.testing.assert_allclose(made["logprobs"], reference.logprobs.numpy(), atol=1e-6)
+    assert (made["layers"].tolist(), made["heads"].tolist()) == ([0, 2], [1, 2, 3])
+    assert (made["grid"].tolist(), made["image_size"].tolist()) == ([4, 6], [112, 168])
+    facts = [str(made[name]) for name in ("prompt", "answer", "model", "aggregation", "image_hash")]
+    assert facts == [PROMPT, reference.text, str(checkpoint), "mean", reference.image_hash]
+    assert json.loads(str(made["axes"]))["maps"] == ["token", "h", "w"]
+    assert json.loads(str(made["settings"]))["generation"]["max_new_tokens"] == TOKENS
+
+    original = open_image(picture)
+    np.testing.assert_array_equal(pixels(out / "original.png"), np.asarray(original))
+    with Image.open(out / "token_002.png") as drawn:
+        expected_picture = visualize_attention_on_image(
+            original, made["maps"][2], min_side=640, title=" ", subtitle=" "
+        )
+        assert drawn.size == expected_picture.size
+        box = expected_picture.info["picture_box"]
+        assert (box[2] - box[0], box[3] - box[1]) == (640, 427)
+        np.testing.assert_array_equal(np.asarray(drawn.crop(box)), np.asarray(expected_picture.crop(box)))
+
+
+def test_every_named_axis_is_there(run: Callable[..., int], out: Path) -> None:
+    assert run("--tokens", "words", "--prompt-words", "--layers", "1-2") == 0
+    made = arrays(out)
+    sizes: dict[str, int] = {"h": 4, "w": 6, "part": 3, "layer": 2, "head": HEADS, "token": TOKENS}
+    for name, axes in json.loads(str(made["axes"])).items():
+        assert len(axes) == made[name].ndim, name
+        for axis, size in zip(axes, made[name].shape, strict=True):
+            assert sizes.setdefault(axis, size) == size, (name, axis)
+
+
+def test_words_and_the_words_of_the_prompt(run: Callable[..., int], out: Path, reference: Capture) -> None:
+    assert run("--tokens", "words", "--prompt-words", "--aggregation", "max") == 0
+    processor, made = AttentionProcessor(reference), arrays(out)
+    words, asked = processor.words(), processor.prompt_words()
+    drawn = {f"word_{i:03d}.png" for i in range(len(words))} | {
+        f"prompt_word_{i:03d}.png" for i in range(len(asked))
+    }
+    assert names(out) == drawn | {"original.png", "overview.png", "answer.txt", "maps.npz"}
+    assert made["words"].tolist() == [word.text for word in words]
+    assert made["prompt_words"].tolist() == [word.text for word in asked]
+    for index, word in enumerate(words):
+        expected = processor.get_attention_heatmap_for_token(word.tokens, aggregation="max")
+        np.testing.assert_array_equal(made["word_maps"][index], expected)
+        assert [token for token in made["word_tokens"][index] if token >= 0] == list(word.tokens)
+    for index, word in enumerate(asked):
+        expected = processor.get_attention_heatmap_for_prompt_token(word.tokens, aggregation="max")
+        np.testing.assert_array_equal(made["prompt_word_maps"][index], expected)
+    assert made["maps"].shape == (TOKENS, 4, 6)
+
+
+@pytest.mark.parametrize(
+    ("given", "chosen"), [("3", [3]), ("2-5", [2, 3, 4, 5]), ("4,1", [1, 4]), ("1-2,2-3", [1, 2, 3])]
+)
+def test_tokens_are_chosen_by_number(
+    run: Callable[..., int], out: Path, given: str, chosen: list[int]
+) -> None:
+    assert run("--tokens", given) == 0
+    assert {name for name in names(out) if name.startswith("token")} == {f"token_{t:03d}.png" for t in chosen}
+    assert arrays(out)["token_positions"].tolist() == chosen
+
+
+@pytest.mark.parametrize("scale", ["own", "shared"])
+def test_scale_and_look(run: Callable[..., int], out: Path, picture: Path, scale: str) -> None:
+    look = ("--colormap", "jet", "--alpha", "0.3", "--smooth", "--view", "side-by-side")
+    assert run("--tokens", "1,5", "--scale", scale, *look) == 0
+    maps = arrays(out)["maps"]
+    low, high = shared_range(maps) if scale == "shared" else (None, None)
+    expected = visualize_attention_on_image(
+        fitted(open_image(picture), 640),
+        maps[1],
+        "jet",
+        0.3,
+        "side by side",
+        True,
+        low,
+        high,
+        title=" ",
+        subtitle=" ",
+    )
+    with Image.open(out / "token_005.png") as drawn:
+        for name in ("picture_box", "original_box", "bar_box"):
+            box = expected.info[name]
+            np.testing.assert_array_equal(np.asarray(drawn.crop(box)), np.asarray(expected.crop(box)))
+    drawing = json.loads(str(arrays(out)["settings"]))["drawing"]
+    assert (drawing["scale"], drawing["vmin"], drawing["vmax"]) == (scale, low, high)
+    assert (drawing["colormap"], drawing["alpha"], drawing["smooth"]) == ("jet", 0.3, True)
+
+
+def test_config_gives_the_defaults(
+    run: Callable[..., int], out: Path, reference: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(config, "EXTRACT_ALL_LAYERS", False)
+    monkeypatch.setattr(config, "SPECIFIC_LAYERS", [-2])
+    monkeypatch.setattr(config, "AGGREGATION", "min")
+    monkeypatch.setattr(config, "HEATMAP_COLORMAP", "magma")
+    assert run() == 0
+    made = arrays(out)
+    assert made["layers"].tolist() == [1]
+    assert json.loads(str(made["settings"]))["drawing"]["colormap"] == "magma"
+    expected = AttentionProcessor(reference).get_attention_heatmap_for_token(4, [1], None, "min")
+    np.testing.assert_array_equal(made["maps"][4], expected)
+
+
+def test_no_name_comes_from_the_prompt(run: Callable[..., int], out: Path, tmp_path: Path) -> None:
+    before = set(left_behind(tmp_path))
+    assert run("--prompt-words", "--tokens", "0", prompt="../../evil /etc/passwd <b>") == 0
+    made = set(left_behind(tmp_path)) - before
+    assert all(Path(name).parts[0] == "made" for name in made)
+    assert all(cli.DRAWN_NAME.fullmatch(name) for name in names(out) if "_" in name)
+
+
+def test_a_second_run_replaces_the_first_and_leaves_other_files(run: Callable[..., int], out: Path) -> None:
+    assert run("--prompt-words") == 0
+    for name in ("token_999.png", "notes.txt", "word_000.png"):
+        (out / name).write_text("mine")
+    assert run("--tokens", "1-2") == 0
+    ours = {"token_001.png", "token_002.png", "original.png", "overview.png", "answer.txt", "maps.npz"}
+    assert names(out) == ours | {"token_999.png", "notes.txt", "word_000.png"}
+    assert (out / "word_000.png").read_text() == "mine"
+
+
+def test_a_maps_file_of_another_program_removes_nothing(run: Callable[..., int], out: Path) -> None:
+    out.mkdir(parents=True)
+    (out / "token_050.png").write_text("mine")
+    for content in (b"", b"no zip", json.dumps({"settings": 1}).encode()):
+        (out / "maps.npz").write_bytes(content)
+        assert cli.earlier_pictures(out / "maps.npz") == set()
+    np.savez(
+        out / "maps.npz", settings=np.array(json.dumps({"drawing": {"files": ["../picture.png", "a.png"]}}))
+    )
+    assert cli.earlier_pictures(out / "maps.npz") == set()
+    assert run("--tokens", "0") == 0
+    assert "token_050.png" in names(out)
+
+
+def test_only_the_first_frame_of_an_animation_is_used_and_said(
+    run: Callable[..., int], picture: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    frames = [Image.new("RGB", (168, 112), colour) for colour in ("red", "blue")]
+    frames[0].save(picture, format="GIF", save_all=True, append_images=frames[1:])
+    assert run("--tokens", "0") == 0
+    assert capsys.readouterr().err.startswith(
+        "note: This picture is animated: only its first frame is used.\n"
+    )
+
+
+# --- refusals ---
+
+REFUSALS: list[tuple[list[str], str]] = [
+    (["--layers", "99"], "there is no layer 99: the model has 3 layers, 0 to 2"),
+    (["--layers", "-4"], "there is no layer -4: the model has 3 layers, 0 to 2"),
+    (["--layers", "2-1"], "the range of layers 2-1 runs backwards"),
+    (["--layers", "1;2"], "argument --layers: '1;2' is no list of numbers and ranges such as 3 or 0-3,7"),
+    (["--heads", "2,4"], "there is no head 4: the model has 4 heads, 0 to 3"),
+    (["--tokens", "some"], "argument --tokens: 'some' is not all, words, or numbers such as 3, 2-5 or 1,4"),
+    (["--tokens", "-1"], "argument --tokens: tokens are counted from 0; got -1"),
+    (["--aggregation", "sum"], "argument --aggregation: invalid choice: 'sum'"),
+    (["--colormap", "virids"], "unknown colour map 'virids'"),
+    (["--alpha", "1.5"], "argument --alpha: must be a number from 0 to 1; got 1.5"),
+    (["--alpha", "much"], "argument --alpha: must be a number from 0 to 1; got much"),
+    (["--view", "sideways"], "argument --view: invalid choice: 'sideways'"),
+    (["--max-new-tokens", "0"], "argument --max-new-tokens: must be a whole number from 1 to 32,768; got 0"),
+    (["--max-new-tokens", "1.5"], "argument --max-new-tokens: must be a whole number"),
+    (["--temperature", "-1"], "argument --temperature: must be a number from 0 to 10; got -1"),
+    (["--temperature", "nan"], "argument --temperature: must be a number from 0 to 10; got nan"),
+    (["--top-p", "0"], "argument --top-p: must be a number above 0 and up to 1; got 0"),
+    (["--seed", "-1"], "argument --seed: must be a whole number from 0"),
+    (["--prompt", " \n"], "argument --prompt: the prompt is empty"),
+    (["--prompt", "x" * 100_000], "argument --prompt: 100,000 characters; at most 4,000 are allowed"),
+    (["--prompt", "a <|image_pad|> b"], "may not contain the control token <|image_pad|>"),
+    (["--colour", "red"], "unrecognized arguments: --colour red"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), REFUSALS, ids=lambda value: str(value)[:40])
+def test_a_refusal_is_one_line_and_leaves_nothing(
+    run: Callable[..., int],
+    tmp_path: Path,
+    arguments: list[str],
+    message: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    before = left_behind(tmp_path)
+    assert run(*arguments) == 2
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert told.err.count("\n") == 1
+    line = told.err.split("\r")[-1]  # what stays on the screen: a progress bar before it was wiped away
+    assert line.startswith("error: ")
+    assert message in line
+    assert left_behind(tmp_path) == before
+
+
+def in_a_shell(*arguments: str, code: str = "") -> subprocess.CompletedProcess[str]:
+    call = (
+        ["-c", f"import sys, config, cli; {code}; sys.exit(cli.main(sys.argv[1:]))"] if code else ["cli.py"]
+    )
+    command = [sys.executable, *call, *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, encoding="utf-8", check=False)
+
+
+def test_in_a_shell_a_refusal_is_exit_code_2_and_a_single_line(
+    checkpoint: Path, picture: Path, out: Path, tmp_path: Path
+) -> None:
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(picture.read_bytes()[:60])
+    text = tmp_path / "text.txt"
+    text.write_text("no picture")
+    given = ("--prompt", "What?", "--model", str(checkpoint), "--output", str(out))
+    before = left_behind(tmp_path)
+    cases = [
+        (
+            (str(picture), *given, "--layers", "99"),
+            "",
+            "there is no layer 99: the model has 3 layers, 0 to 2",
+        ),
+        ((str(picture), *given, "--model", str(tmp_path / "none")), "", "there is no"),
+        (
+            (str(tmp_path / "none.png"), *given),
+            "",
+            f"{tmp_path / 'none.png'}: There is no such picture file.",
+        ),
+        ((str(broken), *given), "", "The picture file is damaged or incomplete."),
+        ((str(text), *given), "", "The file is not a picture in a format that is read"),
+        ((str(picture), *given, "--output", str(text)), "", f"cannot write into {text}: {text} is a file"),
+        (
+            (str(picture), *given),
+            "config.HEATMAP_ALPHA = 2",
+            "HEATMAP_ALPHA must be a number from 0 to 1; it is 2",
+        ),
+        ((), "", "the following arguments are required: IMAGE, --prompt"),
+    ]
+    for arguments, code, message in cases:
+        done = in_a_shell("attention", *arguments, code=code)
+        assert done.returncode == 2, done.stderr
+        assert done.stdout == ""
+        assert done.stderr.count("\n") == 1, done.stderr
+        assert done.stderr.startswith("error: ")
+        assert message.lower() in done.stderr.lower()
+    assert left_behind(tmp_path) == before
+
+
+def test_a_token_beyond_the_answer_is_refused_once_the_answer_is_known(
+    run: Callable[..., int], tmp_path: Path, reference: Capture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = left_behind(tmp_path)
+    assert run("--tokens", "2-50") == 2
+    told = capsys.readouterr()
+    assert told.out == reference.text + "\n"
+    assert told.err.endswith(
+        f"error: there is no token 50: the answer has {TOKENS} tokens, 0 to {TOKENS - 1}\n"
+    )
+    assert left_behind(tmp_path) == before
+
+
+def test_an_empty_answer_is_refused(
+    run: Callable[..., int],
+    tmp_path: Path,
+    reference: Capture,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    nothing = replace(
+        reference,
+        token_ids=(),
+        tokens=(),
+        text="",
+        token_spans=(),
+        attention=reference.attention[:0],
+        shares=reference.shares[:0],
+        logprobs=reference.logprobs[:0],
+    )
+    monkeypatch.setattr(AttentionExtractor, "generate", lambda *_, **__: nothing)
+    before = left_behind(tmp_path)
+    assert run() == 2
+    assert capsys.readouterr().err.endswith(
+        "error: the model gave an empty answer: there is nothing to draw\n"
+    )
+    assert left_behind(tmp_path) == before
+
+
+def test_a_full_disk_leaves_the_earlier_files_as_they_were(
+    run: Callable[..., int], out: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("--tokens", "0-1") == 0
+    before = {name: (out / name).read_bytes() for name in names(out)}
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(np, "savez_compressed", full)
+    assert run("--tokens", "0-3", "--colormap", "jet") == 2
+    assert capsys.readouterr().err.endswith("error: [Errno 28] No space left on device\n")
+    assert {name: (out / name).read_bytes() for name in names(out)} == before
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [
+        (model_room.ModelError("no such checkpoint"), 2, "error: no such checkpoint"),
+        (
+            torch.cuda.OutOfMemoryError("CUDA\nout of memory"),
+            2,
+            "error: there is not enough memory; a smaller",
+        ),
+        (MemoryError(), 2, "error: there is not enough memory; a smaller"),
+        (KeyError("head"), 1, "error: unexpected KeyError: 'head' (--debug shows where)"),
+        (ValueError("two\nlines"), 2, "error: two lines"),
+    ],
+)
+def test_errors_from_below_are_one_line(
+    run: Callable[..., int],
+    tmp_path: Path,
+    error: Exception,
+    code: int,
+    line: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def fail(name: str) -> None:
+        raise error
+
+    monkeypatch.setattr(model_room, "load_model", fail)
+    before = left_behind(tmp_path)
+    assert run() == code
+    told = capsys.readouterr().err
+    assert told.startswith(line)
+    assert told.count("\n") == 1
+    assert left_behind(tmp_path) == before
+    with pytest.raises(type(error)):
+        run("--debug")
+
+
+# --- Ctrl-C ---
+
+
+def test_ctrl_c_ends_the_answer_between_two_tokens(
+    run: Callable[..., int],
+    tmp_path: Path,
+    loaded: tuple[Any, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    plain: Any = AttentionExtractor.generate
+    heard: list[int] = []
+    captures: list[Capture] = []
+
+    def interrupted(self: AttentionExtractor, *arguments: Any, on_token: Any, **settings: Any) -> Capture:
+        def listen(text: str, count: int) -> None:
+            on_token(text, count)
+            heard.append(count)
+            if count == 3:
+                signal.raise_signal(signal.SIGINT)
+
+        captures.append(plain(self, *arguments, on_token=listen, **settings))
+        return captures[0]
+
+    monkeypatch.setattr(AttentionExtractor, "generate", interrupted)
+    handler, before = signal.getsignal(signal.SIGINT), left_behind(tmp_path)
+    assert run() == 130
+    assert heard[-1] <= 4
+    assert captures[0].stopped
+    assert capsys.readouterr().err.endswith("\nStopped: nothing was written.\n")
+    assert left_behind(tmp_path) == before
+    assert signal.getsignal(signal.SIGINT) is handler
+    assert not any(module._forward_hooks for module in loaded[0].modules())
+
+
+def test_a_second_ctrl_c_interrupts_at_once() -> None:
+    with cli.stop_on_interrupt() as stop:
+        signal.raise_signal(signal.SIGINT)
+        assert stop.is_set()
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+
+
+def test_ctrl_c_while_drawing_leaves_the_earlier_files_as_they_were(
+    run: Callable[..., int], out: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("--tokens", "0-1") == 0
+    before = {name: (out / name).read_bytes() for name in names(out)}
+    plain = cli.save_image
+
+    def interrupted(image: Image.Image, path: Path) -> Path:
+        if path.name == "token_002.png":
+            raise KeyboardInterrupt
+        return plain(image, path)
+
+    monkeypatch.setattr(cli, "save_image", interrupted)
+    assert run("--colormap", "jet") == 130
+    assert capsys.readouterr().err.endswith("Stopped: nothing was written.\n")
+    assert {name: (out / name).read_bytes() for name in names(out)} == before
+
+
+def test_ctrl_c_in_a_shell(checkpoint: Path, picture: Path, out: Path, tmp_path: Path) -> None:
+    before = left_behind(tmp_path)
+    # A process started in the background may ignore Ctrl-C; here it is to be heard.
+    code = (
+        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler);"
+        "import cli; sys.exit(cli.main(sys.argv[1:]))"
+    )
+    given = [
+        "--prompt",
+        "What?",
+        "--model",
+        str(checkpoint),
+        "--output",
+        str(out),
+        "--max-new-tokens",
+        "20000",
+    ]
+    with subprocess.Popen(
+        [sys.executable, "-c", code, "attention", str(picture), *given],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=os.environ | {"PYTHONUNBUFFERED": "1"},
+    ) as process:
+        assert process.stderr is not None
+        assert process.stdout is not None
+        seen = b""
+        deadline = time.monotonic() + 120
+        while b"token/s" not in seen or b" 0/" in seen.split(b"\r")[-1]:  # the first token is there
+            assert time.monotonic() < deadline
+            seen += os.read(process.stderr.fileno(), 4096)
+        process.send_signal(signal.SIGINT)
+        rest = process.stderr.read()
+        assert process.wait(60) == 130
+        assert rest.endswith(b"\nStopped: nothing was written.\n")
+        assert b"Traceback" not in rest
+        assert process.stdout.read() == b""
+    assert left_behind(tmp_path) == before
+
+
+# --- arguments ---
+
+
+def test_ranges_and_numbers() -> None:
+    assert cli.ranges("0-3,-1") == ((0, 3), (-1, -1))
+    assert cli.ranges("-4--2, 7") == ((-4, -2), (7, 7))
+    assert cli.numbers(cli.ranges("0-1,-1"), 5, "layer", "the model") == [0, 1, 4]
+    assert cli.numbers(cli.ranges("-4--2,3"), 5, "layer", "the model") == [1, 2, 3]
+    assert cli.numbers(cli.ranges("2--1"), 5, "layer", "the model") == [2, 3, 4]
+    assert cli.as_ranges([0, 1, 2, 5, 7, 8]) == "0-2,5,7-8"
+    for wrong in ("", "a", "1-", "1,,2", "1-2-3", "1.5", "٣x"):
+        with pytest.raises(cli.argparse.ArgumentTypeError, match="no list of numbers"):
+            cli.ranges(wrong)
+
+
+def test_negative_ranges_need_no_equals_sign() -> None:
+    joined = cli.joined_negatives(["--layers", "-2,-1", "--heads", "-3--1", "--smooth", "--layers"])
+    assert joined == ["--layers=-2,-1", "--heads=-3--1", "--smooth", "--layers"]
+
+
+def test_layers_from_the_end(run: Callable[..., int], out: Path) -> None:
+    assert run("--tokens", "0", "--layers", "-2,-1") == 0
+    assert arrays(out)["layers"].tolist() == [1, 2]
+
+
+@pytest.mark.parametrize(("cuda", "expected"), [(True, config.MODEL_NAME), (False, "demo")])
+def test_model_by_default(cuda: bool, expected: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
+    assert cli.default_model() == expected
+
+
+def test_help_shows_an_example_that_can_be_parsed(capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments in (["--help"], ["attention", "--help"]):
+        with pytest.raises(SystemExit) as ended:
+            main(arguments)
+        assert ended.value.code == 0
+    shown = capsys.readouterr().out
+    example = next(
+        line for line in shown.splitlines() if line.strip().startswith("python cli.py attention photo")
+    )
+    args = cli.parser().parse_args(shlex.split(example)[2:])
+    assert (args.tokens, args.image) == ("words", "photo.jpg")
+
+
+def test_help_needs_no_torch() -> None:
+    done = in_a_shell("--help", code="import atexit; atexit.register(lambda: print('torch' in sys.modules))")
+    assert done.returncode == 0
+    assert done.stdout.endswith("False\n")
+
+
+def test_a_further_command_is_one_entry(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    command = cli.Command(
+        "Say a word.\n\nMore about it.",
+        lambda parser: parser.add_argument("word"),
+        lambda args: said.append(args.word),
+    )
+    monkeypatch.setitem(cli.COMMANDS, "say", command)
+    assert main(["say", "hello"]) == 0
+    assert said == ["hello"]
+
+
+def test_an_answer_cannot_rewrite_the_terminal(
+    run: Callable[..., int],
+    out: Path,
+    reference: Capture,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    wild = replace(reference, text="\x1b[2Jred\r\n\x9b1mcircle 👨‍👩‍👧", token_spans=((0, 4),) * TOKENS)
+    monkeypatch.setattr(AttentionExtractor, "generate", lambda *_, **__: wild)
+    assert run("--tokens", "0") == 0
+    assert capsys.readouterr().out == "[2Jred\n1mcircle 👨‍👩‍👧\n"
+    assert (out / "answer.txt").read_bytes().decode() == wild.text + "\n"
+
+
+@pytest.fixture(autouse=True)
+def _handlers_are_put_back() -> Iterator[None]:
+    before = signal.getsignal(signal.SIGINT)
+    yield
+    assert signal.getsignal(signal.SIGINT) is before
+    assert attention_extractor._busy == set()
