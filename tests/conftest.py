@@ -1,6 +1,7 @@
 """What every test shares: no network, one thread, and a tiny model that must come back as it was lent."""
 
 import os
+import shutil
 
 # Before any import reads them: nothing calls home, whatever a test does, and no window is opened.
 os.environ.update(HF_HUB_OFFLINE="1", GRADIO_ANALYTICS_ENABLED="False", MPLBACKEND="Agg")
@@ -28,6 +29,17 @@ def tiny(shared_tiny: tuple[Any, Any]) -> Iterator[tuple[Any, Any]]:
     before = traces(shared_tiny[0])
     yield shared_tiny
     assert traces(shared_tiny[0]) == before, "the test left hooks, modes, gradients or a backend behind"
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """Return the path of Debian's Chromium. Without it a browser test is skipped, but in CI it fails."""
+    path = shutil.which("chromium") or shutil.which("chromium-browser")
+    if path is None and os.environ.get("CI") == "true":
+        pytest.fail("Chromium is missing, and in CI the browser tests must run: apt-get install chromium")
+    if path is None:
+        pytest.skip("there is no Chromium on this computer: apt install chromium")
+    return path
 
 
 def traces(model: nn.Module) -> dict[str, Any]:

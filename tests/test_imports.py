@@ -31,8 +31,9 @@ FORBIDDEN = {
     "gradcam": {"gradio", "attention_processor"},
     "visualization": {"torch", "transformers", "gradio"},
     "app": {"transformers"},
-    "cli": {"gradio"},
-    "demo": ENTRY_POINTS,
+    "page": {"transformers"} | ENTRY_POINTS,
+    "cli": {"gradio", "page"},
+    "demo": {"gradio", "page"} | ENTRY_POINTS,
 }
 
 
@@ -49,7 +50,7 @@ def imported_names(tree: ast.AST) -> set[str]:
 
 def project_files() -> list[Path]:
     """Return every Python file of the project's own."""
-    folders = [ROOT, *(ROOT / name for name in ("demo", "benchmarks", "tests"))]
+    folders = [ROOT, *(ROOT / name for name in ("benchmarks", "demo", "page", "tests"))]
     return sorted(file for folder in folders for file in folder.glob("*.py"))
 
 

@@ -699,12 +699,15 @@ def test_too_little_memory_is_noticed_before_anything_is_loaded(
         refuse_to_load(saved, monkeypatch, unreachable)
     assert str(error.value) == (
         f"There is not enough memory for {saved}: it needs about {numbers * 4.4e-6:.1f} MB in float32, "
-        f'and 0.3 MB are free on cpu; close other programs, or set DTYPE to "bfloat16" ({numbers * 2.2e-6:.1f} MB), '
+        'and 0.3 MB are free on cpu; close other programs, or set DTYPE to "bfloat16" '
+        f"({numbers * 2.2e-6:.1f} MB), "
         "or choose a smaller model."
     )
-    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=int(numbers * 2.3)))
     monkeypatch.undo()
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=numbers * 3))
     load_model(saved, dtype="bfloat16")
+    with pytest.raises(ModelError, match="not enough memory"):
+        load_model(saved)
 
 
 def test_a_containers_limit_counts(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -862,7 +865,7 @@ for name in sys.argv[1:]:
 
 
 def load_elsewhere(endpoint: str, cache: Path, *names: str, **env: str) -> tuple[list[str], float]:
-    """Load the names in another process with this hub and cache; return what is said, and the longest time."""
+    """Load the names in another process with this hub and cache; return what is said and the longest time."""
     settings = {
         key: value for key, value in os.environ.items() if not key.startswith(("HF_", "TRANSFORMERS_"))
     }

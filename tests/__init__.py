@@ -1,0 +1,1 @@
+"""The tests, and the tiny model that they and the benchmarks share."""
