@@ -249,7 +249,7 @@ def test_constant_map_is_drawn_in_the_lowest_colour_with_one_number() -> None:
 def test_shared_range_gives_equal_values_equal_colours() -> None:
     weak, strong = np.array([[0.01, 0.02, 0.03]]), np.array([[0.02], [0.08]])
     low, high = shared_range([weak, strong])
-    assert (low, high) == (0.01, 0.08)
+    assert (low, high) == shared_range([strong, weak]) == (0.01, 0.08)
     look = Look(vmin=low, vmax=high)
     first, second = heatmap(weak, (4, 9), look), heatmap(strong, (8, 5), look)
     assert first.getpixel((4, 0)) == second.getpixel((0, 0))
