@@ -1,0 +1,1 @@
+"""The bundled tiny Qwen2.5-VL: its scenes, its training, its measurements and its weights."""

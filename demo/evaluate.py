@@ -1,0 +1,193 @@
+"""Measures the bundled model on held-out scenes: `python -m demo.evaluate`.
+
+Two things are printed. Answers: how often the caption and the questions are answered exactly right. Attention:
+how often the hottest cell of the plain mean over all layers and heads lies on the object that a colour or object
+word of a right answer names, and how much of the map does, beside maps that know nothing of the answer.
+
+The scenes are those of the seeds from `HELD_OUT_SEED` upwards, which training never draws.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from model import load_model
+
+import numpy as np
+from tqdm import tqdm
+
+from attention_extractor import AttentionExtractor, Capture
+from attention_processor import AttentionProcessor
+from demo.scenes import (
+    CAPTION_PROMPT,
+    CELL,
+    COLORS,
+    HELD_OUT_SEED,
+    THINGS,
+    Question,
+    Scene,
+    SceneObject,
+    make_scene,
+)
+
+KINDS = {
+    "what colour": "What color",
+    "where": "Where is",
+    "what is at": "What is",
+    "is there": "Is there",
+    "how many": "How many",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class NamedToken:
+    """A token of a right answer that names an object by its colour or its kind."""
+
+    token: int
+    kind: str  # "colour" or "object"
+    thing: SceneObject
+
+
+@dataclass
+class Tally:
+    """Right answers of each kind, out of how many."""
+
+    right: dict[str, int] = field(default_factory=dict)
+    asked: dict[str, int] = field(default_factory=dict)
+
+    def add(self, kind: str, right: bool) -> None:
+        """Count one answer."""
+        self.asked[kind] = self.asked.get(kind, 0) + 1
+        self.right[kind] = self.right.get(kind, 0) + right
+
+    def share(self, kinds: Iterable[str]) -> float:
+        """The share of right answers over the given kinds, 0..1."""
+        kinds = [kind for kind in kinds if kind in self.asked]
+        return sum(self.right[k] for k in kinds) / sum(self.asked[k] for k in kinds)
+
+
+def held_out_scenes(count: int) -> Iterator[Scene]:
+    """Held-out scenes with 1, 2 and 3 objects in turn, of all sizes."""
+    for i in range(count):
+        yield make_scene(HELD_OUT_SEED + i, n_objects=1 + i % 3)
+
+
+def chosen_questions(scene: Scene, index: int, count: int) -> list[tuple[str, Question]]:
+    """Questions of `count` kinds about the scene, with their kinds; the kinds take turns over the scenes."""
+    rng = np.random.default_rng(scene.seed)
+    kinds = [list(KINDS)[(index * count + k) % len(KINDS)] for k in range(count)]
+    asked = []
+    for kind in kinds:
+        fitting = [q for q in scene.questions if q.question.startswith(KINDS[kind])]
+        if kind == "is there" and rng.random() < 0.5:  # as many absent things as present ones
+            fitting = [q for q in fitting if q.answer == "No."]
+        asked.append((kind, fitting[rng.integers(len(fitting))]))
+    return asked
+
+
+def named_tokens(scene: Scene, question: str, capture: Capture) -> list[NamedToken]:
+    """The tokens of a right answer that name an object by colour or kind, each with its object.
+
+    A caption names the objects in order, colour before thing; an answer speaks of the one it was asked for.
+    """
+    words = AttentionProcessor(capture).words()
+    colors = [w for w in words if w.text.lower() in COLORS]
+    things = [w for w in words if w.text.lower() in THINGS]
+    if question == CAPTION_PROMPT:
+        about = list(scene.objects)
+    else:
+        about = [o for o in scene.objects if question.endswith((f" {o.name}?", f"the {o.place}?"))]
+    named = [NamedToken(w.tokens[0], "colour", o) for w, o in zip(colors, about, strict=False)]
+    return named + [NamedToken(w.tokens[0], "object", o) for w, o in zip(things, about, strict=False)]
+
+
+def on_object(heat: np.ndarray, thing: SceneObject) -> tuple[bool, float]:
+    """Whether the hottest cell is in the object's box, grown by half a cell; the map's share on its mask."""
+    h, w = heat.shape
+    row, col = divmod(int(heat.argmax()), w)
+    x, y = (col + 0.5) * CELL, (row + 0.5) * CELL
+    x0, y0, x1, y1 = thing.box
+    hit = x0 - CELL / 2 <= x <= x1 + CELL / 2 and y0 - CELL / 2 <= y <= y1 + CELL / 2
+    covered = thing.mask.reshape(h, CELL, w, CELL).mean((1, 3))
+    return bool(hit), float((heat * covered).sum() / heat.sum())
+
+
+def blind_maps(grid: tuple[int, int], rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """Maps (h, w) that know nothing of the answer: a centre prior, random values, and the same everywhere."""
+    h, w = grid
+    rows, cols = (np.arange(h) + 0.5) / h - 0.5, (np.arange(w) + 0.5) / w - 0.5
+    centre = np.exp(-(rows[:, None] ** 2 + cols**2) / (2 * 0.2**2))
+    uniform = np.ones(grid)
+    uniform[rng.integers(h), rng.integers(w)] += 1e-9  # a uniform map has no hottest cell: one at random
+    return {"centre prior": centre, "random": rng.random(grid), "uniform": uniform}
+
+
+class Pointing:
+    """Hits of the hottest cell and shares of the map on the object, for each method and kind of word."""
+
+    def __init__(self) -> None:
+        self.rows: dict[tuple[str, str], list[tuple[bool, float]]] = {}
+
+    def add(self, method: str, heat: np.ndarray, named: NamedToken) -> None:
+        """Count the map of one token."""
+        result = on_object(heat, named.thing)
+        for kind in (named.kind, "both"):
+            self.rows.setdefault((method, kind), []).append(result)
+
+    def table(self) -> str:
+        """The figures as a Markdown table, a row for each method."""
+        lines = [
+            "| map | colour words: hit | energy | object words: hit | energy | both: hit | energy |",
+            "|---|---|---|---|---|---|---|",
+        ]
+        for method in dict.fromkeys(method for method, _ in self.rows):
+            cells = []
+            for kind in ("colour", "object", "both"):
+                hits, energies = zip(*self.rows[method, kind], strict=True)
+                cells += [f"{100 * np.mean(hits):.1f} %", f"{np.mean(energies):.2f}"]
+            lines.append(f"| {method} | {' | '.join(cells)} |")
+        return "\n".join(lines)
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--scenes", type=int, default=500, help="held-out scenes of 1 to 3 objects (500)")
+    parser.add_argument("--questions", type=int, default=2, help="questions to each (2)")
+    parser.add_argument("--model", default="demo", help="a checkpoint folder instead of the bundled model")
+    parser.add_argument("--wrong", action="store_true", help="print every wrong answer")
+    options = parser.parse_args()
+    model, processor = load_model(options.model)
+    extractor = AttentionExtractor(model, processor, store_on_cpu=True, float16=False)
+    tally, pointing, rng = Tally(), Pointing(), np.random.default_rng(0)
+    for index, scene in enumerate(tqdm(held_out_scenes(options.scenes), total=options.scenes, desc="scenes")):
+        asked = [("caption", Question(CAPTION_PROMPT, scene.caption))]
+        asked += chosen_questions(scene, index, options.questions)
+        for kind, (question, answer) in asked:
+            capture = extractor.generate(scene.image, question, max_new_tokens=80, temperature=0.0)
+            right = capture.text == answer
+            tally.add(kind, right)
+            if not right:
+                if options.wrong:
+                    tqdm.write(f"seed {scene.seed}: {question} wanted {answer!r}, got {capture.text!r}")
+                continue
+            for named in named_tokens(scene, question, capture):
+                heat = AttentionProcessor(capture).get_attention_heatmap_for_token(named.token)
+                pointing.add("attention, mean of all layers and heads", heat, named)
+                for method, blind in blind_maps(capture.grid, rng).items():
+                    pointing.add(method, blind, named)
+
+    print(f"\nAnswers exactly right on {options.scenes} held-out scenes (seeds from {HELD_OUT_SEED}):")
+    for kind in ("caption", *KINDS):
+        if kind in tally.asked:
+            print(f"  {kind:12} {100 * tally.share([kind]):6.1f} %  of {tally.asked[kind]}")
+    print(f"  {'captions':12} {100 * tally.share(['caption']):6.1f} %")
+    print(f"  {'questions':12} {100 * tally.share(KINDS):6.1f} %")
+    print("\nWords of right answers whose map's hottest cell is on the object they name:\n")
+    print(pointing.table())
+
+
+if __name__ == "__main__":
+    main()
