@@ -1,10 +1,11 @@
 """Generate an answer about an image and record, while it happens, where each token's attention went.
 
-Goes in: a model, its processor, an image and a prompt. Comes out: a `Capture`, a plain record that needs no model to
-be read or drawn. Knows nothing of maps, pictures or pages.
+Goes in: a model, its processor, an image and a prompt. Comes out: a `Capture`, a plain record that needs no
+model to be read or drawn. Knows nothing of maps, pictures or pages.
 
-The attention is exact and costs next to nothing: the model keeps the kernel that it uses (sdpa, flash attention, …)
-for its output, and only the rows that explain a token, softmax(q·Kᵀ) of one query each, are computed beside it.
+The attention is exact and costs next to nothing: the model keeps the kernel that it uses for its output (sdpa,
+flash attention, …), and beside it only the rows that explain a token are computed, softmax(q·Kᵀ) of one query
+each.
 """
 
 import threading
@@ -15,6 +16,8 @@ from functools import partial
 from itertools import groupby
 from typing import Any
 from weakref import WeakKeyDictionary
+
+from model import Encoded, decoder_layers, encode, model_layer_count
 
 import torch
 from PIL.Image import Image
@@ -34,22 +37,21 @@ from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import eager_attention_f
 from transformers.processing_utils import ProcessorMixin
 
 import config
-from model import Encoded, decoder_layers, encode, model_layer_count
 
 Span = tuple[int, int]  # first character and the one after the last
 OnToken = Callable[[str, int], None]
 
 
-# --- The record ------------------------------------------------------------------------------------------------------
+# --- The record --------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, eq=False)
 class Capture:
     """Attention from each generated token to each visual token, with all that is needed to draw it again.
 
-    Token i is explained by the attention row that predicted it, that of position `prompt_length + i - 1`; a token of
-    the prompt, which nothing predicted, by the row in which it asks itself. The token that ended the answer (end of
-    turn, end of text) is not part of it; no other is left out.
+    Token i is explained by the attention row that predicted it, that of position `prompt_length + i - 1`; a
+    token of the prompt, which nothing predicted, by the row in which it asks itself. The token that ended the
+    answer (end of turn, end of text) is not part of it; no other is left out.
     """
 
     token_ids: tuple[int, ...]
@@ -166,22 +168,22 @@ def _largest(difference: Tensor) -> float:
     return float(difference.abs().max())
 
 
-# --- Hooks -----------------------------------------------------------------------------------------------------------
+# --- Hooks -------------------------------------------------------------------------------------------------
 
 
 @contextmanager
 def hooked(modules: Sequence[nn.Module], hook: Callable[..., Any]) -> Iterator[None]:
-    """Call hook(index, module, args, output) on each forward; unhook on exit, also after half a registration."""
+    """Call hook(index, module, args, output) on each forward; unhook on exit, also after half a start."""
     with ExitStack() as handles:
         for index, module in enumerate(modules):
             handles.callback(module.register_forward_hook(partial(hook, index)).remove)
         yield
 
 
-# --- Attention rows beside the model's own kernel ---------------------------------------------------------------------
+# --- Attention rows beside the model's own kernel ----------------------------------------------------------
 
-# For each attention module of a running capture, the prompt positions whose rows are wanted (last position included).
-# Modules that are not here pay nothing, whatever model they belong to.
+# For each attention module of a running capture, the prompt positions whose rows are wanted (last position
+# included). Modules that are not here pay nothing, whatever model they belong to.
 _wanted_rows: WeakKeyDictionary[nn.Module, Tensor] = WeakKeyDictionary()
 
 _PREFIX = "captured_"
@@ -190,12 +192,13 @@ _PREFIX = "captured_"
 def attention_rows(query: Tensor, key: Tensor, scaling: float, positions: Tensor) -> Tensor:
     """Return softmax(q·Kᵀ·scaling) of some query rows, computed in float32: (head, row, key).
 
-    `query` is (1, head, row, dim), `key` (1, kv head, key, dim). `positions` (row,) are the rows' positions in the
-    sequence; each row sees the keys up to its own position and gives the later ones 0.
+    `query` is (1, head, row, dim), `key` (1, kv head, key, dim). `positions` (row,) are the rows' positions
+    in the sequence; each row sees the keys up to its own position and gives the later ones 0.
     """
     _, heads, rows, dim = query.shape
     _, kv_heads, keys, _ = key.shape
-    # Heads that share a key head are consecutive: as further rows of that key head they need no copy of the keys.
+    # Heads that share a key head are consecutive: as further rows of that key head they need no copy of the
+    # keys.
     grouped = query[0].float().reshape(kv_heads, -1, dim)
     start = grouped.new_zeros(1, 1, 1)
     scores = torch.baddbmm(start, grouped, key[0].float().transpose(1, 2), beta=0, alpha=scaling)
@@ -218,8 +221,8 @@ def _captured_attention(
 ) -> tuple[Tensor, tuple[Tensor, Tensor] | None]:
     """Return the backend's output and, in the place of the attention weights, what wanted rows are made of.
 
-    That is the queries of these rows and all keys so far. The rows themselves are computed for many tokens at once:
-    one product of some hundred rows costs far less than some hundred products of one row.
+    That is the queries of these rows and all keys so far. The rows themselves are computed for many tokens at
+    once: one product of some hundred rows costs far less than some hundred products of one row.
     """
     seen_as = module if name in ("sdpa", "eager") else _seen_with_backend(module, name)
     output, _ = backend(seen_as, query, key, value, attention_mask, **settings)
@@ -241,8 +244,8 @@ class _Seen:
         return getattr(self._target, name)
 
 
-def _seen_with_backend(module: nn.Module, name: str) -> Any:
-    """Return the module as the backend would meet it without us: flash attention loads its kernel by that name."""
+def _seen_with_backend(module: Any, name: str) -> Any:
+    """Return the module as the backend would meet it without us: flash attention goes by that name."""
     return _Seen(module, config=_Seen(module.config, _attn_implementation=name))
 
 
@@ -272,8 +275,8 @@ def _rows_wanted(modules: Sequence[nn.Module], rows: Tensor) -> Iterator[None]:
 
 
 @contextmanager
-def _backend_wrapped(model: Any, module: nn.Module) -> Iterator[str]:
-    """Switch the decoder to our attention function and yield the name of the one in use; switch back on exit."""
+def _backend_wrapped(model: Any, module: Any) -> Iterator[str]:
+    """Switch the decoder to our attention function, and back on exit; yield the name of the one in use."""
     backend = module.config._attn_implementation
     name = _registered(backend)
     try:
@@ -287,7 +290,7 @@ def _backend_wrapped(model: Any, module: nn.Module) -> Iterator[str]:
         model.set_attn_implementation({"text_config": backend})
 
 
-# --- The model, kept as it was ----------------------------------------------------------------------------------------
+# --- The model, kept as it was -----------------------------------------------------------------------------
 
 _busy: set[int] = set()
 _busy_lock = threading.Lock()
@@ -300,7 +303,7 @@ def _alone(text_config: object) -> Iterator[None]:
     with _busy_lock:
         if key in _busy:
             raise RuntimeError(
-                "this model is already generating for another capture; wait for it, or load the model a second time"
+                "this model is already generating for another capture; wait for it, or load the model again"
             )
         _busy.add(key)
     try:
@@ -315,7 +318,8 @@ def _in_eval_mode(model: nn.Module) -> Iterator[None]:
     """Switch every module to eval mode; put back those that were not."""
     training = [module for module in model.modules() if module.training]
     try:
-        model.eval()
+        for module in training:
+            module.training = False
         yield
     finally:
         for module in training:
@@ -326,8 +330,8 @@ def _in_eval_mode(model: nn.Module) -> Iterator[None]:
 def _plain_generation(model: Any) -> Iterator[set[int]]:
     """Drop the checkpoint's own generation settings but its special tokens; yield the ids that end an answer.
 
-    Published checkpoints come with a repetition penalty, a temperature and sampling switched on. Here an answer is
-    what the arguments of `generate` say and nothing else.
+    Published checkpoints come with a repetition penalty, a temperature and sampling switched on. Here an
+    answer is what the arguments of `generate` say and nothing else.
     """
     before, position_offset = model.generation_config, model.model.rope_deltas
     eos = before.eos_token_id
@@ -342,9 +346,9 @@ def _plain_generation(model: Any) -> Iterator[set[int]]:
         model.generation_config, model.model.rope_deltas = before, position_offset
 
 
-# --- Collecting -------------------------------------------------------------------------------------------------------
+# --- Collecting --------------------------------------------------------------------------------------------
 
-_BLOCK = 32  # tokens whose rows are computed together
+_BLOCK = 64  # tokens whose rows are computed together
 
 
 @dataclass(frozen=True)
@@ -375,7 +379,7 @@ def _places(encoded: Encoded) -> _Places:
 
 
 class _Rows:
-    """Image columns and shares of the rows of some tokens: attention (token, layer, head, patch), shares (…, 3)."""
+    """What is kept of some tokens: attention (token, layer, head, patch), shares (token, layer, head, 3)."""
 
     def __init__(self, tokens: int, layers: int, heads: int, patches: int, **kind: Any) -> None:
         self.attention = torch.empty((tokens, layers, heads, patches), **kind)
@@ -391,12 +395,13 @@ class _Rows:
 class _Recording:
     """The rows of one generation: hooks hand in queries and keys, `keep` says that a token was chosen.
 
-    Between two blocks it holds the queries of at most so many tokens, and a reference to the keys, which the model's
-    cache holds anyway; while a block is filed, the full rows of one layer. All else is image columns and shares.
+    Between two blocks it holds the queries of at most so many tokens, and a reference to the keys, which the
+    model's cache holds anyway; while a block is filed, the full rows of one layer. All else is image columns
+    and shares.
     """
 
     def __init__(
-        self, places: _Places, modules: Sequence[nn.Module], device: torch.device | None, half: bool
+        self, places: _Places, modules: Sequence[Any], device: torch.device | None, half: bool
     ) -> None:
         self.places = places
         self.scaling = [float(module.scaling) for module in modules]
@@ -487,7 +492,7 @@ class _Recording:
         return whole
 
 
-# --- Generating -------------------------------------------------------------------------------------------------------
+# --- Generating --------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -585,10 +590,12 @@ class AttentionExtractor:
         """Choose what is recorded; what is None is read from `config`.
 
         `layers` are decoder layers, negative ones counted from the last; naming one twice counts once. With
-        `store_on_cpu` the record leaves the model's device token by token; with `float16` it takes half the memory.
+        `store_on_cpu` the record leaves the model's device token by token; with `float16` it takes half the
+        memory.
 
         Raises:
-            ValueError: for a layer beyond the model, and for a model with sliding-window attention, whose rows do
+            ValueError: for a layer beyond the model, and for a model with sliding-window attention, whose
+            rows do
                 not run over all keys.
         """
         if layers is None and not config.EXTRACT_ALL_LAYERS:
@@ -597,7 +604,7 @@ class AttentionExtractor:
         self.layers = decoder_layer_numbers(model_layer_count(model), layers)
         self.store_on_cpu = config.STORE_ON_CPU if store_on_cpu is None else store_on_cpu
         self.float16 = config.USE_FLOAT16 if float16 is None else float16
-        self._modules = [decoder_layers(model)[layer].self_attn for layer in self.layers]
+        self._modules: list[Any] = [decoder_layers(model)[layer].self_attn for layer in self.layers]
         if any(getattr(module, "sliding_window", None) for module in self._modules):
             raise ValueError("this model uses sliding-window attention, which cannot be recorded exactly")
 
@@ -612,13 +619,13 @@ class AttentionExtractor:
         on_token: OnToken | None = None,
         stop: threading.Event | None = None,
     ) -> Capture:
-        """Return an answer to the prompt about the image, with its attention; what is None is read from `config`.
+        """Return an answer to the prompt about the image, with its attention; None is read from `config`.
 
-        Temperature 0 takes the likeliest token, above 0 draws from the `top_p` nucleus with `seed`. The checkpoint's
-        own generation settings (repetition penalty, top-k, …) are not applied: the answer is that of
-        `model.generate` with a neutral `GenerationConfig` and these arguments. `on_token(text so far, number of
-        tokens)` is called after each token; setting `stop` ends the answer after the token at hand. The model is
-        put back as it was, also after an error.
+        Temperature 0 takes the likeliest token, above 0 draws from the `top_p` nucleus with `seed`. The
+        checkpoint's own generation settings (repetition penalty, top-k, …) are not applied: the answer is
+        that of `model.generate` with a neutral `GenerationConfig` and these arguments. `on_token(text so far,
+        number of tokens)` is called after each token; setting `stop` ends the answer after the token at hand.
+        The model is put back as it was, also after an error.
 
         Raises:
             ValueError: for a setting out of range, an image or a prompt that cannot be used.
@@ -735,7 +742,7 @@ def decoder_layer_numbers(count: int, layers: Sequence[int] | None) -> tuple[int
     return tuple(sorted({layer % count for layer in layers}))
 
 
-# --- Tokens as text ---------------------------------------------------------------------------------------------------
+# --- Tokens as text ----------------------------------------------------------------------------------------
 
 
 def token_bytes(tokenizer: Any, ids: Sequence[int]) -> list[bytes]:
@@ -760,7 +767,7 @@ def token_bytes(tokenizer: Any, ids: Sequence[int]) -> list[bytes]:
 
 
 def shown_tokens(tokenizer: Any, ids: Sequence[int]) -> tuple[str, ...]:
-    """Return the display text of each token: its text, "⟨E4 BD⟩" for bytes of a split character, a special name."""
+    """Return each token's display text: its text, "⟨E4 BD⟩" for bytes of a split character, its name."""
     shown = []
     for token, piece, spelling in zip(
         ids, token_bytes(tokenizer, ids), tokenizer.convert_ids_to_tokens(list(ids)), strict=True
@@ -772,8 +779,8 @@ def shown_tokens(tokenizer: Any, ids: Sequence[int]) -> tuple[str, ...]:
 def spelled(pieces: Sequence[bytes]) -> tuple[str, tuple[Span, ...]]:
     """Return the text that the pieces of UTF-8 make together, and each piece's span of characters in it.
 
-    A piece that holds part of a character has that whole character in its span. Bytes that are no character are
-    written as "⟨E4 BD⟩" and are one unit, brackets included. An empty piece has an empty span.
+    A piece that holds part of a character has that whole character in its span. Bytes that are no character
+    are written as "⟨E4 BD⟩" and are one unit, brackets included. An empty piece has an empty span.
     """
     joined = b"".join(pieces)
     text, starts, ends = "", [0] * len(joined), [0] * len(joined)  # of the unit that each byte belongs to
@@ -820,7 +827,8 @@ def _unfinished(data: bytes) -> int:
 def _byte_values() -> dict[str, int]:
     """Return the byte that each letter of a byte-level vocabulary stands for.
 
-    Bytes that print are written as themselves, the others as the letters from U+0100 on, in order (as in GPT-2).
+    Bytes that print are written as themselves, the others as the letters from U+0100 on, in order (as in
+    GPT-2).
     """
     printing = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     others = [byte for byte in range(256) if byte not in printing]

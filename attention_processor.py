@@ -1,7 +1,7 @@
 """From a `Capture` to maps: choose tokens, layers and heads, and fold them into one array (h, w).
 
-Goes in: a `Capture`. Comes out: numpy arrays, un-normalised, and the answer's words with the tokens that spell them.
-Knows nothing of models, pictures or pages.
+Goes in: a `Capture`. Comes out: numpy arrays, un-normalised, and the answer's words with the tokens that
+spell them. Knows nothing of models, pictures or pages.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 Aggregation = Literal["mean", "max", "min"]
 Positions = int | Sequence[int]
 
-# --- Maps ------------------------------------------------------------------------------------------------------------
+# --- Maps --------------------------------------------------------------------------------------------------
 
 
 class AttentionProcessor:
@@ -39,12 +39,13 @@ class AttentionProcessor:
     ) -> np.ndarray:
         """Return the attention map (h, w) of a generated token: shares of attention, 0..1, un-normalised.
 
-        The aggregation folds all chosen layers and heads at once; None chooses all that were recorded. For several
-        tokens (a word, the whole answer) it is the mean of their maps. Layers are decoder layer numbers. Negative
-        tokens, layers and heads count from the last.
+        The aggregation folds all chosen layers and heads at once; None chooses all that were recorded. For
+        several tokens (a word, the whole answer) it is the mean of their maps. Layers are decoder layer
+        numbers. Negative tokens, layers and heads count from the last.
 
         Raises:
-            ValueError: for a token or head beyond the capture, a layer beyond the model or not recorded, no choice
+            ValueError: for a token or head beyond the capture, a layer beyond the model or not recorded, no
+            choice
                 at all, or an unknown aggregation.
         """
         return self._map(
@@ -171,15 +172,15 @@ def _chosen(indices: Positions, count: int, name: str) -> list[int]:
     return [int(index) % count for index in listed]
 
 
-# --- Words -----------------------------------------------------------------------------------------------------------
+# --- Words -------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Word:
     """A word of the text and the tokens that spell it.
 
-    `text` is `whole_text[start:end]`, without the space before it. A token that carries only white space is a word of
-    white space; a special token is a word with its name as text and an empty span.
+    `text` is `whole_text[start:end]`, without the space before it. A token that carries only white space is a
+    word of white space; a special token is a word with its name as text and an empty span.
     """
 
     text: str
@@ -189,7 +190,8 @@ class Word:
 
 
 # Scripts written without spaces: each of their characters, with the marks on it, stands for itself.
-_UNSPACED = r"[[\p{scx=Han}\p{scx=Hiragana}\p{scx=Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]&&[\p{L}\p{N}]&&\P{Nd}]"
+_SCRIPTS = r"\p{scx=Han}\p{scx=Hiragana}\p{scx=Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}"
+_UNSPACED = rf"[[{_SCRIPTS}]&&[\p{{L}}\p{{N}}]&&\P{{Nd}}]"
 _LETTERS = rf"[[\p{{L}}\p{{N}}\p{{M}}_]--{_UNSPACED}]+"
 _UNIT = regex.compile(
     rf"""
@@ -217,9 +219,10 @@ class _Unit:
 def grouped_words(text: str, spans: Sequence[Span], shown: Sequence[str]) -> list[Word]:
     """Return the words of a text, in order; each token belongs to at least one.
 
-    `spans` are the tokens' spans in the text, `shown` their display texts. A word is a run of letters and digits, with
-    apostrophes and hyphens inside it; punctuation is a word of its own. In scripts without spaces, and for emoji, it
-    is the fewest characters that whole tokens spell. The words' texts, with white space between, make the text.
+    `spans` are the tokens' spans in the text, `shown` their display texts. A word is a run of letters and
+    digits, with apostrophes and hyphens inside it; punctuation is a word of its own. In scripts without
+    spaces, and for emoji, it is the fewest characters that whole tokens spell. The words' texts, with white
+    space between, make the text.
     """
     words: list[_Unit] = []
     spaces: list[_Unit] = []

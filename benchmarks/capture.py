@@ -1,21 +1,22 @@
-"""What capturing attention costs: plain generation, captured, and transformers' own output_attentions, side by side.
+"""What capturing attention costs: plain generation, captured, and output_attentions, side by side.
 
     python -m benchmarks.capture [--rounds 5] [--tokens 48] [--proportions small real]
 
-A random-weight Qwen2.5-VL with 12 decoder layers, 512 wide, 8 heads on 2 key heads, in float32 on one CPU thread, sees
-an image of 1,024 visual tokens (16 x 64) and writes 48 tokens. Two sets of proportions:
+A random-weight Qwen2.5-VL with 12 decoder layers, 512 wide, 8 heads on 2 key heads, in float32 on one CPU
+thread, sees an image of 1,024 visual tokens (16 x 64) and writes 48 tokens. Two sets of proportions:
 
-small   everything that is not attention kept small, so that nothing hides the cost of the capture: 278 words in the
-        vocabulary, feed-forward layers of 2 x the width, a vision tower of 2 layers, 32 wide
-real    as in the 3B model, scaled to this width: 37,984 words (74 x the width), feed-forward layers of 5.4 x the
-        width, a vision tower of 8 layers, 320 wide
+small   everything that is not attention kept small, so that nothing hides the cost of the capture: a
+        vocabulary of 278, feed-forward layers of 2 x the width, a vision tower of 2 layers, 32 wide
+real    as in the 3B model, scaled to this width: a vocabulary of 37,984 (74 x the width), feed-forward
+        layers of 5.4 x the width, a vision tower of 8 layers, 320 wide
 
 "plain" is `model.generate` under sdpa with the settings that the capture uses; "captured" is
 `AttentionExtractor.generate`, every layer and head, float16 on the CPU; "eager" is `model.generate` with
-`output_attentions=True`. All three include reading the image. Time is CPU time of the process, the three interleaved
-round by round, medians; ratios are taken within each round. "per token" is what each token after the first costs
-(48 tokens less 1, by 47). Memory is the highest resident size during one generation above that before it, each in a
-process of its own.
+`output_attentions=True`. All three include reading the image.
+
+Time is CPU time of the process, the three interleaved round by round; medians, ratios taken within each
+round. "per token" is what each token after the first costs: 48 tokens less 1, by 47. Memory is the highest
+resident size during one generation above that before it, each in a process of its own.
 """
 
 import argparse
@@ -32,20 +33,21 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from model import encode
+
 import numpy as np
 import torch
 from PIL import Image
 from transformers import Qwen2_5_VLForConditionalGeneration
 
 from attention_extractor import AttentionExtractor
-from model import encode
 from tests.tiny import generation_config, tiny_config, tiny_processor
 
 LAYERS, HEADS, KEY_HEADS, WIDTH = 12, 8, 2, 512
 GRID = (16, 64)
 PROMPT = "Describe this image."
 MODES = ("plain", "captured", "eager")
-TEXT_CONFIG: dict[str, dict[str, int]] = {
+TEXT_CONFIG: dict[str, dict[str, Any]] = {
     "small": {},
     "real": {"vocab_size": 37_984, "intermediate_size": 2752},
 }
@@ -119,7 +121,7 @@ def cpu_seconds(run: Run, tokens: int) -> float:
 
 
 def resident_mb(field: str) -> float:
-    """Return the resident size now ("VmRSS") or the highest so far ("VmHWM") in MB; where /proc is, else the peak."""
+    """Return the resident size in MB: now ("VmRSS") or highest so far ("VmHWM")."""
     status = Path("/proc/self/status")
     if not status.exists():
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
@@ -128,7 +130,7 @@ def resident_mb(field: str) -> float:
 
 
 def print_peak_memory(proportions: str, mode: str, tokens: int) -> None:
-    """Print the peak of one generation above the size before it, in MB, as JSON. Run in a process of its own."""
+    """Print the peak of one generation above the size before it, in MB. For a process of its own."""
     run = runner(*random_model(proportions, mode), mode)
     run(2)  # libraries allocate on first use
     gc.collect()
@@ -146,13 +148,15 @@ def peak_memory_mb(proportions: str, mode: str, tokens: int) -> float:
     command += ["--proportions", proportions, "--tokens", str(tokens)]
     done = subprocess.run(
         command, check=True, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"}
-    )  # noqa: S603
+    )
     return float(json.loads(done.stdout.splitlines()[-1]))
 
 
 def print_comparison(proportions: str, tokens: int, rounds: int) -> None:
     """Measure and print one table."""
-    same = random_model(proportions, "plain")  # one set of weights: where they lie in memory is worth some percent
+    same = random_model(
+        proportions, "plain"
+    )  # one set of weights: where they lie in memory is worth some percent
     eager = random_model(proportions, "eager")  # output_attentions leaves hooks behind, so it gets its own
     runs = {mode: runner(*(eager if mode == "eager" else same), mode) for mode in MODES}
     for run in runs.values():
