@@ -1,8 +1,8 @@
 """Measures the bundled model on held-out scenes: `python -m demo.evaluate`.
 
-Two things are printed. Answers: how often captions and questions are answered exactly right. Attention: how often
-the hottest cell of the plain mean over all layers and heads lies on the object that a colour or object word of a
-right answer names, and how much of the map does, beside maps that know nothing of the answer.
+Two things are printed. Answers: how often captions and questions are answered exactly right. Attention: how
+often the hottest cell of the plain mean over all layers and heads lies on the object that a colour or object
+word of a right answer names, and how much of the map does, beside maps that know nothing of the answer.
 
 The scenes are those of the seeds from `HELD_OUT_SEED` upwards, which training never draws.
 """

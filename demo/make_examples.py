@@ -1,6 +1,6 @@
 """Draws the page's example pictures, with a question for each: `python -m demo.make_examples`.
 
-They are held-out scenes, beyond those that `demo.evaluate` counts. Out: `demo/examples/*.png` and `examples.json`.
+They are held-out scenes, beyond those that `demo.evaluate` counts. Out: PNGs and `examples.json` in `FOLDER`.
 """
 
 import json

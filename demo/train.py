@@ -34,6 +34,7 @@ from demo.data import IGNORED, Drawn, Grid, Packer, draw_all, patches
 from demo.scenes import COLORS, PLACES, THINGS
 
 WORK = Path(__file__).parent / ".work"
+EVERY = 200  # steps from one checkpoint to the next
 SPARSE, CROWDED = 20_000, 6_000
 CROWDED_SEED = 5_000_000
 LABELS = (1 + len(THINGS), 1 + len(COLORS), len(PLACES))
@@ -153,7 +154,7 @@ def run_stage(
     step_loss: Callable[[int], tuple[Tensor, str]],
     state: dict[str, nn.Module],
 ) -> None:
-    """Optimise with AdamW and a cosine; a checkpoint every 200 steps, and on from the last one."""
+    """Optimise with AdamW and a cosine; a checkpoint now and then, and on from the last one."""
     optimiser = torch.optim.AdamW(parameters, lr=stage.rate, betas=(0.9, 0.98), weight_decay=0.02, fused=True)
     path, first = WORK / f"{name}.pt", 0
     if path.exists():
@@ -178,7 +179,7 @@ def run_stage(
             bar.set_postfix_str(note, refresh=False)
         if step % 100 == 0:
             tqdm.write(f"{name} {step}: {note}")
-        if (step + 1) % 200 == 0 or step + 1 == stage.steps:
+        if (step + 1) % EVERY == 0 or step + 1 == stage.steps:
             saved = {key: module.state_dict() for key, module in state.items()}
             torch.save(
                 {**saved, "optimiser": optimiser.state_dict(), "step": step + 1}, path.with_suffix(".tmp")

@@ -1,0 +1,70 @@
+"""The bundled model: an ordinary checkpoint, small, that answers rightly about scenes it has never seen."""
+
+import json
+
+from model import DEMO_FOLDER, load_model
+
+import pytest
+import torch
+from PIL import Image
+from transformers import Qwen2_5_VLForConditionalGeneration
+
+from attention_extractor import AttentionExtractor
+from attention_processor import AttentionProcessor
+from demo.evaluate import held_out_scenes, named_tokens, on_object
+from demo.make_examples import EXAMPLES, FOLDER
+from demo.scenes import CAPTION_PROMPT, HELD_OUT_SEED, make_scene
+
+SCENES = 24
+
+
+@pytest.fixture(scope="module")
+def extractor():
+    return AttentionExtractor(*load_model("demo"), float16=False)
+
+
+def test_it_is_an_ordinary_checkpoint_folder_of_at_most_16_mb() -> None:
+    files = {path.name: path.stat().st_size for path in DEMO_FOLDER.iterdir()}
+    assert {"config.json", "model.safetensors", "tokenizer.json", "chat_template.jinja"} <= set(files)
+    assert sum(files.values()) <= 16_000_000
+    assert json.loads((DEMO_FOLDER / "config.json").read_text())["model_type"] == "qwen2_5_vl"
+    model = Qwen2_5_VLForConditionalGeneration.from_pretrained(DEMO_FOLDER, local_files_only=True)
+    assert model.dtype == torch.float32
+    assert len(model.model.language_model.layers) == 6
+
+
+def test_it_answers_and_looks_rightly_on_held_out_scenes(extractor: AttentionExtractor) -> None:
+    captions, answers, hits = [], [], []
+    for scene in held_out_scenes(SCENES):
+        capture = extractor.generate(scene.image, CAPTION_PROMPT, max_new_tokens=80, temperature=0)
+        captions.append(capture.text == scene.caption)
+        question = scene.questions[scene.seed % len(scene.questions)]
+        answers.append(
+            extractor.generate(scene.image, question.question, max_new_tokens=20, temperature=0).text
+            == question.answer
+        )
+        if captions[-1]:
+            processor = AttentionProcessor(capture)
+            named = named_tokens(scene, CAPTION_PROMPT, capture)
+            assert len(named) == 2 * len(scene.objects)
+            hits += [on_object(processor.get_attention_heatmap_for_token(n.token), n.thing)[0] for n in named]
+    # far below what demo.evaluate measures on 500, far above chance
+    assert sum(captions) >= SCENES - 3
+    assert sum(answers) >= SCENES - 3
+    assert sum(hits) >= 0.8 * len(hits)
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.name)
+def test_the_examples_are_the_scenes_they_say_and_are_answered_rightly(example, extractor) -> None:
+    scene = make_scene(HELD_OUT_SEED + example.seed, example.n_objects)
+    listed = {entry["image"]: entry["prompt"] for entry in json.loads((FOLDER / "examples.json").read_text())}
+    assert listed[f"{example.name}.png"] == example.prompt
+    with Image.open(FOLDER / f"{example.name}.png") as image:
+        picture = image.convert("RGB")
+    assert picture.tobytes() == scene.image.tobytes()
+    known = {CAPTION_PROMPT: scene.caption, **dict(scene.questions)}
+    names = {thing.name for thing in scene.objects}
+    if example.prompt.startswith("Is there a") and example.prompt[11:-1] not in names:
+        known[example.prompt] = "No."  # a scene keeps questions about two of the absent things only
+    answer = extractor.generate(picture, example.prompt, max_new_tokens=80, temperature=0).text
+    assert answer == known[example.prompt]
