@@ -3,9 +3,9 @@
 Goes in: a model, its processor, an image and a prompt. Comes out: a `Capture`, a plain record that needs no
 model to be read or drawn. Knows nothing of maps, pictures or pages.
 
-The attention is exact and costs next to nothing: the model keeps the kernel that it uses for its output (sdpa,
-flash attention, …), and beside it only the rows that explain a token are computed, softmax(q·Kᵀ) of one query
-each.
+The attention is exact and costs next to nothing: the model keeps the kernel that it uses for its output
+(sdpa, flash attention, …), and beside it only the rows that explain a token are computed: softmax(q·Kᵀ) of
+one query each.
 """
 
 import threading
@@ -197,8 +197,7 @@ def attention_rows(query: Tensor, key: Tensor, scaling: float, positions: Tensor
     """
     _, heads, rows, dim = query.shape
     _, kv_heads, keys, _ = key.shape
-    # Heads that share a key head are consecutive: as further rows of that key head they need no copy of the
-    # keys.
+    # Heads that share a key head are consecutive: taken as further rows of it, they need no copy of the keys.
     grouped = query[0].float().reshape(kv_heads, -1, dim)
     start = grouped.new_zeros(1, 1, 1)
     scores = torch.baddbmm(start, grouped, key[0].float().transpose(1, 2), beta=0, alpha=scaling)
@@ -348,7 +347,7 @@ def _plain_generation(model: Any) -> Iterator[set[int]]:
 
 # --- Collecting --------------------------------------------------------------------------------------------
 
-_BLOCK = 64  # tokens whose rows are computed together
+_BLOCK = 64  # tokens whose rows are computed together: full rows of one layer are what has to fit
 
 
 @dataclass(frozen=True)
@@ -381,15 +380,16 @@ def _places(encoded: Encoded) -> _Places:
 class _Rows:
     """What is kept of some tokens: attention (token, layer, head, patch), shares (token, layer, head, 3)."""
 
-    def __init__(self, tokens: int, layers: int, heads: int, patches: int, **kind: Any) -> None:
-        self.attention = torch.empty((tokens, layers, heads, patches), **kind)
-        self.shares = torch.empty((tokens, layers, heads, 3), device=self.attention.device)
+    def __init__(self, shape: tuple[int, int, int, int], dtype: torch.dtype, device: torch.device) -> None:
+        self.attention = torch.empty(shape, dtype=dtype, device=device)
+        self.shares = torch.empty((*shape[:3], 3), device=device)
 
-    def file(self, layer: int, rows: Tensor, places: _Places) -> None:
-        """Keep what is wanted of the rows (head, token, key) of one layer."""
+    def file(self, first: int, layer: int, rows: Tensor, places: _Places) -> None:
+        """Keep what is wanted of the rows (head, token, key) of one layer, from token `first` on."""
         rows = rows.transpose(0, 1)  # (token, head, key)
-        self.attention[:, layer] = rows[..., places.image].to(self.attention.dtype)
-        self.shares[:, layer] = places.shares(rows).to(self.shares.device)
+        tokens = slice(first, first + len(rows))
+        self.attention[tokens, layer] = rows[..., places.image].to(self.attention.dtype)
+        self.shares[tokens, layer] = places.shares(rows).to(self.shares.device)
 
 
 class _Recording:
@@ -401,30 +401,23 @@ class _Recording:
     """
 
     def __init__(
-        self, places: _Places, modules: Sequence[Any], device: torch.device | None, half: bool
+        self, places: _Places, modules: Sequence[Any], device: torch.device | None, float16: bool
     ) -> None:
         self.places = places
         self.scaling = [float(module.scaling) for module in modules]
+        self.heads = int(modules[0].config.num_attention_heads)
         self.device = device  # None: where the first layer's queries are
-        self.dtype = torch.float16 if half else torch.float32
-        self.heads = 0
-        self.latest: list[Tensor | None] = [None] * len(
-            modules
-        )  # queries (1, head, 1, dim) of the last forward
-        self.keys: list[Tensor] = [torch.empty(0)] * len(modules)
-        self.waiting: list[
-            list[Tensor]
-        ] = []  # queries of each layer, for each token chosen since the last block
+        self.dtype = torch.float16 if float16 else torch.float32
+        # Of the last forward: the query (1, head, 1, dim) and the keys (1, kv head, key, dim) of each layer.
+        self.latest: list[Tensor | None] = [None] * len(modules)
+        self.keys: list[Tensor | None] = [None] * len(modules)
+        self.waiting: list[list[Tensor]] = []  # for each token since the last block, the query of each layer
         self.blocks: list[_Rows] = []
 
-    def hook(
-        self, index: int, module: nn.Module, args: Any, output: tuple[Tensor, tuple[Tensor, Tensor] | None]
-    ) -> None:
+    def hook(self, index: int, module: nn.Module, args: Any, output: tuple[Tensor, Any]) -> None:
         """Take the queries and keys that one attention module returned."""
         if output[1] is None:
-            raise RuntimeError(
-                "the attention backend was switched by someone else while an answer was recorded"
-            )
+            raise RuntimeError("the attention backend was switched while an answer was recorded")
         query, key = output[1]
         if query.shape[2] > 1:
             self._file_prompt(index, query[:, :, :-1], key)
@@ -433,14 +426,18 @@ class _Recording:
     def _file_prompt(self, index: int, query: Tensor, key: Tensor) -> None:
         """Compute and keep the rows of the prompt's tokens in one layer."""
         if index == 0:
-            self.heads, self.device = query.shape[1], self.device or query.device
+            self.device = self.device or query.device
             self.prompt = self._room(len(self.places.prompt_rows))
         positions = torch.tensor(self.places.prompt_rows)
-        self.prompt.file(index, attention_rows(query, key, self.scaling[index], positions), self.places)
+        for first in range(0, len(positions), _BLOCK):
+            some = slice(first, first + _BLOCK)
+            rows = attention_rows(query[:, :, some], key, self.scaling[index], positions[some])
+            self.prompt.file(first, index, rows, self.places)
 
     def _room(self, tokens: int) -> _Rows:
         patches = self.places.image.stop - self.places.image.start
-        return _Rows(tokens, len(self.latest), self.heads, patches, dtype=self.dtype, device=self.device)
+        device = self.device or torch.device("cpu")
+        return _Rows((tokens, len(self.scaling), self.heads, patches), self.dtype, device)
 
     def keep(self) -> None:
         """Keep the rows of the last forward: they predicted a token of the answer."""
@@ -454,35 +451,24 @@ class _Recording:
 
     def _file_block(self) -> None:
         """Compute and keep the rows of the tokens that wait."""
-        first = self.places.prompt_length - 1 + sum(len(block.shares) for block in self.blocks)
-        positions = torch.arange(first, first + len(self.waiting))
+        start = self.places.prompt_length - 1 + sum(len(block.shares) for block in self.blocks)
+        positions = torch.arange(start, start + len(self.waiting))
         block = self._room(len(positions))
         for layer, queries in enumerate(zip(*self.waiting, strict=True)):
-            rows = attention_rows(torch.cat(queries, dim=2), self.keys[layer], self.scaling[layer], positions)
-            block.file(layer, rows, self.places)
+            key = self.keys[layer]
+            if key is not None:
+                rows = attention_rows(torch.cat(queries, dim=2), key, self.scaling[layer], positions)
+                block.file(0, layer, rows, self.places)
         self.blocks.append(block)
         self.waiting = []
 
     def whole(self) -> _Rows:
-        """Return the rows of all tokens, and forget everything else."""
+        """Return the rows of all tokens; each block is freed as soon as it is copied."""
         if self.waiting:
             self._file_block()
-        self.keys, self.latest = [], []
         if len(self.blocks) == 1:
             return self.blocks.pop()
-        return self._joined()
-
-    def _joined(self) -> _Rows:
-        """Return the blocks as one, each freed as soon as it is copied."""
-        layers = len(self.scaling)
-        whole = _Rows(
-            sum(len(block.shares) for block in self.blocks),
-            layers,
-            self.heads,
-            *self.prompt.attention.shape[3:],
-            dtype=self.dtype,
-            device=self.device,
-        )
+        whole = self._room(sum(len(block.shares) for block in self.blocks))
         start = 0
         while self.blocks:
             block = self.blocks.pop(0)
@@ -544,8 +530,9 @@ class _Choose(LogitsProcessor):
 
     def logprob(self, token: int) -> Tensor:
         """Return the log-probability () of the token under the model itself."""
-        assert self.logits is not None
-        return torch.log_softmax(self.logits[0], dim=0)[token].clone()  # not a view of the whole vocabulary
+        if self.logits is None:
+            raise RuntimeError("no token was predicted yet")
+        return torch.log_softmax(self.logits[0], dim=0)[token].clone()  # a view would keep all of them
 
 
 class _EachToken(StoppingCriteria):
@@ -590,17 +577,17 @@ class AttentionExtractor:
         """Choose what is recorded; what is None is read from `config`.
 
         `layers` are decoder layers, negative ones counted from the last; naming one twice counts once. With
-        `store_on_cpu` the record leaves the model's device token by token; with `float16` it takes half the
+        `store_on_cpu` the record leaves the model's device while it grows; with `float16` it takes half the
         memory.
 
         Raises:
-            ValueError: for a layer beyond the model, and for a model with sliding-window attention, whose
-            rows do
-                not run over all keys.
+            ValueError: for a layer beyond the model, and for sliding-window attention, whose rows do not run
+                over all keys.
         """
         if layers is None and not config.EXTRACT_ALL_LAYERS:
             layers = config.SPECIFIC_LAYERS
         self.model, self.processor = model, processor
+        self._vocabulary = Vocabulary(processor.tokenizer)
         self.layers = decoder_layer_numbers(model_layer_count(model), layers)
         self.store_on_cpu = config.STORE_ON_CPU if store_on_cpu is None else store_on_cpu
         self.float16 = config.USE_FLOAT16 if float16 is None else float16
@@ -681,7 +668,7 @@ class AttentionExtractor:
             nonlocal text, rest
             if on_token is None:
                 return
-            rest += token_bytes(self.processor.tokenizer, ids[-1:])[0]
+            rest += self._vocabulary.piece(ids[-1])
             complete = len(rest) - _unfinished(rest)
             text, rest = text + spelled([rest[:complete]])[0], rest[complete:]
             on_token(text, len(ids))
@@ -691,13 +678,13 @@ class AttentionExtractor:
     def _capture(
         self, encoded: Encoded, recording: _Recording, each: _EachToken, settings: dict[str, Any]
     ) -> Capture:
-        tokenizer, answer = self.processor.tokenizer, recording.whole()
+        vocabulary, answer = self._vocabulary, recording.whole()
         prompt_ids = encoded.input_ids[encoded.prompt_positions].tolist()
-        text, spans = spelled(token_bytes(tokenizer, each.ids))
-        prompt, prompt_spans = spelled(token_bytes(tokenizer, prompt_ids))
+        text, spans = spelled([vocabulary.piece(token) for token in each.ids])
+        prompt, prompt_spans = spelled([vocabulary.piece(token) for token in prompt_ids])
         return Capture(
             token_ids=tuple(each.ids),
-            tokens=shown_tokens(tokenizer, each.ids),
+            tokens=tuple(map(vocabulary.shown, each.ids)),
             text=text,
             attention=answer.attention,
             layers=self.layers,
@@ -708,7 +695,7 @@ class AttentionExtractor:
             token_spans=spans,
             prompt=prompt,
             prompt_token_ids=tuple(prompt_ids),
-            prompt_tokens=shown_tokens(tokenizer, prompt_ids),
+            prompt_tokens=tuple(map(vocabulary.shown, prompt_ids)),
             prompt_token_spans=prompt_spans,
             prompt_attention=recording.prompt.attention,
             prompt_shares=recording.prompt.shares,
@@ -745,35 +732,39 @@ def decoder_layer_numbers(count: int, layers: Sequence[int] | None) -> tuple[int
 # --- Tokens as text ----------------------------------------------------------------------------------------
 
 
-def token_bytes(tokenizer: Any, ids: Sequence[int]) -> list[bytes]:
-    """Return the bytes that each token adds to the text: of a special token, or an id without a token, none.
+class Vocabulary:
+    """What each token of a byte-level BPE tokenizer adds to a text."""
 
-    Raises:
-        ValueError: if the tokenizer's vocabulary is not byte-level BPE.
-    """
-    added, special = tokenizer.added_tokens_decoder, set(tokenizer.all_special_ids)
-    values = _byte_values()
-    pieces = []
-    for token, spelling in zip(ids, tokenizer.convert_ids_to_tokens(list(ids)), strict=True):
-        if token in special or spelling is None or (token in added and added[token].special):
-            pieces.append(b"")
-        elif token in added:
-            pieces.append(added[token].content.encode())
-        elif all(letter in values for letter in spelling):
-            pieces.append(bytes(values[letter] for letter in spelling))
-        else:
+    def __init__(self, tokenizer: Any) -> None:
+        self._tokenizer = tokenizer
+        self._added = dict(tokenizer.added_tokens_decoder)
+        self._special = set(tokenizer.all_special_ids)
+        self._bytes = _byte_values()
+
+    def piece(self, token: int) -> bytes:
+        """Return the bytes that the token adds to the text: none for a special token or an id without a token.
+
+        Raises:
+            ValueError: if the vocabulary is not byte-level BPE.
+        """
+        spelling = self._tokenizer.convert_ids_to_tokens(token)
+        if token in self._special or spelling is None:
+            return b""
+        if token in self._added:
+            added = self._added[token]
+            return b"" if added.special else str(added.content).encode()
+        if not all(letter in self._bytes for letter in spelling):
             raise ValueError(f"token {token} ({spelling!r}) is not of a byte-level vocabulary")
-    return pieces
+        return bytes(self._bytes[letter] for letter in spelling)
 
-
-def shown_tokens(tokenizer: Any, ids: Sequence[int]) -> tuple[str, ...]:
-    """Return each token's display text: its text, "⟨E4 BD⟩" for bytes of a split character, its name."""
-    shown = []
-    for token, piece, spelling in zip(
-        ids, token_bytes(tokenizer, ids), tokenizer.convert_ids_to_tokens(list(ids)), strict=True
-    ):
-        shown.append(spelled([piece])[0] if piece else spelling or f"⟨token {token}⟩")
-    return tuple(shown)
+    def shown(self, token: int) -> str:
+        """Return the display text: the token's text, "⟨E4 BD⟩" for bytes of a split character, its name."""
+        piece = self.piece(token)
+        return (
+            spelled([piece])[0]
+            if piece
+            else self._tokenizer.convert_ids_to_tokens(token) or f"⟨token {token}⟩"
+        )
 
 
 def spelled(pieces: Sequence[bytes]) -> tuple[str, tuple[Span, ...]]:
