@@ -47,9 +47,11 @@ $(BIN)/python:
 
 # torch is installed in the same step as what depends on it, so that nothing can pull in another build.
 $(VENV)/.installed: requirements.txt | $(BIN)/python
+	@echo "Installing what requirements.txt pins into $(VENV): a few minutes the first time, PyTorch is large."
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	@touch $@
 
 $(VENV)/.installed-dev: requirements-dev.txt $(VENV)/.installed
+	@echo "Installing what requirements-dev.txt pins, for tests and checks."
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@touch $@
