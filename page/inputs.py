@@ -1,0 +1,80 @@
+"""What came from a browser, checked: the picture, the question, the settings. And what is told of an error.
+
+Goes in: values as they were sent, which may be anything. Comes out: values that can be used, or one line
+that says why not. Knows nothing of Gradio.
+"""
+
+import logging
+from typing import Any
+
+from model import ModelError
+
+from PIL import Image
+
+import config
+from page.runs import RunGoneError
+from utils import one_line, open_image
+
+MOST_NEW_TOKENS = max(1024, config.MAX_NEW_TOKENS)
+
+log = logging.getLogger(__name__)
+
+
+class RefusedError(ValueError):
+    """Something that the person can put right; the message is one line."""
+
+
+def refusal(error: Exception) -> str:
+    """Return the one line that a person is told; what they cannot put right is logged in full."""
+    kinds = {kind.__name__ for kind in type(error).__mro__}
+    if "OutOfMemoryError" in kinds or isinstance(error, MemoryError):
+        return "There is not enough memory. A smaller picture or fewer new tokens need less."
+    if isinstance(error, (ModelError, ValueError, RunGoneError)):
+        return one_line(error)
+    log.error("unexpected", exc_info=error)
+    return "Something went wrong. The terminal in which the page was started shows what."
+
+
+def opened(upload: Any) -> Image.Image:
+    """Return the uploaded picture, safe to use.
+
+    Gradio has made sure that the path is that of an upload; it has not opened the file.
+    """
+    if not isinstance(upload, dict) or not upload.get("path"):
+        raise RefusedError("Choose a picture first.")
+    return open_image(upload["path"])
+
+
+def asked(prompt: Any) -> str:
+    """Return the question if it is one; the model's tokenizer has the last word."""
+    if not isinstance(prompt, str) or not prompt.strip():
+        raise RefusedError("Type a question first.")
+    if len(prompt) > config.MAX_PROMPT_CHARACTERS:
+        limit = config.MAX_PROMPT_CHARACTERS
+        raise RefusedError(f"The question has {len(prompt):,} characters; at most {limit:,} are allowed.")
+    return prompt.strip()
+
+
+def generation_settings(max_new_tokens: Any, temperature: Any, top_p: Any, seed: Any) -> dict[str, Any]:
+    """Return the settings as keywords for the extractor."""
+    settings = {
+        "max_new_tokens": int(_number(max_new_tokens, "Max new tokens", 1, MOST_NEW_TOKENS)),
+        "temperature": _number(temperature, "The temperature", 0, 10),
+        "top_p": _number(top_p, "Top-p", 0, 1),
+        "seed": int(_number(seed, "The seed", 0, 2**53)),
+    }
+    if settings["top_p"] == 0:
+        raise RefusedError("Top-p must be above 0.")
+    return settings
+
+
+def between(first: Any, last: Any, what: str) -> str:
+    """Return two ends, in whichever order, as a range."""
+    ends = sorted(int(_number(end, f"The {what} range", 0, 10_000)) for end in (first, last))
+    return f"{ends[0]}-{ends[1]}"
+
+
+def _number(value: Any, name: str, low: float, high: float) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
+        raise RefusedError(f"{name} must be a number from {low:g} to {high:,.0f}.")
+    return value

@@ -1,0 +1,284 @@
+"""What the page looks like: its components in reading order, its texts, colours and fonts.
+
+Goes in: the model that is chosen, with its layers and heads. Comes out: Gradio blocks whose components are
+attributes by name. Knows nothing of what happens when something is clicked.
+"""
+
+import json
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from model import DEMO
+
+import gradio as gr
+
+import config
+import visualization
+from page.inputs import MOST_NEW_TOKENS
+from page.reading import SCALE_LABELS
+
+HERE = Path(__file__).parent
+EXAMPLES = HERE.parent / "demo" / "examples"
+SIBLINGS = ("Qwen/Qwen2.5-VL-7B-Instruct", "Qwen/Qwen2.5-VL-32B-Instruct", "Qwen/Qwen2.5-VL-72B-Instruct")
+
+
+class Layout:
+    """The components of the page."""
+
+    def __init__(self, chosen: str, status: str, layers: int, heads: int) -> None:
+        """Build the blocks for the model `chosen`; `status` is the line beside it."""
+        with gr.Blocks(
+            title="Where each word looks",
+            fill_width=True,
+            analytics_enabled=False,
+            delete_cache=(3600, 86400),
+        ) as self.blocks:
+            self.run_id = gr.State(None)
+            self.counts = gr.State(None)  # (layers, heads) that the sliders stand for
+            gr.HTML(HEAD, elem_id="head", js_on_load=None)
+            self._model_bar(chosen, status)
+            with gr.Row(elem_id="bench"):
+                with gr.Column(elem_id="ask"):
+                    self._ask()
+                with gr.Column(elem_id="show"):
+                    self._show()
+                with gr.Column(elem_id="look"):
+                    self._look(layers, heads)
+            with gr.Group(visible=False):
+                self._for_api()
+        self.settings: list[Any] = [self.max_new_tokens, self.temperature, self.top_p, self.seed]
+        self.ranges: list[Any] = [self.layer_from, self.layer_to, self.head_from, self.head_to]
+        self.looks: list[Any] = [
+            self.aggregation,
+            self.colormap,
+            self.alpha,
+            self.view,
+            self.cells,
+            self.scale,
+        ]
+
+    def _model_bar(self, chosen: str, status: str) -> None:
+        names = dict.fromkeys([chosen, DEMO, config.MODEL_NAME, *SIBLINGS])
+        with gr.Row(elem_id="model_bar"):
+            heading("1 · Model")
+            self.model = gr.Dropdown(
+                [("demo (bundled, tiny)" if name == DEMO else name, name) for name in names],
+                value=chosen,
+                allow_custom_value=True,
+                label="Model: a name from the list, any Qwen2.5-VL on the Hugging Face hub, or a folder",
+                container=False,
+                elem_id="model",
+            )
+            self.load = gr.Button("Load", elem_id="load", size="md")
+            self.status = line(status, "status")
+
+    def _ask(self) -> None:
+        heading("2 · Picture and question")
+        self.image = gr.Image(
+            type="filepath",
+            image_mode=None,
+            sources=["upload", "clipboard"],
+            label="Picture",
+            buttons=[],
+            elem_id="image",
+            height=260,
+        )
+        self.prompt = gr.Textbox(
+            "Describe this image.",
+            label="Question",
+            lines=2,
+            max_lines=6,
+            max_length=None,
+            elem_id="prompt",
+        )
+        with gr.Row(elem_id="go"):
+            self.generate = gr.Button("Generate", variant="primary", elem_id="generate")
+            self.stop = gr.Button("Stop", elem_id="stop", interactive=False)
+        self.problem = line("", "problem", "alert")
+        self._examples()
+        with gr.Accordion("Generation settings", open=False, elem_id="generation"):
+            self.max_new_tokens = gr.Slider(
+                1,
+                MOST_NEW_TOKENS,
+                config.MAX_NEW_TOKENS,
+                step=1,
+                label="Max new tokens",
+                elem_id="max_new_tokens",
+            )
+            self.temperature = gr.Slider(
+                0,
+                max(2.0, config.TEMPERATURE),
+                config.TEMPERATURE,
+                step=0.05,
+                label="Temperature",
+                info="0 always takes the likeliest token",
+                elem_id="temperature",
+            )
+            self.top_p = gr.Slider(0.05, 1, config.TOP_P, step=0.05, label="Top-p", elem_id="top_p")
+            self.seed = gr.Number(config.SEED, precision=0, minimum=0, label="Seed", elem_id="seed")
+
+    def _examples(self) -> None:
+        shown = examples()
+        if shown:
+            gr.Examples(
+                [[path, prompt] for path, prompt in shown],
+                [self.image, self.prompt],
+                label="Or start from one of these, with its question",
+                elem_id="examples",
+                visible_columns=[0],
+                cache_examples=False,
+                api_visibility="private",
+            )
+
+    def _show(self) -> None:
+        heading("3 · Answer")
+        self.reading = gr.HTML(
+            {"state": "empty"},
+            html_template=text_of("reading.html"),
+            js_on_load=text_of("reading.js"),
+            apply_default_css=False,
+            picked=None,
+            elem_id="reading",
+        )
+        self.token = gr.Dropdown(
+            [],
+            value=None,
+            label="Word or token shown (or click a word above)",
+            elem_id="token",
+        )
+        self.overlay = gr.Image(
+            type="pil",
+            format="png",
+            interactive=False,
+            show_label=False,
+            container=False,
+            buttons=["download", "fullscreen"],
+            alt_text="The picture under the attention map of the picked word",
+            elem_id="overlay",
+        )
+        self.caption = line("", "caption")
+        gr.HTML(NOTE, elem_id="note", js_on_load=None)
+
+    def _look(self, layers: int, heads: int) -> None:
+        heading("Map settings")
+        with gr.Group():
+            self.layer_from = gr.Slider(0, layers - 1, 0, step=1, label="Layers from", elem_id="layer_from")
+            self.layer_to = gr.Slider(0, layers - 1, layers - 1, step=1, label="to layer", elem_id="layer_to")
+        with gr.Group():
+            self.head_from = gr.Slider(0, heads - 1, 0, step=1, label="Heads from", elem_id="head_from")
+            self.head_to = gr.Slider(0, heads - 1, heads - 1, step=1, label="to head", elem_id="head_to")
+        self.aggregation = gr.Radio(
+            list(SCALE_LABELS),
+            value=config.AGGREGATION,
+            label="Layers and heads are folded by",
+            elem_id="aggregation",
+        )
+        self.view = gr.Radio(
+            list(visualization.VIEWS), value=config.HEATMAP_VIEW, label="View", elem_id="view"
+        )
+        self.alpha = gr.Slider(
+            0,
+            1,
+            config.HEATMAP_ALPHA,
+            step=0.05,
+            label="Map over picture",
+            info="0 picture, 1 map",
+            elem_id="alpha",
+        )
+        self.colormap = gr.Dropdown(
+            visualization.colormaps(), value=config.HEATMAP_COLORMAP, label="Colours", elem_id="colormap"
+        )
+        self.cells = gr.Radio(
+            ["cells", "smooth"],
+            value="smooth" if config.HEATMAP_SMOOTH else "cells",
+            label="Drawn as",
+            info="One cell is one visual token",
+            elem_id="cells",
+        )
+        self.scale = gr.Radio(
+            [("this word's own", "own"), ("one for all words", "shared")],
+            value=config.HEATMAP_SCALE,
+            label="Colour scale",
+            elem_id="scale",
+        )
+
+    def _for_api(self) -> None:
+        """Add what calls from outside have and the page has not."""
+        self.api_token = gr.Textbox("0", label="token", info='"3", "0-2,5", "all"; of the question "p0"')
+        self.api_layers = gr.Textbox("all", label="layers", info='"all" or such as "0-3,-1"')
+        self.api_heads = gr.Textbox("all", label="heads", info='"all" or such as "0-3"')
+        self.api_facts = gr.JSON()
+        self.api_picture = gr.Image(type="pil", format="png")
+        self.api_button = gr.Button()
+
+
+# --- Small things ---
+
+
+def heading(text: str) -> None:
+    """Add a heading of one of the page's parts."""
+    gr.HTML(f"<h2>{escape(text)}</h2>", js_on_load=None)
+
+
+def line(value: str, elem_id: str, role: str = "status") -> gr.HTML:
+    """Add a line of text that changes; it is written as text, never as HTML."""
+    template = f'<p class="text" role="{role}"></p>'
+    return gr.HTML(
+        value, html_template=template, js_on_load=text_of("line.js"), apply_default_css=False, elem_id=elem_id
+    )
+
+
+def text_of(name: str) -> str:
+    """Return a file of the page."""
+    return (HERE / name).read_text(encoding="utf-8")
+
+
+def examples() -> list[list[str]]:
+    """Return [picture, prompt] of each bundled example that is there."""
+    listed = EXAMPLES / "examples.json"
+    if not listed.is_file():
+        return []
+    entries = json.loads(listed.read_text(encoding="utf-8"))
+    return [[str(EXAMPLES / entry["image"]), entry["prompt"]] for entry in entries]
+
+
+FONTS = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "Helvetica Neue", "Arial", "sans-serif"]
+MONO = ["ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "Liberation Mono", "monospace"]
+
+
+def theme() -> gr.themes.Base:
+    """Return the page's colours and fonts: fonts of the system only, and texts that can be read."""
+    plain = gr.themes.Default(primary_hue="teal", neutral_hue="slate", font=FONTS, font_mono=MONO)
+    return plain.set(
+        body_text_color_subdued="*neutral_500",
+        body_text_color_subdued_dark="*neutral_400",
+        block_info_text_color="*neutral_500",
+        block_info_text_color_dark="*neutral_400",
+        button_primary_background_fill="*primary_700",
+        button_primary_background_fill_hover="*primary_800",
+        button_primary_background_fill_dark="*primary_700",
+        button_primary_background_fill_hover_dark="*primary_600",
+    )
+
+
+HEAD = """
+<h1>Where each word looks</h1>
+<p>Ask Qwen2.5-VL about a picture, then pick a word of its answer: the map shows where in the picture
+the model's attention was when it wrote that word.</p>
+"""
+
+NOTE = """
+<details open>
+<summary>How to read this, and what it does not prove</summary>
+<ul>
+<li>One cell is one visual token. Its colour is the share of attention that went there when the word was about
+to be written, over the layers and heads chosen. The numbers are on the colour bar: with a scale of its own,
+even a nearly flat map shows all colours.</li>
+<li>Much of the attention goes elsewhere: the line under the picture says how much was on it at all.</li>
+<li>Corners and borders often light up whatever the word is. Such cells soak up attention and say little.</li>
+<li>Attention shows where the model read from, not why it wrote the word. A bright cell is a hint to check,
+for instance by covering that part of the picture, and no proof.</li>
+</ul>
+</details>
+"""

@@ -1,0 +1,284 @@
+"""What a person picks and reads: words to click, the list of tokens, the map of a choice, its caption.
+
+Goes in: a `Run` and what was chosen on the page. Comes out: plain data, texts, maps (h, w) and pictures.
+Knows nothing of Gradio.
+"""
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+from PIL import Image
+
+import visualization
+from attention_processor import Aggregation, AttentionProcessor, Word
+from page.runs import Run
+
+WHOLE_ANSWER = "all"
+
+
+# --- Picks --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Pick:
+    """One or more tokens of the answer, or of the prompt."""
+
+    tokens: tuple[int, ...]
+    of_prompt: bool = False
+
+    @property
+    def key(self) -> str:
+        """The pick as it can be typed: "3", "3-5", for the prompt "p3"."""
+        return ("p" if self.of_prompt else "") + as_ranges(self.tokens, "-")
+
+
+def as_ranges(numbers: Sequence[int], dash: str = "–") -> str:
+    """Return ascending numbers in short: (0, 1, 2, 5) is "0–2,5"."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return ",".join(f"{run[0]}{dash}{run[-1]}" if len(run) > 1 else f"{run[0]}" for run in runs)
+
+
+def numbers_of(text: str, count: int, name: str) -> tuple[int, ...]:
+    """Return "all", "3", "0-3,-1" as ascending numbers below `count`; negative ones count from the last.
+
+    Raises:
+        ValueError: one line, for anything else.
+    """
+    if text.strip() == "all":
+        return tuple(range(count))
+    found: set[int] = set()
+    for part in text.split(","):
+        match = re.fullmatch(r"\s*(-?\d{1,9})(?:\s*-\s*(-?\d{1,9}))?\s*", part)
+        if match is None:
+            raise ValueError(f'The {name}s must be "all", or numbers such as 3 or 0-2,5.')
+        ends = [int(match[1]), int(match[2] or match[1])]
+        for number in ends:
+            if not -count <= number < count:
+                raise ValueError(f"There is no {name} {number}: there are {count}, 0 to {count - 1}.")
+        first, last = (number % count for number in ends)
+        if first > last:
+            raise ValueError(f"The range of {name}s {part.strip()} runs backwards.")
+        found.update(range(first, last + 1))
+    return tuple(sorted(found))
+
+
+def pick_of(key: str, run: Run) -> Pick:
+    """Return the pick that a key names: "all", "3", "-1", "0-3,5", or of the prompt "p0", "p1-2", "pall".
+
+    Raises:
+        ValueError: one line, for a token that is not there or a key that is none.
+    """
+    of_prompt = key.strip().startswith("p")
+    capture = run.capture
+    count = len(capture.prompt_token_ids if of_prompt else capture.token_ids)
+    if count == 0:
+        raise ValueError("The answer is empty: there is no token to show.")
+    tokens = numbers_of(key.strip().removeprefix("p"), count, "prompt token" if of_prompt else "token")
+    return Pick(tokens, of_prompt)
+
+
+def first_pick(run: Run) -> Pick | None:
+    """Return the word with the largest share of its attention on the image; None if there is no word.
+
+    Of words with a letter or a digit in them, where there are any.
+    """
+    words = run.processor.words()
+    spoken = [word for word in words if any(map(str.isalnum, word.text))] or words
+    if not spoken:
+        return None
+    return Pick(max(spoken, key=lambda word: run.processor.shares(word.tokens)[0]).tokens)
+
+
+def choices(run: Run) -> list[tuple[str, str]]:
+    """Return (label, key) for the token list: the whole answer, words, their tokens, prompt words."""
+    capture, processor = run.capture, run.processor
+    listed: dict[str, str] = {}
+    if capture.token_ids:
+        listed[WHOLE_ANSWER] = f"the whole answer ({len(capture.token_ids)} tokens)"
+    for of_prompt, words in ((False, processor.words()), (True, processor.prompt_words())):
+        for word in words:
+            parts = word.tokens if len(word.tokens) > 1 else ()
+            for tokens in (word.tokens, *((part,) for part in parts)):
+                pick = Pick(tokens, of_prompt)
+                listed.setdefault(pick.key, label(pick, run))
+    return [(text, key) for key, text in listed.items()]
+
+
+def label(pick: Pick, run: Run) -> str:
+    """Return what is picked in words: `token 3 " red"`, `prompt tokens 1–2 "image"`."""
+    capture = run.capture
+    shown = capture.prompt_tokens if pick.of_prompt else capture.tokens
+    if not pick.of_prompt and len(pick.tokens) == len(shown) > 1:
+        return f"the whole answer ({len(shown)} tokens)"
+    several = "s" if len(pick.tokens) > 1 else ""
+    return f'{"prompt " * pick.of_prompt}token{several} {as_ranges(pick.tokens)} "{text_of(pick, run)}"'
+
+
+def text_of(pick: Pick, run: Run) -> str:
+    """Return the picked tokens' own text on one line, a space before it included."""
+    capture = run.capture
+    text = capture.prompt if pick.of_prompt else capture.text
+    spans = capture.prompt_token_spans if pick.of_prompt else capture.token_spans
+    shown = capture.prompt_tokens if pick.of_prompt else capture.tokens
+    if len(pick.tokens) == 1:
+        return visualization.plain_text(shown[pick.tokens[0]])
+    start, end = spans[pick.tokens[0]][0], spans[pick.tokens[-1]][1]
+    return visualization.plain_text(text[start:end].strip())
+
+
+# --- Words to click -----------------------------------------------------------------------------------------
+
+
+def clickable(run: Run) -> dict[str, Any]:
+    """Return the answer and the prompt as segments for the page, in reading order."""
+    capture, processor = run.capture, run.processor
+    return {
+        "answer": _segments(capture.text, processor.words(), processor, of_prompt=False),
+        "prompt": _segments(capture.prompt, processor.prompt_words(), processor, of_prompt=True),
+    }
+
+
+def _segments(
+    text: str, words: Sequence[Word], processor: AttentionProcessor, of_prompt: bool
+) -> list[dict[str, Any]]:
+    """Return segments whose texts make up the text: plain ones between words, and words with their pick.
+
+    A word without text of its own (a special token) has its name as `sign`, white space a visible one.
+    """
+    shares = processor.prompt_shares if of_prompt else processor.shares
+    segments: list[dict[str, Any]] = []
+    at = 0
+    for word in words:
+        if word.start > at:
+            segments.append({"text": text[at : word.start]})
+        own = text[max(at, word.start) : word.end]
+        share = float(shares(word.tokens)[0])
+        name = visualization.plain_text(word.text) or "␣"
+        segment = {
+            "text": own,
+            "pick": Pick(word.tokens, of_prompt).key,
+            "tokens": word.tokens,
+            "share": round(share, 3),
+        }
+        segments.append(segment if own.strip() else {**segment, "sign": name if name.strip() else "␣"})
+        at = max(at, word.end)
+    if at < len(text):
+        segments.append({"text": text[at:]})
+    return segments
+
+
+# --- Maps of a choice ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What is shown: tokens, layers and heads, and how these are folded into one map."""
+
+    pick: Pick
+    layers: tuple[int, ...]  # decoder layer numbers
+    heads: tuple[int, ...]
+    aggregation: Aggregation
+
+    @classmethod
+    def of(cls, run: Run, key: str, layers: str, heads: str, aggregation: str) -> "Choice":
+        """Return what was typed or clicked: a token key, layers and heads such as "all" or "0-3,5".
+
+        Layers that were not recorded are left out.
+
+        Raises:
+            ValueError: one line, if nothing is left or something is not there.
+        """
+        capture = run.capture
+        asked = numbers_of(layers, capture.layer_count, "layer")
+        recorded = tuple(layer for layer in asked if layer in capture.layers)
+        if not recorded:
+            raise ValueError(f"None of these layers was recorded; recorded: {as_ranges(capture.layers)}.")
+        heads_asked = numbers_of(heads, capture.attention.shape[2], "head")
+        return cls(pick_of(key, run), recorded, heads_asked, cast(Aggregation, aggregation))
+
+
+def attention_map(run: Run, choice: Choice, pick: Pick | None = None) -> np.ndarray:
+    """Return the map (h, w) of the choice, or of another pick under the same layers and heads."""
+    pick = pick or choice.pick
+    processor = run.processor
+    fold = (
+        processor.get_attention_heatmap_for_prompt_token
+        if pick.of_prompt
+        else processor.get_attention_heatmap_for_token
+    )
+    return fold(pick.tokens, choice.layers, choice.heads, choice.aggregation)
+
+
+def shared_range(run: Run, choice: Choice) -> tuple[float, float]:
+    """Return (lowest, highest) over the maps of every token of the answer and of the prompt."""
+    key = (choice.layers, choice.heads, choice.aggregation)
+    if key not in run.ranges:
+        capture = run.capture
+        tokens = [Pick((token,)) for token in range(len(capture.token_ids))]
+        tokens += [Pick((token,), of_prompt=True) for token in range(len(capture.prompt_token_ids))]
+        run.ranges[key] = visualization.shared_range(attention_map(run, choice, token) for token in tokens)
+    return run.ranges[key]
+
+
+SCALE_LABELS = {
+    "mean": "share of attention",
+    "max": "highest share of attention",
+    "min": "lowest share of attention",
+}
+
+
+def drawn(
+    run: Run, choice: Choice, colormap: str, alpha: float, view: str, cells: str, scale: str
+) -> Image.Image:
+    """Return the picture under the choice's map, with its colour bar. `cells` is "cells" or "smooth"."""
+    low, high = shared_range(run, choice) if scale == "shared" else (None, None)
+    return visualization.visualize_attention_on_image(
+        run.picture,
+        attention_map(run, choice),
+        colormap=colormap,
+        alpha=alpha,
+        view=view,
+        smooth=cells == "smooth",
+        vmin=low,
+        vmax=high,
+        scale_label=SCALE_LABELS[choice.aggregation],
+    )
+
+
+def caption(run: Run, choice: Choice) -> str:
+    """Return the line beneath the picture: what is shown, where attention went, how likely it was."""
+    pick, capture = choice.pick, run.capture
+    parts = [
+        label(pick, run),
+        f"layer{'s' if len(choice.layers) > 1 else ''} {as_ranges(choice.layers)}",
+        f"head{'s' if len(choice.heads) > 1 else ''} {as_ranges(choice.heads)}",
+        choice.aggregation,
+        _shares_text(run, choice),
+    ]
+    whole = len(pick.tokens) == len(capture.token_ids) > 1
+    if not pick.of_prompt and not whole:
+        parts.append(_probability(math.exp(float(capture.logprobs[list(pick.tokens)].sum()))))
+    return " · ".join(parts)
+
+
+def _shares_text(run: Run, choice: Choice) -> str:
+    pick = choice.pick
+    shares = run.processor.prompt_shares if pick.of_prompt else run.processor.shares
+    image, prompt, answer = (
+        f"{share:.0%}".replace("%", " %") for share in shares(pick.tokens, choice.layers, choice.heads)
+    )
+    rest = f"prompt {prompt}" if pick.of_prompt else f"prompt {prompt}, answer so far {answer}"
+    return f"{image} of its attention on the image ({rest})"
+
+
+def _probability(p: float) -> str:
+    return f"p = {p:.2f}" if p >= 0.005 else "p < 0.01"

@@ -1,0 +1,275 @@
+"""The one model in memory, and the answers kept for each visitor.
+
+Goes in: a model's name, pictures and prompts. Comes out: answers as they are written, and `Run`s to draw
+from. Knows nothing of Gradio, maps or colours.
+"""
+
+import gc
+import queue
+import secrets
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, TypeVar
+
+from model import DEMO, ModelError, load_model, model_layer_count
+
+import torch
+from PIL.Image import Image
+
+import config
+from attention_extractor import AttentionExtractor, Capture, OnToken
+from attention_processor import AttentionProcessor
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+# --- The model ----------------------------------------------------------------------------------------------
+
+
+def default_model() -> str:
+    """Return config's model where there is CUDA, else the bundled one."""
+    return config.MODEL_NAME if torch.cuda.is_available() else DEMO
+
+
+@dataclass(frozen=True, eq=False)
+class Loaded:
+    """A model that is ready, with what the page says of it."""
+
+    name: str
+    model: Any
+    processor: Any
+    layers: int
+    heads: int
+    place: str  # such as "CPU, float32"
+
+
+class ModelRoom:
+    """Holds at most one model. Whoever loads or generates waits for whoever does; nothing else does."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._loaded: Loaded | None = None
+
+    @property
+    def loaded(self) -> Loaded | None:
+        """The model in memory, or None."""
+        return self._loaded
+
+    def load(self, name: str) -> Loaded:
+        """Free the model in memory, load another in its place, and return it.
+
+        Raises:
+            ModelError: one line. The model from before is then in memory again, if it can be.
+        """
+        with self._lock:
+            before = self._loaded.name if self._loaded else None
+            self._free()
+            try:
+                self._loaded = _ready(name)
+            except ModelError as error:
+                self._restore(before)
+                raise ModelError(str(error)) from None  # without the frames that hold half-loaded weights
+            return self._loaded
+
+    def answer(
+        self, image: Image, prompt: str, settings: dict[str, Any], on_token: OnToken, stop: threading.Event
+    ) -> Capture | None:
+        """Return the answer with its attention; None if it was stopped before it began.
+
+        Raises:
+            ModelError: if no model is loaded.
+            ValueError: for a picture, prompt or setting that cannot be used.
+        """
+        with self._lock:
+            if stop.is_set():
+                return None
+            if self._loaded is None:
+                raise ModelError("No model is loaded: press Load first.")
+            extractor = AttentionExtractor(self._loaded.model, self._loaded.processor)
+            return extractor.generate(image, prompt, **settings, on_token=on_token, stop=stop)
+
+    def _free(self) -> None:
+        self._loaded = None
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+    def _restore(self, name: str | None) -> None:
+        if name is not None:
+            gc.collect()
+            try:
+                self._loaded = _ready(name)
+            except ModelError:
+                self._loaded = None
+
+
+def _ready(name: str) -> Loaded:
+    model, processor = load_model(name)
+    device = torch.device(model.device).type
+    dtype = str(model.dtype).removeprefix("torch.")
+    return Loaded(
+        name=name,
+        model=model,
+        processor=processor,
+        layers=model_layer_count(model),
+        heads=int(model.config.get_text_config().num_attention_heads),
+        place=f"{'CPU' if device == 'cpu' else device.upper()}, {dtype}",
+    )
+
+
+# --- Work in a thread, told as it goes on -------------------------------------------------------------------
+
+TICK = 0.25  # seconds after which a caller hears something even if nothing happened
+PAUSE = 0.04  # seconds between two items at least: a page need not be told of every token of a fast model
+
+
+def streamed(work: Callable[[Callable[[Item], None]], Result]) -> Generator[Item | None, None, Result]:
+    """Run `work(put)` in a thread; yield the latest item that it put, or None after a tick without.
+
+    Returns what `work` returns and raises what it raises. Closing the generator does not end the work:
+    the caller does that, by an event that the work reads.
+    """
+    told: queue.SimpleQueue[Item] = queue.SimpleQueue()
+    outcome: list[Result] = []
+    errors: list[BaseException] = []
+    finished = threading.Event()
+
+    def run() -> None:
+        try:
+            outcome.append(work(told.put))
+        except BaseException as error:
+            errors.append(error)
+        finally:
+            finished.set()
+
+    threading.Thread(target=run, daemon=True).start()
+    while not finished.is_set():
+        latest = None
+        try:
+            latest = told.get(timeout=TICK)
+            while True:
+                latest = told.get_nowait()
+        except queue.Empty:
+            pass
+        if not finished.wait(PAUSE):
+            yield latest
+    if errors:
+        raise errors.pop()
+    return outcome.pop()
+
+
+# --- The visitors' answers ----------------------------------------------------------------------------------
+
+RunKey = tuple[str, str]  # visitor and run id
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """An answer that can be drawn."""
+
+    capture: Capture
+    picture: Image  # at the size in which it is shown
+    note: str = ""  # what was left out of the picture
+    ranges: dict[Any, tuple[float, float]] = field(default_factory=dict)  # shared scales that were worked out
+
+    @cached_property
+    def processor(self) -> AttentionProcessor:
+        """Maps and words of the capture."""
+        return AttentionProcessor(self.capture)
+
+
+class RunGoneError(KeyError):
+    """The answer is not kept, or belongs to someone else; the two are not told apart."""
+
+    def __str__(self) -> str:
+        return "This answer is no longer kept: press Generate again."
+
+
+class Visitors:
+    """What belongs to each visitor: one answer, and the event that stops the one being written.
+
+    At most `config.MAX_CAPTURES` answers are kept over all visitors; the one not looked at for longest goes
+    first.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._runs: OrderedDict[RunKey, Run] = OrderedDict()
+        self._stops: dict[str, threading.Event] = {}
+
+    def begin(self, visitor: str) -> threading.Event:
+        """Return a new event that stops the answer which the visitor now asks for; stop an earlier one."""
+        self.stop(visitor)
+        with self._lock:
+            self._stops[visitor] = threading.Event()
+            return self._stops[visitor]
+
+    def begun(self, visitor: str) -> threading.Event:
+        """Return the event of the answer that the visitor waits for; a new one if there is none."""
+        with self._lock:
+            return self._stops.setdefault(visitor, threading.Event())
+
+    def waits(self, visitor: str, stop: threading.Event) -> bool:
+        """Return whether the visitor is still there and waits for the answer of this event."""
+        with self._lock:
+            return self._stops.get(visitor) is stop
+
+    def end(self, visitor: str, stop: threading.Event) -> None:
+        """Stop the answer, and forget its event."""
+        stop.set()
+        with self._lock:
+            if self._stops.get(visitor) is stop:
+                del self._stops[visitor]
+
+    def stop(self, visitor: str) -> bool:
+        """Stop the visitor's answer after the token at hand; return whether there was one."""
+        with self._lock:
+            event = self._stops.get(visitor)
+        if event is not None:
+            event.set()
+        return event is not None
+
+    def keep(self, visitor: str, run: Run) -> str:
+        """Keep the visitor's answer in the place of an earlier one, and return its id."""
+        run_id = secrets.token_urlsafe(16)
+        with self._lock:
+            self._drop(visitor)
+            self._runs[visitor, run_id] = run
+            while len(self._runs) > config.MAX_CAPTURES:
+                self._runs.popitem(last=False)
+        return run_id
+
+    def run(self, visitor: str, run_id: str) -> Run:
+        """Return the visitor's own answer of that id.
+
+        Raises:
+            RunGoneError: if it is not kept, or is another visitor's.
+        """
+        with self._lock:
+            if (visitor, run_id) not in self._runs:
+                raise RunGoneError
+            self._runs.move_to_end((visitor, run_id))
+            return self._runs[visitor, run_id]
+
+    def leave(self, visitor: str) -> None:
+        """Stop what is written for the visitor, and forget all that is theirs."""
+        self.stop(visitor)
+        with self._lock:
+            self._stops.pop(visitor, None)
+            self._drop(visitor)
+
+    def forget_answer(self, visitor: str) -> None:
+        """Free the visitor's answer."""
+        with self._lock:
+            self._drop(visitor)
+
+    def __len__(self) -> int:
+        return len(self._runs)
+
+    def _drop(self, visitor: str) -> None:
+        for key in [key for key in self._runs if key[0] == visitor]:
+            del self._runs[key]
