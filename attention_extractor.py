@@ -416,7 +416,7 @@ class _Recording:
 
     def hook(self, index: int, module: nn.Module, args: Any, output: tuple[Tensor, Any]) -> None:
         """Take the queries and keys that one attention module returned."""
-        if output[1] is None:
+        if not isinstance(output[1], tuple):
             raise RuntimeError("the attention backend was switched while an answer was recorded")
         query, key = output[1]
         if query.shape[2] > 1:
@@ -742,7 +742,7 @@ class Vocabulary:
         self._bytes = _byte_values()
 
     def piece(self, token: int) -> bytes:
-        """Return the bytes that the token adds to the text: none for a special token or an id without a token.
+        """Return the bytes that the token adds to the text; a special token, or an id without one, adds none.
 
         Raises:
             ValueError: if the vocabulary is not byte-level BPE.
@@ -759,12 +759,9 @@ class Vocabulary:
 
     def shown(self, token: int) -> str:
         """Return the display text: the token's text, "⟨E4 BD⟩" for bytes of a split character, its name."""
-        piece = self.piece(token)
-        return (
-            spelled([piece])[0]
-            if piece
-            else self._tokenizer.convert_ids_to_tokens(token) or f"⟨token {token}⟩"
-        )
+        if piece := self.piece(token):
+            return spelled([piece])[0]
+        return self._tokenizer.convert_ids_to_tokens(token) or f"⟨token {token}⟩"
 
 
 def spelled(pieces: Sequence[bytes]) -> tuple[str, tuple[Span, ...]]:

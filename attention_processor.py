@@ -6,7 +6,7 @@ spell them. Knows nothing of models, pictures or pages.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, get_args
 
@@ -160,7 +160,7 @@ def _chosen(indices: Positions, count: int, name: str) -> list[int]:
     Raises:
         ValueError: for none, or one beyond `count`; the message names the count.
     """
-    listed = [indices] if isinstance(indices, (int, np.integer)) else list(indices)
+    listed = list(indices) if isinstance(indices, Iterable) else [indices]
     if not listed:
         raise ValueError(f"choose at least one {name}")
     for index in listed:
