@@ -1,7 +1,7 @@
 """The bundled model before training: its configuration, tokenizer, processor and blank weights.
 
 The architecture is Qwen2.5-VL's own, only smaller; nothing here is special to the demo but the sizes, the
-vocabulary (byte-level BPE over the scenes' sentences) and the rotary base, for positions below a hundred.
+vocabulary (byte-level BPE over the scenes' sentences) and the rotary bases, for positions below a hundred.
 """
 
 from __future__ import annotations
@@ -138,7 +138,7 @@ def make_config(tokenizer: Qwen2TokenizerFast) -> Qwen2_5_VLConfig:
         "num_key_value_heads": 2,
         "max_position_embeddings": 2048,
         "rms_norm_eps": 1e-6,
-        "rope_parameters": {"rope_type": "default", "rope_theta": 10.0, "mrope_section": [4, 6, 6]},
+        "rope_parameters": {"rope_type": "default", "rope_theta": 10_000.0, "mrope_section": [4, 6, 6]},
         "bos_token_id": ids["<|endoftext|>"],
         "eos_token_id": ids["<|im_end|>"],
         "pad_token_id": ids["<|endoftext|>"],

@@ -31,7 +31,7 @@ class Drawn:
     pixels: np.ndarray  # uint8 (H, W, 3)
     labels: np.ndarray  # int16 (3, h, w): thing, colour (0 is background) and place of each visual token
     n_objects: int
-    turns: tuple[Question, ...]  # the caption first
+    turns: tuple[Question, ...]  # the caption first, then the questions
 
 
 def draw(seed: int, n_objects: int | None = None) -> Drawn:
@@ -95,6 +95,27 @@ class Packed:
     mask: Tensor  # bool (image, 1, S, S): what each position may look at
     targets: Tensor  # (image, S): the next token at the positions that predict an answer, else IGNORED
     image_start: int  # the visual tokens are at image_start … image_start + h·w
+    last_words: Tensor  # (turn, 2): picture and position of the last word of each question
+
+
+def subjects(turns: Sequence[Question]) -> dict[str, tuple[int, int, int]]:
+    """For each question about one thing, its thing, colour and place as numbers; the last is "absent"."""
+    nowhere = (len(THINGS), len(COLORS), len(PLACES))
+    by_name: dict[str, tuple[int, int, int]] = {}
+    by_place: dict[str, tuple[int, int, int]] = {}
+    for question, answer in turns:
+        if question.startswith("What is "):
+            color, name = answer.rstrip(".").split()[-2:]
+            place = question.rstrip("?").split(" the ")[1]
+            labels = (list(THINGS).index(name), list(COLORS).index(color), PLACES.index(place))
+            by_name[name] = by_place[place] = labels
+    found = {}
+    for question, _ in turns:
+        if question.startswith("What is "):
+            found[question] = by_place[question.rstrip("?").split(" the ")[1]]
+        elif question.startswith(("What color", "Where", "Is there")):
+            found[question] = by_name.get(question.rstrip("?").split()[-1], nowhere)
+    return found
 
 
 class Packer:
@@ -142,15 +163,19 @@ class Packer:
         position_ids[1, :, start : start + h * w] = start + cells // w
         position_ids[2, :, start : start + h * w] = start + cells % w
         position_ids[:, :, start + h * w : len(prefix)] = after + torch.arange(len(self.vision_end))
+        last_words = []
         for i, (ids, aims, positions, owners) in enumerate(rows):
             part = slice(len(prefix), len(prefix) + len(ids))
             input_ids[i, part], targets[i, part] = torch.tensor(ids), torch.tensor(aims)
             position_ids[:, i, part], owner[i, part] = torch.tensor(positions), torch.tensor(owners)
+            for number, turn in enumerate(turns[i], 1):
+                last = len(prefix) + owners.index(number) + len(self.ids(turn.question)) - 2  # before the "?"
+                last_words.append((i, last))
 
         causal = torch.ones(length, length, dtype=torch.bool).tril()
         seen = (owner[:, None, :] == 0) | (owner[:, None, :] == owner[:, :, None])
         mask = (causal & seen) | torch.eye(length, dtype=torch.bool)
-        return Packed(input_ids, position_ids, mask[:, None], targets, start)
+        return Packed(input_ids, position_ids, mask[:, None], targets, start, torch.tensor(last_words))
 
     def _row(
         self, turns: Sequence[Question], prefix: int, first: int

@@ -3,8 +3,10 @@
 1. Draw the scenes.
 2. See: the vision tower alone, with an auxiliary head (dropped later) that names the thing, colour and place
    of each visual token. Most of the pictures are crowded, for nine times the examples.
-3. Speak: the decoder on the tower's cached features; several turns share a picture without seeing each other.
-   Pictures of one thing first, then two, then all.
+3. Speak: the decoder on the tower's cached features; several turns share a picture and do not see each other.
+   Pictures of one thing first, then two, then all. An auxiliary loss asks that the second layer's visual
+   tokens name their thing and colour through the word embeddings; another, later on, that the last word of a
+   question knows in the fourth layer what is asked about. Without these a word takes long to find its object.
 4. Finish: everything together at a low rate.
 
 Work in progress lies in `demo/.work`; a run that was stopped goes on from its last checkpoint there.
@@ -29,11 +31,21 @@ from torch import Tensor, nn
 from tqdm import tqdm
 from transformers import AttentionInterface, Qwen2_5_VLForConditionalGeneration, Qwen2TokenizerFast
 
+from attention_extractor import hooked
 from demo.architecture import make_image_processor, make_model
-from demo.data import IGNORED, Drawn, Grid, Packer, draw_all, patches
-from demo.scenes import COLORS, PLACES, THINGS
+from demo.data import IGNORED, Drawn, Grid, Packed, Packer, draw_all, patches, subjects
+from demo.scenes import COLORS, PLACES, THINGS, Question
 
+AUTOCAST = torch.autocast("cpu", torch.bfloat16)
 WORK = Path(__file__).parent / ".work"
+# how often each kind of question is asked, by its first word and whether the answer is "No."
+QUESTION_WEIGHTS = {
+    ("What", False): 3.0,
+    ("Where", False): 2.0,
+    ("Is", False): 1.2,
+    ("Is", True): 1.2,
+    ("How", False): 0.5,
+}
 EVERY = 200  # steps from one checkpoint to the next
 SPARSE, CROWDED = 20_000, 6_000
 CROWDED_SEED = 5_000_000
@@ -51,8 +63,11 @@ class Stage:
 
 
 SEE = Stage(steps=1600, rate=2e-3, pictures=40)
-SPEAK = Stage(steps=3600, rate=1.5e-3, pictures=18, questions=4)
-FINISH = Stage(steps=700, rate=4e-4, pictures=24, questions=4)
+SPEAK = Stage(steps=3000, rate=1.5e-3, pictures=18, questions=5)
+FINISH = Stage(steps=500, rate=3e-4, pictures=18, questions=5)
+NAMING_LAYER, NAMING_WEIGHT = 1, 0.2
+FINDING_LAYER, FINDING_WEIGHT, FINDING_FROM = 3, 0.5, 1000  # the last is a step of SPEAK
+SUBJECTS = (1 + len(THINGS), 1 + len(COLORS), 1 + len(PLACES))
 
 
 def segments_attention(
@@ -94,9 +109,38 @@ def see(model: Qwen2_5_VLForConditionalGeneration, scenes: list[Drawn]) -> Tenso
     pixels = np.stack([s.pixels for s in scenes])
     n, height, width, _ = pixels.shape
     grid = torch.tensor([[1, height // 14, width // 14]] * n)
-    with torch.autocast("cpu", torch.bfloat16):
+    with AUTOCAST:
         tokens = model.model.visual(patches(pixels), grid_thw=grid).pooler_output
     return tokens.float().reshape(n, -1, tokens.shape[-1])
+
+
+def naming_loss(embeddings: Tensor, packer: Packer, hidden: Tensor, scenes: list[Drawn]) -> Tensor:
+    """How badly hidden states (image, h·w, channel) name the thing and colour of the object they stand on."""
+    labels = torch.from_numpy(np.stack([s.labels for s in scenes])).long().flatten(2).unbind(1)
+    on_object = labels[0] > 0
+    states = nn.functional.rms_norm(hidden[on_object].float(), hidden.shape[-1:])
+    losses = []
+    for label, words in ((labels[0], list(THINGS)), (labels[1], list(COLORS))):
+        ids = [packer.ids(f" {word}")[0] for word in words]
+        losses.append(nn.functional.cross_entropy(states @ embeddings[ids].T, label[on_object] - 1))
+    return torch.stack(losses).sum()
+
+
+def finding_loss(
+    head: nn.Module, packed: Packed, hidden: Tensor, scenes: list[Drawn], turns: list[list[Question]]
+) -> Tensor:
+    """How badly the last words of questions know the thing, colour and place that is asked about."""
+    known = [subjects(scene.turns) for scene in scenes]
+    asked = [k.get(t.question) for k, picture in zip(known, turns, strict=True) for t in picture]
+    chosen = torch.tensor([labels is not None for labels in asked])
+    labels = torch.tensor([labels for labels in asked if labels is not None])
+    pictures, positions = packed.last_words[chosen].unbind(1)
+    states = nn.functional.rms_norm(hidden[pictures, positions].float(), hidden.shape[-1:])
+    outputs = head(states).split(SUBJECTS, -1)
+    losses = [
+        nn.functional.cross_entropy(o, label) for o, label in zip(outputs, labels.unbind(1), strict=True)
+    ]
+    return torch.stack(losses).sum()
 
 
 def speak(
@@ -104,15 +148,18 @@ def speak(
     packer: Packer,
     tokens: Tensor,
     scenes: list[Drawn],
-    turns: list,
-) -> tuple[Tensor, Tensor]:
-    """Loss and share of right tokens, over the answers of the given turns about each picture."""
+    turns: list[list[Question]],
+    finding_head: nn.Module | None = None,
+) -> tuple[Tensor, str]:
+    """Loss over the answers of the given turns about each picture, and a note on it."""
     packed = packer.pack(turns, scenes[0].labels.shape[1:])
     language = model.model.language_model
     embeds = language.embed_tokens(packed.input_ids)
     start = packed.image_start
     embeds = torch.cat([embeds[:, :start], tokens, embeds[:, start + tokens.shape[1] :]], 1)
-    with torch.autocast("cpu", torch.bfloat16):
+    layers: list[Tensor] = []
+    watched = [language.layers[layer] for layer in (NAMING_LAYER, FINDING_LAYER)]
+    with hooked(watched, lambda index, module, args, output: layers.append(output)), AUTOCAST:
         hidden = language(
             inputs_embeds=embeds,
             position_ids=packed.position_ids,
@@ -122,7 +169,19 @@ def speak(
         chosen = packed.targets != IGNORED
         logits = model.lm_head(hidden[chosen]).float()
     wanted = packed.targets[chosen]
-    return nn.functional.cross_entropy(logits, wanted), (logits.argmax(-1) == wanted).float().mean()
+    loss = nn.functional.cross_entropy(logits, wanted)
+    naming = naming_loss(
+        language.embed_tokens.weight, packer, layers[0][:, start : start + tokens.shape[1]], scenes
+    )
+    right = (logits.argmax(-1) == wanted).float().mean()
+    total, note = (
+        loss + NAMING_WEIGHT * naming,
+        f"loss {loss:.4f} tokens right {right:.4f} naming {naming:.3f}",
+    )
+    if finding_head is not None:
+        finding = finding_loss(finding_head, packed, layers[1], scenes, turns)
+        total, note = total + FINDING_WEIGHT * finding, f"{note} finding {finding:.3f}"
+    return total, note
 
 
 class Batches:
@@ -141,10 +200,16 @@ class Batches:
         size = max(4, round(pictures * 80 / (grid[0] * grid[1])))
         return grid, self.rng.choice(fitting, min(size, len(fitting)), replace=False)
 
-    def turns(self, scene: Drawn, questions: int) -> list:
-        """The caption and some of the questions of a scene."""
-        chosen = self.rng.choice(len(scene.turns) - 1, min(questions, len(scene.turns) - 1), replace=False)
-        return [scene.turns[0], *(scene.turns[1 + i] for i in chosen)]
+    def turns(self, scene: Drawn, questions: int) -> list[Question]:
+        """Some of the questions of a scene, by `QUESTION_WEIGHTS`, and every other time the caption."""
+        asked = scene.turns[1:]
+        kinds = [(q.question.split()[0], q.answer == "No.") for q in asked]
+        weights = np.array([QUESTION_WEIGHTS[kind] / kinds.count(kind) for kind in kinds])
+        chosen = self.rng.choice(
+            len(asked), min(questions, len(asked)), replace=False, p=weights / weights.sum()
+        )
+        caption = [scene.turns[0]] if self.rng.random() < 0.5 else []
+        return caption + [asked[i] for i in chosen]
 
 
 def run_stage(
@@ -244,14 +309,16 @@ def learn_to_speak(
     def step_loss(step: int) -> tuple[Tensor, str]:
         batches.rng = np.random.default_rng([8, step])
         done = step / SPEAK.steps
-        grid, chosen = batches.draw(SPEAK.pictures, most=1 if done < 0.1 else 2 if done < 0.25 else 9)
+        grid, chosen = batches.draw(SPEAK.pictures, most=1 if done < 0.05 else 2 if done < 0.15 else 9)
         scenes = [by_grid[grid][i] for i in chosen]
         turns = [batches.turns(s, SPEAK.questions) for s in scenes]
-        loss, right = speak(model, packer, features[grid][torch.from_numpy(chosen)].float(), scenes, turns)
-        return loss, f"loss {loss:.4f} tokens right {right:.4f}"
+        tokens = features[grid][torch.from_numpy(chosen)].float()
+        return speak(model, packer, tokens, scenes, turns, head if step >= FINDING_FROM else None)
 
     language = model.model.language_model
-    run_stage("speak", SPEAK, list(language.parameters()), step_loss, {"language": language})
+    head = nn.Linear(model.config.text_config.hidden_size, sum(SUBJECTS))
+    parameters = [*language.parameters(), *head.parameters()]
+    run_stage("speak", SPEAK, parameters, step_loss, {"language": language, "head": head})
 
 
 def finish(
@@ -265,8 +332,7 @@ def finish(
         grid, chosen = batches.draw(FINISH.pictures)
         scenes = [by_grid[grid][i] for i in chosen]
         turns = [batches.turns(s, FINISH.questions) for s in scenes]
-        loss, right = speak(model, packer, see(model, scenes), scenes, turns)
-        return loss, f"loss {loss:.4f} tokens right {right:.4f}"
+        return speak(model, packer, see(model, scenes), scenes, turns)
 
     with fast_tower(model):
         run_stage("finish", FINISH, list(model.parameters()), step_loss, {"model": model})
