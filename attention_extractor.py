@@ -198,10 +198,8 @@ def attention_rows(query: Tensor, key: Tensor, scaling: float, positions: Tensor
     _, heads, rows, dim = query.shape
     _, kv_heads, keys, _ = key.shape
     # Heads that share a key head are consecutive: taken as further rows of it, they need no copy of the keys.
-    grouped = query[0].float().reshape(kv_heads, -1, dim)
-    start = grouped.new_zeros(1, 1, 1)
-    scores = torch.baddbmm(start, grouped, key[0].float().transpose(1, 2), beta=0, alpha=scaling)
-    scores = scores.view(heads, rows, keys)
+    grouped = query[0].float().reshape(kv_heads, -1, dim) * scaling
+    scores = torch.bmm(grouped, key[0].float().transpose(1, 2)).view(heads, rows, keys)
     first = int(positions.min()) + 1  # every row sees the keys before this one
     later = torch.arange(first, keys, device=positions.device) > positions[:, None]  # (row, key)
     scores[..., first:].masked_fill_(later.to(scores.device), -torch.inf)
@@ -421,7 +419,8 @@ class _Recording:
         query, key = output[1]
         if query.shape[2] > 1:
             self._file_prompt(index, query[:, :, :-1], key)
-        self.latest[index], self.keys[index] = query[:, :, -1:], key
+            query = query[:, :, -1:]
+        self.latest[index], self.keys[index] = query, key
 
     def _file_prompt(self, index: int, query: Tensor, key: Tensor) -> None:
         """Compute and keep the rows of the prompt's tokens in one layer."""

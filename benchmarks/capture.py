@@ -45,7 +45,7 @@ from tests.tiny import generation_config, tiny_config, tiny_processor
 
 LAYERS, HEADS, KEY_HEADS, WIDTH = 12, 8, 2, 512
 GRID = (16, 64)
-PROMPT = "Describe this image."
+PROMPT = "Describe"  # 8 tokens in a vocabulary of bytes, as many as a short question has in the real one
 MODES = ("plain", "captured", "eager")
 TEXT_CONFIG: dict[str, dict[str, Any]] = {
     "small": {},
