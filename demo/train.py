@@ -7,7 +7,6 @@
    Pictures of one thing first, then two, then all. An auxiliary loss asks that the second layer's visual
    tokens name their thing and colour through the word embeddings; another, later on, that the last word of a
    question knows in the fourth layer what is asked about. Without these a word takes long to find its object.
-4. Finish: everything together at a low rate.
 
 Work in progress lies in `demo/.work`; a run that was stopped goes on from its last checkpoint there.
 """
@@ -64,7 +63,6 @@ class Stage:
 
 SEE = Stage(steps=1600, rate=2e-3, pictures=40)
 SPEAK = Stage(steps=3000, rate=1.5e-3, pictures=18, questions=5)
-FINISH = Stage(steps=500, rate=3e-4, pictures=18, questions=5)
 NAMING_LAYER, NAMING_WEIGHT = 1, 0.2
 FINDING_LAYER, FINDING_WEIGHT, FINDING_FROM = 3, 0.5, 1000  # the last is a step of SPEAK
 SUBJECTS = (1 + len(THINGS), 1 + len(COLORS), 1 + len(PLACES))
@@ -302,11 +300,13 @@ def cached_features(
 def learn_to_speak(
     model: Qwen2_5_VLForConditionalGeneration, packer: Packer, by_grid: dict[Grid, list[Drawn]]
 ) -> None:
-    """Stage 3: the decoder, on cached features."""
-    features = cached_features(model, by_grid)
+    """Stage 3: the decoder, on the features of a tower that learns no more."""
+    features: dict[Grid, Tensor] = {}  # filled at the first step: a stage that is done needs none
     batches = Batches(by_grid, 3)
 
     def step_loss(step: int) -> tuple[Tensor, str]:
+        if not features:
+            features.update(cached_features(model, by_grid))
         batches.rng = np.random.default_rng([8, step])
         done = step / SPEAK.steps
         grid, chosen = batches.draw(SPEAK.pictures, most=1 if done < 0.05 else 2 if done < 0.15 else 9)
@@ -319,23 +319,6 @@ def learn_to_speak(
     head = nn.Linear(model.config.text_config.hidden_size, sum(SUBJECTS))
     parameters = [*language.parameters(), *head.parameters()]
     run_stage("speak", SPEAK, parameters, step_loss, {"language": language, "head": head})
-
-
-def finish(
-    model: Qwen2_5_VLForConditionalGeneration, packer: Packer, by_grid: dict[Grid, list[Drawn]]
-) -> None:
-    """Stage 4: tower and decoder together."""
-    batches = Batches(by_grid, 4)
-
-    def step_loss(step: int) -> tuple[Tensor, str]:
-        batches.rng = np.random.default_rng([9, step])
-        grid, chosen = batches.draw(FINISH.pictures)
-        scenes = [by_grid[grid][i] for i in chosen]
-        turns = [batches.turns(s, FINISH.questions) for s in scenes]
-        return speak(model, packer, see(model, scenes), scenes, turns)
-
-    with fast_tower(model):
-        run_stage("finish", FINISH, list(model.parameters()), step_loss, {"model": model})
 
 
 def drawn_scenes() -> dict[str, dict[Grid, list[Drawn]]]:
@@ -372,7 +355,6 @@ def main() -> None:
     packer = Packer(tokenizer)
     learn_to_see(model, scenes)
     learn_to_speak(model, packer, scenes["sparse"])
-    finish(model, packer, scenes["sparse"])
     save(model.eval(), tokenizer, DEMO_FOLDER)
     print(f"Saved in {DEMO_FOLDER}. Measure it: python -m demo.evaluate")
 

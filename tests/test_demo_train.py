@@ -83,7 +83,7 @@ def test_training_runs_from_drawing_to_a_folder_that_loads(tmp_path: Path, monke
         "CROWDED": 3,
         "SEE": short,
         "SPEAK": short,
-        "FINISH": short,
+        "FINDING_FROM": 1,
     }.items():
         monkeypatch.setattr(train, name, value)
     monkeypatch.setattr("sys.argv", ["demo.train"])
