@@ -22,7 +22,7 @@ class Example(NamedTuple):
 
 
 EXAMPLES = (
-    Example("star", 1005, 4, CAPTION_PROMPT),
+    Example("star", 1038, 4, CAPTION_PROMPT),
     Example("sun", 1017, 4, CAPTION_PROMPT),
     Example("party", 1011, 4, "What color is the cup?"),
     Example("shore", 1020, 4, "Where is the fish?"),
