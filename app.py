@@ -30,7 +30,7 @@ import visualization
 from attention_extractor import Capture
 from page.guard import middleware
 from page.inputs import RefusedError, asked, between, generation_settings, opened, refusal
-from page.layout import Layout, text_of, theme
+from page.layout import Layout, last_of, text_of, theme
 from page.reading import (
     Choice,
     Pick,
@@ -57,7 +57,7 @@ Shown = TypeVar("Shown")
 
 def toast(line: str) -> gr.Error:
     """Return the error that shows the line at the corner of the page."""
-    return gr.Error(escape(line), print_exception=False)
+    return gr.Error(escape(line, quote=False), print_exception=False)
 
 
 @contextmanager
@@ -161,10 +161,10 @@ class Page(Layout):
         """Return sliders that span all layers and heads."""
         return {
             self.counts: (layers, heads),
-            self.layer_from: gr.Slider(maximum=layers - 1, value=0),
-            self.layer_to: gr.Slider(maximum=layers - 1, value=layers - 1),
-            self.head_from: gr.Slider(maximum=heads - 1, value=0),
-            self.head_to: gr.Slider(maximum=heads - 1, value=heads - 1),
+            self.layer_from: gr.Slider(maximum=last_of(layers), value=0),
+            self.layer_to: gr.Slider(maximum=last_of(layers), value=last_of(layers)),
+            self.head_from: gr.Slider(maximum=last_of(heads), value=0),
+            self.head_to: gr.Slider(maximum=last_of(heads), value=last_of(heads)),
         }
 
     def blank(self, state: str) -> Outputs:
@@ -339,7 +339,8 @@ class Page(Layout):
             return {}
         run = self.visitors.run(visitor_of(request), run_id)
         layer_from, layer_to, head_from, head_to, aggregation, *drawing = look
-        layers, heads = between(layer_from, layer_to, "layer"), between(head_from, head_to, "head")
+        layers = between(layer_from, layer_to, run.capture.layer_count, "layer")
+        heads = between(head_from, head_to, run.capture.attention.shape[2], "head")
         choice = Choice.of(run, key, layers, heads, aggregation)
         alt = f"The picture under the attention map of {label(choice.pick, run)}"
         return {

@@ -68,9 +68,10 @@ def generation_settings(max_new_tokens: Any, temperature: Any, top_p: Any, seed:
     return settings
 
 
-def between(first: Any, last: Any, what: str) -> str:
-    """Return two ends, in whichever order, as a range."""
-    ends = sorted(int(_number(end, f"The {what} range", 0, 10_000)) for end in (first, last))
+def between(first: Any, last: Any, count: int, what: str) -> str:
+    """Return two ends, in whichever order, as a range of numbers below `count`."""
+    given = (_number(end, f"The {what} range", 0, 10_000) for end in (first, last))
+    ends = sorted(min(int(end), count - 1) for end in given)
     return f"{ends[0]}-{ends[1]}"
 
 

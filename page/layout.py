@@ -162,12 +162,13 @@ class Layout:
 
     def _look(self, layers: int, heads: int) -> None:
         heading("Map settings")
+        last_layer, last_head = last_of(layers), last_of(heads)
         with gr.Group():
-            self.layer_from = gr.Slider(0, layers - 1, 0, step=1, label="Layers from", elem_id="layer_from")
-            self.layer_to = gr.Slider(0, layers - 1, layers - 1, step=1, label="to layer", elem_id="layer_to")
+            self.layer_from = gr.Slider(0, last_layer, 0, step=1, label="Layers from", elem_id="layer_from")
+            self.layer_to = gr.Slider(0, last_layer, last_layer, step=1, label="to layer", elem_id="layer_to")
         with gr.Group():
-            self.head_from = gr.Slider(0, heads - 1, 0, step=1, label="Heads from", elem_id="head_from")
-            self.head_to = gr.Slider(0, heads - 1, heads - 1, step=1, label="to head", elem_id="head_to")
+            self.head_from = gr.Slider(0, last_head, 0, step=1, label="Heads from", elem_id="head_from")
+            self.head_to = gr.Slider(0, last_head, last_head, step=1, label="to head", elem_id="head_to")
         self.aggregation = gr.Radio(
             list(SCALE_LABELS),
             value=config.AGGREGATION,
@@ -208,12 +209,17 @@ class Layout:
         self.api_token = gr.Textbox("0", label="token", info='"3", "0-2,5", "all"; of the question "p0"')
         self.api_layers = gr.Textbox("all", label="layers", info='"all" or such as "0-3,-1"')
         self.api_heads = gr.Textbox("all", label="heads", info='"all" or such as "0-3"')
-        self.api_facts = gr.JSON()
-        self.api_picture = gr.Image(type="pil", format="png")
+        self.api_facts = gr.JSON(label="facts")
+        self.api_picture = gr.Image(type="pil", format="png", label="picture")
         self.api_button = gr.Button()
 
 
 # --- Small things ---
+
+
+def last_of(count: int) -> int:
+    """Return the last number of so many from 0; at least 1, because a slider needs two ends."""
+    return max(1, count - 1)
 
 
 def heading(text: str) -> None:

@@ -59,6 +59,11 @@ class ModelRoom:
         """The model in memory, or None."""
         return self._loaded
 
+    @property
+    def busy(self) -> bool:
+        """Whether something is being loaded or generated."""
+        return self._lock.locked()
+
     def load(self, name: str) -> Loaded:
         """Free the model in memory, load another in its place, and return it.
 

@@ -1,0 +1,59 @@
+"""A page on a free port, over a tiny model; shared by the tests of the page and of the browser."""
+
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from app import Page, serve
+from page.runs import ModelRoom
+from tests.tiny import save_tiny
+
+# Every axis a different size: 3 layers, 4 heads, a 5 × 8 grid; the other model has 2 layers and 6 heads.
+FIRST: dict[str, Any] = {"layers": 3, "heads": 4, "seed": 2, "vocabulary": "bytes"}
+OTHER: dict[str, Any] = {
+    "layers": 2,
+    "heads": 6,
+    "kv_heads": 3,
+    "hidden": 48,
+    "seed": 3,
+    "vocabulary": "bytes",
+}
+LAYERS, HEADS = 3, 4
+PROMPT = "Describe this image."
+LONG = 200  # tokens: the first model does not end an answer about the first picture before that
+
+
+def noise(seed: int, size_hw: tuple[int, int] = (140, 224)) -> Image.Image:
+    """Return a picture of coloured noise; 140 × 224 pixels are 5 × 8 visual tokens."""
+    values = np.random.default_rng(seed).integers(0, 255, (*size_hw, 3), dtype=np.uint8)
+    return Image.fromarray(values)
+
+
+def saved(folder: Path) -> tuple[Path, Path]:
+    """Write both models, and return their folders."""
+    return save_tiny(folder / "first", **FIRST), save_tiny(folder / "other", **OTHER)
+
+
+def free_port() -> int:
+    """Return a port that nobody listens at."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def served(model: str) -> Iterator[tuple[Page, str]]:
+    """Yield a page with this model and its address."""
+    room = ModelRoom()
+    room.load(model)
+    page = Page(room, model)
+    url = serve(page, "127.0.0.1", free_port())
+    try:
+        yield page, url.rstrip("/")
+    finally:
+        page.blocks.close(verbose=False)
