@@ -12,14 +12,14 @@ from transformers import Qwen2_5_VLForConditionalGeneration
 from attention_extractor import AttentionExtractor
 from attention_processor import AttentionProcessor
 from demo.evaluate import held_out_scenes, named_tokens, on_object
-from demo.make_examples import EXAMPLES, FOLDER
+from demo.make_examples import EXAMPLES, FOLDER, Example
 from demo.scenes import CAPTION_PROMPT, HELD_OUT_SEED, make_scene
 
 SCENES = 24
 
 
 @pytest.fixture(scope="module")
-def extractor():
+def extractor() -> AttentionExtractor:
     return AttentionExtractor(*load_model("demo"), float16=False)
 
 
@@ -55,7 +55,9 @@ def test_it_answers_and_looks_rightly_on_held_out_scenes(extractor: AttentionExt
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.name)
-def test_the_examples_are_the_scenes_they_say_and_are_answered_rightly(example, extractor) -> None:
+def test_the_examples_are_the_scenes_they_say_and_are_answered_rightly(
+    example: Example, extractor: AttentionExtractor
+) -> None:
     scene = make_scene(HELD_OUT_SEED + example.seed, example.n_objects)
     listed = {entry["image"]: entry["prompt"] for entry in json.loads((FOLDER / "examples.json").read_text())}
     assert listed[f"{example.name}.png"] == example.prompt

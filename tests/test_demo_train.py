@@ -1,5 +1,6 @@
 """Training the bundled model: a stopped run goes on as if never stopped, and ends in a loadable folder."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from model import load_model
@@ -14,7 +15,7 @@ from demo.data import draw, patches
 from demo.scenes import HELD_OUT_SEED
 
 
-def small_problem() -> tuple[nn.Linear, object]:
+def small_problem() -> tuple[nn.Linear, Callable[[int], tuple[Tensor, str]]]:
     torch.manual_seed(3)
     layer = nn.Linear(5, 2)
     inputs, wanted = torch.randn(40, 5), torch.randn(40, 2)
@@ -26,7 +27,9 @@ def small_problem() -> tuple[nn.Linear, object]:
     return layer, step_loss
 
 
-def test_a_stopped_stage_ends_with_the_weights_of_one_that_ran_through(tmp_path: Path, monkeypatch) -> None:
+def test_a_stopped_stage_ends_with_the_weights_of_one_that_ran_through(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(train, "EVERY", 4)
     stage = train.Stage(steps=10, rate=0.05, pictures=1)
     (tmp_path / "through").mkdir()
@@ -74,7 +77,9 @@ def test_the_fast_tower_gives_the_towers_numbers_and_is_put_back() -> None:
     assert "forward" not in vars(model.model.visual.patch_embed)
 
 
-def test_training_runs_from_drawing_to_a_folder_that_loads(tmp_path: Path, monkeypatch) -> None:
+def test_training_runs_from_drawing_to_a_folder_that_loads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     short = train.Stage(steps=2, rate=1e-3, pictures=2, questions=1)
     for name, value in {
         "WORK": tmp_path / "work",
