@@ -10,7 +10,7 @@ The scenes are those of the seeds from `HELD_OUT_SEED` upwards, which training n
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from model import load_model
@@ -68,10 +68,10 @@ class Tally:
         return sum(self.right[k] for k in kinds) / sum(self.asked[k] for k in kinds)
 
 
-def held_out_scenes(count: int) -> Iterator[Scene]:
-    """Held-out scenes with 1, 2 and 3 objects in turn, of all sizes."""
+def held_out_scenes(count: int, objects: Sequence[int] = (1, 2, 3)) -> Iterator[Scene]:
+    """Held-out scenes of all sizes, with the given numbers of objects in turn."""
     for i in range(count):
-        yield make_scene(HELD_OUT_SEED + i, n_objects=1 + i % 3)
+        yield make_scene(HELD_OUT_SEED + i, n_objects=objects[i % len(objects)])
 
 
 def chosen_questions(scene: Scene, index: int, count: int) -> list[tuple[str, Question]]:
@@ -154,7 +154,10 @@ class Pointing:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--scenes", type=int, default=500, help="held-out scenes of 1 to 3 objects (500)")
+    parser.add_argument("--scenes", type=int, default=500, help="how many held-out scenes (500)")
+    parser.add_argument(
+        "--objects", type=int, nargs="+", default=[1, 2, 3], help="in each scene (1 2 3 in turn)"
+    )
     parser.add_argument("--questions", type=int, default=2, help="questions to each (2)")
     parser.add_argument("--model", default="demo", help="a checkpoint folder instead of the bundled model")
     parser.add_argument("--wrong", action="store_true", help="print every wrong answer")
@@ -162,7 +165,8 @@ def main() -> None:
     model, processor = load_model(options.model)
     extractor = AttentionExtractor(model, processor, store_on_cpu=True, float16=False)
     tally, pointing, rng = Tally(), Pointing(), np.random.default_rng(0)
-    for index, scene in enumerate(tqdm(held_out_scenes(options.scenes), total=options.scenes, desc="scenes")):
+    scenes = held_out_scenes(options.scenes, options.objects)
+    for index, scene in enumerate(tqdm(scenes, total=options.scenes, desc="scenes")):
         asked = [("caption", Question(CAPTION_PROMPT, scene.caption))]
         asked += chosen_questions(scene, index, options.questions)
         for kind, (question, answer) in asked:
@@ -183,8 +187,8 @@ def main() -> None:
     for kind in ("caption", *KINDS):
         if kind in tally.asked:
             print(f"  {kind:12} {100 * tally.share([kind]):6.1f} %  of {tally.asked[kind]}")
-    print(f"  {'captions':12} {100 * tally.share(['caption']):6.1f} %")
-    print(f"  {'questions':12} {100 * tally.share(KINDS):6.1f} %")
+    if options.questions:
+        print(f"  {'questions':12} {100 * tally.share(KINDS):6.1f} %  over all kinds")
     print("\nWords of right answers whose map's hottest cell is on the object they name:\n")
     print(pointing.table())
 
