@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 
 # Before any import reads them: nothing calls home, whatever a test does, and no window is opened.
 os.environ.update(HF_HUB_OFFLINE="1", GRADIO_ANALYTICS_ENABLED="False", MPLBACKEND="Agg")
@@ -16,6 +17,9 @@ from torch import nn
 from tests.tiny import tiny_model
 
 torch.set_num_threads(1)  # more threads make tiny models slower
+signal.signal(
+    signal.SIGINT, signal.default_int_handler
+)  # what runs in the background starts with Ctrl-C ignored
 
 
 @pytest.fixture(scope="session")
