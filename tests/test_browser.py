@@ -138,6 +138,10 @@ def set_number(tab: Tab, selector: str, value: float) -> None:
     field = tab.locator(f"{selector} input[type=number]")
     field.fill(str(value))
     field.press("Tab")
+    tab.wait_for_function(
+        "([selector, value]) => Number(document.querySelector(selector + ' input[type=range]').value) === value",
+        arg=[selector, value],
+    )
 
 
 def ask(tab: Tab, file: Path, tokens: int = NEW) -> None:
@@ -291,6 +295,7 @@ def test_with_the_keyboard_alone(tab: Tab, files: Path, direct: Capture) -> None
     tab.locator("#token input").focus()
     tab.keyboard.press("Control+A")
     tab.keyboard.type("the whole")
+    tab.wait_for_function("document.querySelectorAll('#token ul[role=listbox] li').length === 1")
     pixels = after_change(tab, lambda: tab.keyboard.press("Enter"))
     assert np.array_equal(pixels, drawn(direct, range(NEW)))
 
