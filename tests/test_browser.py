@@ -139,8 +139,8 @@ def set_number(tab: Tab, selector: str, value: float) -> None:
     field.fill(str(value))
     field.press("Tab")
     tab.wait_for_function(
-        "([selector, value]) => Number(document.querySelector(selector + ' input[type=range]').value) === value",
-        arg=[selector, value],
+        "([range, value]) => Number(document.querySelector(range).value) === value",
+        arg=[f"{selector} input[type=range]", value],
     )
 
 
