@@ -135,13 +135,14 @@ def upload(tab: Tab, file: Path) -> None:
 
 
 def set_number(tab: Tab, selector: str, value: float) -> None:
-    field = tab.locator(f"{selector} input[type=number]")
-    field.fill(str(value))
-    field.press("Tab")
-    tab.wait_for_function(
-        "([range, value]) => Number(document.querySelector(range).value) === value",
-        arg=[f"{selector} input[type=range]", value],
-    )
+    field, slider = (tab.locator(f"{selector} input[type={kind}]") for kind in ("number", "range"))
+    for _ in range(10):  # what is typed while the accordion is still opening can get lost
+        field.fill(str(value))
+        field.press("Tab")
+        tab.wait_for_timeout(300)
+        if float(slider.input_value()) == value:
+            return
+    raise AssertionError(f"{selector} does not take {value}")
 
 
 def ask(tab: Tab, file: Path, tokens: int = NEW) -> None:
