@@ -294,13 +294,14 @@ _busy_lock = threading.Lock()
 
 
 @contextmanager
-def _alone(text_config: object) -> Iterator[None]:
-    """Refuse a second capture on a decoder while one is running."""
+def alone(text_config: object) -> Iterator[None]:
+    """Refuse a second capture or Grad-CAM on a decoder while one is running."""
     key = id(text_config)
     with _busy_lock:
         if key in _busy:
             raise RuntimeError(
-                "this model is already generating for another capture; wait for it, or load the model again"
+                "this model is already generating for another capture, or its gradients are being computed; "
+                "wait for it, or load the model again"
             )
         _busy.add(key)
     try:
@@ -311,7 +312,7 @@ def _alone(text_config: object) -> Iterator[None]:
 
 
 @contextmanager
-def _in_eval_mode(model: nn.Module) -> Iterator[None]:
+def in_eval_mode(model: nn.Module) -> Iterator[None]:
     """Switch every module to eval mode; put back those that were not."""
     training = [module for module in model.modules() if module.training]
     try:
@@ -615,7 +616,7 @@ class AttentionExtractor:
 
         Raises:
             ValueError: for a setting out of range, an image or a prompt that cannot be used.
-            RuntimeError: if the model is generating for another capture.
+            RuntimeError: if the model is at work for another capture or Grad-CAM.
         """
         settings = _Settings(
             max_new_tokens=config.MAX_NEW_TOKENS if max_new_tokens is None else max_new_tokens,
@@ -642,8 +643,8 @@ class AttentionExtractor:
         rows = torch.tensor([*recording.places.prompt_rows, encoded.prompt_length - 1])
         choose = _Choose(settings)
         with ExitStack() as held:
-            held.enter_context(_alone(self._modules[0].config))
-            held.enter_context(_in_eval_mode(self.model))
+            held.enter_context(alone(self._modules[0].config))
+            held.enter_context(in_eval_mode(self.model))
             ends = held.enter_context(_plain_generation(self.model))
             held.enter_context(_rows_wanted(self._modules, rows))
             held.enter_context(hooked(self._modules, recording.hook))

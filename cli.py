@@ -1,4 +1,4 @@
-"""The command line: `python cli.py attention IMAGE --prompt TEXT`. The same calls as the page, as files.
+"""The command line: `python cli.py attention|gradcam IMAGE --prompt TEXT`. The same calls as the page.
 
 Goes in: arguments. Comes out: files in a folder; the answer on stdout; progress and errors of one line on
 stderr. Knows nothing of hooks, tensors or pages.
@@ -31,25 +31,21 @@ from tqdm import tqdm
 
 import config
 import visualization
-from utils import ImageError, one_line, open_image
-from visualization import (
-    Look,
-    Scale,
-    isolated,
-    number_labels,
-    overlay_grid,
-    save_image,
-    visualize_attention_on_image,
-)
+from utils import ImageError, one_line, open_image, save_arrays
+from visualization import Look, isolated, number_labels, save_image, visualize_attention_on_image
 
 if TYPE_CHECKING:  # torch takes seconds to import: --help and mistyped arguments do not wait for it
-    from attention_extractor import Capture
+    from attention_extractor import AttentionExtractor, Capture
     from attention_processor import AttentionProcessor, Word
+    from gradcam import GradCam, Layers
+    from targets import Target
 
 FAILED, REFUSED, STOPPED = 1, 2, 130  # exit codes: our mistake, something to correct, Ctrl-C
-MIN_SIDE, MAX_SIDE = 640, 2048  # pixels of a drawn picture's longer side
-OVERVIEW_SIDE, OVERVIEW_PIXELS = 320, 20e6  # longer side of a small picture; pixels of all of them together
-DRAWN_NAME = re.compile(r"(token|word|prompt_word)_\d+\.png")
+DRAWN_NAME = re.compile(
+    r"((token|word|prompt_word)_\d+|overview|layer_\d+_(heatmap|superimposed)|layer_grid)\.png"
+)
+
+JOINED = ("--layers", "--heads", "--tokens", "--target")  # arguments that may begin with a minus
 
 Range = tuple[int, int]  # first and last, both included; negative ones count from the end
 
@@ -147,7 +143,12 @@ def as_ranges(chosen: Sequence[int]) -> str:
 
 def setting(name: str, kind: Callable[[str], Any]) -> Callable[[str], Any]:
     """Return a reader of one number, held to the rule that config.py has for the setting of that name."""
-    allowed, accepts = config.RULES[name]
+    return held(config.RULES[name], kind)
+
+
+def held(rule: config.Rule, kind: Callable[[str], Any]) -> Callable[[str], Any]:
+    """Return a reader of one number, held to a rule."""
+    allowed, accepts = rule
 
     def read(text: str) -> Any:
         with suppress(ValueError):
@@ -173,7 +174,7 @@ def joined_negatives(argv: Sequence[str]) -> list[str]:
     """Return the arguments with "--layers=-2,-1" for "--layers -2,-1", which argparse cannot read."""
     joined: list[str] = []
     for argument in argv:
-        if joined and joined[-1] in ("--layers", "--heads", "--tokens") and re.match(r"-\d", argument):
+        if joined and joined[-1] in JOINED and re.match(r"-\d", argument):
             joined[-1] += f"={argument}"
         else:
             joined.append(argument)
@@ -202,6 +203,15 @@ The maps show attention. Attention is where a model looked, not proof of why it 
 
 def add_attention_arguments(command: argparse.ArgumentParser) -> None:
     """Add the arguments of `attention`; the settings in config.py are the defaults."""
+    add_question_arguments(command)
+    add_model_arguments(command)
+    add_choice_arguments(command)
+    add_drawing_arguments(command)
+    add_view_argument(command)
+
+
+def add_question_arguments(command: argparse.ArgumentParser) -> None:
+    """Add the picture, the prompt and the folder to write into."""
     add = command.add_argument
     add("image", metavar="IMAGE", help="a picture file")
     add("--prompt", required=True, type=prompt_text, metavar="TEXT", help="what to ask about the picture")
@@ -211,13 +221,10 @@ def add_attention_arguments(command: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="folder to write into (default: %(default)s)",
     )
-    add_model_arguments(command)
-    add_choice_arguments(command)
-    add_drawing_arguments(command)
 
 
-def add_model_arguments(command: argparse.ArgumentParser) -> None:
-    """Add the arguments of a model and its answer."""
+def add_model_arguments(command: argparse.ArgumentParser, seed: str = "of the draw") -> None:
+    """Add the arguments of a model and its answer; `seed` says what the seed is of."""
     add = command.add_argument_group("model and answer").add_argument
     default = f"{config.MODEL_NAME} with CUDA, else demo".replace("%", "%%")
     add("--model", metavar="NAME", help=f"demo, a folder, or a hub id (default: {default})")
@@ -247,7 +254,7 @@ def add_model_arguments(command: argparse.ArgumentParser) -> None:
         type=setting("SEED", int),
         default=config.SEED,
         metavar="N",
-        help="of the draw (default: %(default)s)",
+        help=f"{seed} (default: %(default)s)",
     )
 
 
@@ -294,14 +301,6 @@ def add_drawing_arguments(command: argparse.ArgumentParser) -> None:
         help="0 shows the picture, 1 the map (default: %(default)s)",
     )
     add(
-        "--view",
-        type=lambda text: text.replace("-", " "),
-        choices=visualization.VIEWS,
-        default=config.HEATMAP_VIEW,
-        metavar="VIEW",
-        help="overlay, side-by-side or heatmap (default: %(default)s)",
-    )
-    add(
         "--smooth",
         action=argparse.BooleanOptionalAction,
         default=config.HEATMAP_SMOOTH,
@@ -312,6 +311,18 @@ def add_drawing_arguments(command: argparse.ArgumentParser) -> None:
         choices=("own", "shared"),
         default=config.HEATMAP_SCALE,
         help="colours span each map's own range of values, or one range for all (default: %(default)s)",
+    )
+
+
+def add_view_argument(command: argparse.ArgumentParser) -> None:
+    """Add what is shown of a map and its picture."""
+    command.add_argument(
+        "--view",
+        type=lambda text: text.replace("-", " "),
+        choices=visualization.VIEWS,
+        default=config.HEATMAP_VIEW,
+        metavar="VIEW",
+        help="overlay, side-by-side or heatmap (default: %(default)s)",
     )
 
 
@@ -355,8 +366,8 @@ def attention(args: argparse.Namespace) -> None:
             look = replace(look, vmin=low, vmax=high)
         save_image(image, folder / "original.png")
         (folder / "answer.txt").write_text(capture.text + "\n", encoding="utf-8")
-        small = draw(folder, image, drawings, look)
-        save_image(overview(small, drawings, look, (capture.text, str(choice))), folder / "overview.png")
+        draw(folder, image, drawings, look)
+        save_image(overview(image, drawings, look, (capture.text, str(choice))), folder / "overview.png")
         files = sorted([*(file.name for file in folder.iterdir()), "maps.npz"])
         drawing = {**asdict(look), "scale": args.scale, "files": files}
         save_arrays(folder / "maps.npz", described(capture, choice, arrays, drawing))
@@ -375,11 +386,7 @@ def opened(path: str) -> Image.Image:
 
 
 def answered(args: argparse.Namespace, image: Image.Image) -> tuple[Capture, Choice]:
-    """Load the model and generate, with a progress bar.
-
-    Raises:
-        KeyboardInterrupt: once Ctrl-C has ended the answer, between two tokens.
-    """
+    """Load the model and generate, with a progress bar."""
     from model import load_model, model_layer_count
 
     from attention_extractor import AttentionExtractor
@@ -388,7 +395,16 @@ def answered(args: argparse.Namespace, image: Image.Image) -> tuple[Capture, Cho
     layers = numbers(args.layers, model_layer_count(model), "layer", "the model") if args.layers else None
     head_count = model.config.get_text_config().num_attention_heads
     heads = numbers(args.heads or [(0, -1)], head_count, "head", "the model")
-    extractor = AttentionExtractor(model, processor, layers=layers)
+    capture = generated(AttentionExtractor(model, processor, layers=layers), args, image)
+    return capture, Choice(list(capture.layers), heads, args.aggregation)
+
+
+def generated(extractor: AttentionExtractor, args: argparse.Namespace, image: Image.Image) -> Capture:
+    """Return the answer, generated with a progress bar.
+
+    Raises:
+        KeyboardInterrupt: once Ctrl-C has ended the answer, between two tokens.
+    """
     with stop_on_interrupt() as stop, bar("Answer", "token", args.max_new_tokens) as progress:
 
         def on_token(text: str, count: int) -> None:
@@ -408,7 +424,7 @@ def answered(args: argparse.Namespace, image: Image.Image) -> tuple[Capture, Cho
         progress.total = progress.n  # the answer ended here
     if stop.is_set():
         raise KeyboardInterrupt
-    return capture, Choice(list(capture.layers), heads, args.aggregation)
+    return capture
 
 
 def default_model() -> str:
@@ -507,36 +523,26 @@ def word_arrays(kind: str, words: Sequence[Word], drawings: Sequence[Drawing]) -
     }
 
 
-def draw(folder: Path, image: Image.Image, drawings: Sequence[Drawing], look: Look) -> list[Image.Image]:
-    """Write a picture of each map, with a progress bar; return small ones for the overview."""
-    picture = visualization.fitted(image, MIN_SIDE, MAX_SIDE)
-    side = min(OVERVIEW_SIDE, max(96, int((OVERVIEW_PIXELS / len(drawings)) ** 0.5)))
-    thumbnail = visualization.fitted(image, side, side)
+def draw(folder: Path, image: Image.Image, drawings: Sequence[Drawing], look: Look) -> None:
+    """Write a picture of each map, with a progress bar."""
+    picture = visualization.fitted(image, visualization.MIN_SIDE, visualization.MAX_SIDE)
     settings: dict[str, Any] = asdict(look)
-    for_small = settings | {"view": "heatmap" if look.view == "heatmap" else "overlay", "colorbar": False}
-    small = []
     with bar("Pictures", "picture", len(drawings)) as progress:
         for one in drawings:
             settings |= {"title": one.title, "subtitle": one.subtitle}
             whole = visualize_attention_on_image(picture, one.values, **settings)
             save_image(whole, folder / f"{one.name}.png")
-            small.append(visualize_attention_on_image(thumbnail, one.values, **for_small))
             progress.update()
-    return small
 
 
 def overview(
-    small: Sequence[Image.Image], drawings: Sequence[Drawing], look: Look, heading: tuple[str, str]
+    image: Image.Image, drawings: Sequence[Drawing], look: Look, heading: tuple[str, str]
 ) -> Image.Image:
-    """Return all small pictures in one, under a title and a smaller line."""
-    if look.vmin is not None and look.vmax is not None:
-        key = Scale(look.colormap, look.vmin, look.vmax)
-        labels = [one.title for one in drawings]
-    else:  # each has its own range, which then stands beside its name
-        key = Scale(look.colormap, 0.0, 1.0, "of each map's own range")
-        ends = [number_labels([float(one.values.min()), float(one.values.max())]) for one in drawings]
-        labels = [f"{one.title}  {low} to {high}" for one, (low, high) in zip(drawings, ends, strict=True)]
-    return overlay_grid(small, labels, title=one_line(heading[0]), subtitle=heading[1], scale=key)
+    """Return all maps on small copies of the picture in one, under a title and a smaller line."""
+    maps, labels = [one.values for one in drawings], [one.title for one in drawings]
+    small = visualization.thumbnails(image, maps, look)
+    title, subtitle = one_line(heading[0]), heading[1]
+    return visualization.map_grid(small, maps, labels, look, title=title, subtitle=subtitle)
 
 
 def described(
@@ -564,10 +570,211 @@ def described(
     }
 
 
-def save_arrays(path: Path, arrays: dict[str, NDArray[Any]]) -> None:
-    """Write a compressed NPZ that can be read without pickle."""
-    with path.open("wb") as file:
-        np.savez_compressed(file, allow_pickle=False, **arrays)
+# --- gradcam ------------------------------------------------------------------------------------------------
+
+GRADCAM = """Answer a prompt about an image and draw Smooth Grad-CAM: what raised the answer's score.
+
+examples:
+  python cli.py gradcam photo.jpg --prompt "What is this?" --output outputs/photo
+  python cli.py gradcam photo.jpg --prompt "What is this?" --mode single --layer 20 --target "text:a red boat"
+  python cli.py gradcam photo.jpg --prompt "What colour is it?" --target contrast:red/blue --layer-range late
+
+modes:
+  grid         layers of --layers or --layer-range (default: auto) in one picture
+  multi        the same, each beside its heatmap
+  comparative  early, middle and late layers in rows
+  single       one layer, --layer (default: -2)
+
+targets:
+  all                the whole answer (default)
+  3, 2-5 or 1,4      tokens of the answer, numbered from 0
+  word:2             a word of the answer, numbered from 0
+  text:a red boat    a text of your own, as the answer, or from token --at on
+  contrast:red/blue  the one rather than the other, where the answer says the first, or at token --at
+
+writes into the output folder:
+  layer_7_superimposed.png …  the picture under the map of each layer, numbered from 0
+  layer_7_heatmap.png …       the map alone
+  layer_grid.png              all of them together, but for --mode single
+  original.png                the picture as the model was given it
+  answer.txt                  the answer that is explained
+  maps.npz                    the raw maps as numbers, with what they were made from; numpy.load opens it
+
+The last layer has no Grad-CAM: nothing reads its features of the picture.
+"""
+SINGLE_LAYER = -2
+WHOLE: config.Rule = (
+    "a whole number from 1 to 10,000",
+    lambda value: isinstance(value, int) and 1 <= value <= 10_000,
+)
+NOISE: config.Rule = ("a number from 0 to 10", lambda value: isinstance(value, float) and 0 <= value <= 10)
+PLACE: config.Rule = ("a token, numbered from 0", lambda value: isinstance(value, int) and value >= 0)
+
+
+class Chosen(NamedTuple):
+    """What --target says: its kind, and what stands after it."""
+
+    kind: str  # "all", "tokens", "word", "text" or "contrast"
+    value: Any = None
+
+
+def target_choice(text: str) -> Chosen:
+    """Return what is to be explained."""
+    kind, _, rest = text.partition(":")
+    if text == "all":
+        return Chosen("all")
+    if kind == "word" and re.fullmatch(r"\d{1,9}", rest):
+        return Chosen("word", int(rest))
+    if kind == "text" and rest.strip():
+        return Chosen("text", rest)
+    if kind == "contrast" and re.fullmatch(r"[^/]*[^/\s][^/]*/[^/]*[^/\s][^/]*", rest):
+        return Chosen("contrast", tuple(rest.split("/")))
+    with suppress(argparse.ArgumentTypeError):
+        chosen = ranges(text)
+        if min(min(pair) for pair in chosen) >= 0:
+            return Chosen("tokens", chosen)
+    wanted = "all, tokens such as 3, 2-5 or 1,4, word:2, text:a red boat, or contrast:red/blue"
+    raise argparse.ArgumentTypeError(f"{text!r} is not {wanted}")
+
+
+def add_gradcam_arguments(command: argparse.ArgumentParser) -> None:
+    """Add the arguments of `gradcam`."""
+    add_question_arguments(command)
+    add_model_arguments(command, seed="of the noise, and of the answer's draw")
+    add = command.add_argument_group("which maps").add_argument
+    add("--mode", choices=("single", "grid", "multi", "comparative"), default="grid", help="(default: grid)")
+    add("--layer", type=int, metavar="N", help=f"of --mode single (default: {SINGLE_LAYER})")
+    add("--layers", type=ranges, metavar="WHICH", help="decoder layers such as 0-3,7 or -3--2")
+    add(
+        "--layer-range",
+        choices=("auto", "early", "middle", "late", "all"),
+        help="six layers, a third of them, or all (default: auto)",
+    )
+    add(
+        "--target", type=target_choice, default=Chosen("all"), metavar="WHAT", help="see above (default: all)"
+    )
+    add(
+        "--at", type=held(PLACE, int), metavar="N", help="token of the answer where text: or contrast: stands"
+    )
+    add(
+        "--num-samples",
+        type=held(WHOLE, int),
+        default=10,
+        metavar="N",
+        help="noisy copies of the picture (default: %(default)s)",
+    )
+    add(
+        "--noise-std",
+        type=held(NOISE, float),
+        default=0.15,
+        metavar="SIGMA",
+        help="in normalised pixels; 0 is plain Grad-CAM (default: %(default)s)",
+    )
+    add_drawing_arguments(command)
+
+
+def gradcam(args: argparse.Namespace) -> None:
+    """Answer the prompt about the image and write Smooth Grad-CAM of the answer."""
+    check_gradcam_arguments(args)
+    look = Look(args.colormap, args.alpha, smooth=args.smooth)
+    image = opened(args.image)
+    with finished_folder(Path(args.output)) as folder:
+        from gradcam import Style, save_layers
+
+        cam = explained(args, image)
+        (folder / "answer.txt").write_text(cam.text + "\n", encoding="utf-8")
+        with bar("Pictures", "layer", len(cam.layers)) as progress:
+            save_layers(cam, image, folder, args.mode, Style(look, args.scale), counter(progress))
+        count = len(list(folder.iterdir()))
+    for note in cam.notes:
+        say(f"note: {note}")
+    say(f"Wrote {count} files to {args.output}")
+
+
+def check_gradcam_arguments(args: argparse.Namespace) -> None:
+    """Raise UsageError for arguments that contradict each other, before a model is loaded."""
+    if args.mode != "single" and args.layer is not None:
+        raise UsageError(
+            f"--layer belongs to --mode single; --mode {args.mode} takes --layers or --layer-range"
+        )
+    if args.mode in ("single", "comparative") and (args.layers or args.layer_range):
+        raise UsageError(f"--layers and --layer-range do not belong to --mode {args.mode}")
+    if args.layers and args.layer_range:
+        raise UsageError("choose layers by --layers or by --layer-range, not both")
+    if args.at is not None and args.target.kind not in ("text", "contrast"):
+        raise UsageError("--at belongs to --target text:… or contrast:…")
+
+
+def explained(args: argparse.Namespace, image: Image.Image) -> GradCam:
+    """Load the model, have it answer, and compute the maps, with progress bars.
+
+    Raises:
+        KeyboardInterrupt: once Ctrl-C has ended the answer or the computation.
+    """
+    from model import load_model, model_layer_count
+
+    from attention_extractor import AttentionExtractor
+    from gradcam import Stopped, chosen_layers, smooth_grad_cam
+    from targets import needs_answer
+
+    model, processor = load_model(args.model or default_model())
+    layers = layer_choice(args, model_layer_count(model))
+    chosen_layers(model_layer_count(model), layers)  # refused before the answer is generated
+    target, capture = target_of(args, None), None
+    if needs_answer(target):
+        capture = generated(AttentionExtractor(model, processor, layers=[0]), args, image)
+        print(printable(capture.text), flush=True)
+        target = target_of(args, capture)
+    with stop_on_interrupt() as stop, bar("Samples", "sample", args.num_samples) as progress:
+        try:
+            cam = smooth_grad_cam(
+                model,
+                processor,
+                image,
+                args.prompt,
+                layers,
+                target,
+                args.num_samples,
+                args.noise_std,
+                args.seed,
+                answer=capture,
+                on_progress=counter(progress),
+                stop=stop,
+            )
+        except Stopped:
+            raise KeyboardInterrupt from None
+    if capture is None:
+        print(printable(cam.text), flush=True)
+    return cam
+
+
+def layer_choice(args: argparse.Namespace, count: int) -> Layers:
+    """Return the layers asked for, of a model with so many."""
+    from gradcam import comparative_layers
+
+    if args.mode == "single":
+        return SINGLE_LAYER if args.layer is None else int(args.layer)
+    if args.mode == "comparative":
+        return comparative_layers(count)
+    return numbers(args.layers, count, "layer", "the model") if args.layers else args.layer_range or "auto"
+
+
+def target_of(args: argparse.Namespace, capture: Capture | None) -> Target:
+    """Return what is to be explained; tokens and words only once the answer is there."""
+    from attention_processor import AttentionProcessor
+    from targets import Contrast, Text
+
+    kind, value = args.target
+    if kind == "text":
+        return Text(value, args.at or 0)
+    if kind == "contrast":
+        return Contrast(value[0], value[1], args.at)
+    if capture is None or kind == "all":
+        return None
+    if kind == "tokens":
+        return numbers(value, len(capture.token_ids), "token", "the answer")
+    words = AttentionProcessor(capture).words()
+    return words[numbers([(value, value)], len(words), "word", "the answer")[0]].tokens
 
 
 # --- Files, all or none -------------------------------------------------------------------------------------
@@ -649,6 +856,16 @@ def bar(what: str, unit: str, total: int) -> Iterator[tqdm[NoReturn]]:
             raise
 
 
+def counter(progress: tqdm[NoReturn]) -> Callable[[int, int], None]:
+    """Return a function of (done, in all) that moves the bar."""
+
+    def count(done: int, total: int) -> None:
+        progress.total = total
+        progress.update(done - progress.n)
+
+    return count
+
+
 def say(text: str) -> None:
     """Write a line to stderr."""
     print(text, file=sys.stderr, flush=True)
@@ -677,7 +894,10 @@ class Command(NamedTuple):
     run: Callable[[argparse.Namespace], None]
 
 
-COMMANDS = {"attention": Command(ATTENTION, add_attention_arguments, attention)}
+COMMANDS = {
+    "attention": Command(ATTENTION, add_attention_arguments, attention),
+    "gradcam": Command(GRADCAM, add_gradcam_arguments, gradcam),
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -505,7 +505,7 @@ def _numbers_in(file: Path, name: str) -> int:
 def _check_memory(name: str, needed: int, settings: Placement) -> None:
     """Raise ModelError if weights of so many bytes, and a tenth more to work in, do not fit."""
     needed = int(needed * 1.1)
-    free = _free_memory(settings.device)
+    free = free_memory(settings.device)
     if needed <= free:
         return
     kind = str(settings.dtype).removeprefix("torch.")
@@ -517,7 +517,7 @@ def _check_memory(name: str, needed: int, settings: Placement) -> None:
     )
 
 
-def _free_memory(device: str) -> int:
+def free_memory(device: str) -> int:
     """Return free bytes: of one CUDA device, or for "cuda" of all and the main memory."""
     if device.startswith("cuda:"):
         return int(torch.cuda.mem_get_info(device)[0])

@@ -11,9 +11,10 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 import config
@@ -140,6 +141,12 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
         unfinished.replace(target)
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def save_arrays(path: str | os.PathLike[str], arrays: dict[str, NDArray[Any]]) -> None:
+    """Write a compressed NPZ that can be read without pickle, whole or not at all."""
+    with atomic_write(path) as unfinished, unfinished.open("wb") as file:
+        np.savez_compressed(file, allow_pickle=False, **arrays)
 
 
 def one_line(text: object, limit: int = 300) -> str:

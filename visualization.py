@@ -36,6 +36,8 @@ BOXES = ("picture_box", "original_box", "bar_box")  # kept in a result's .info
 
 WHITE, INK, FAINT = (255, 255, 255), (32, 33, 36), (110, 114, 120)
 LARGEST = 1e300  # so that a range of values, and 100 times one, are still numbers
+MIN_SIDE, MAX_SIDE = 640, 2048  # longer side, in pixels, of a picture that is written as a file
+THUMBNAIL_SIDE, THUMBNAIL_PIXELS = 320, 20e6  # longer side of a small picture; pixels of all together
 ROWS_AT_ONCE = 64  # rows blended at a time, so that a 40-megapixel picture needs little memory
 PERCEPTUAL = ("viridis", "cividis", "plasma", "inferno", "magma")  # read in the right order, also in grey
 
@@ -547,6 +549,43 @@ def overlay_grid(
     corner = figure.info["picture_box"][:2]
     figure.info["boxes"] = [_moved(box, corner) for box in boxes]
     return figure
+
+
+def thumbnails(image: Image.Image, maps: Sequence[ArrayLike], look: Look | None = None) -> list[Image.Image]:
+    """Each map drawn small, without a colour bar: over the picture, or alone if that is the look's view."""
+    look = look or Look()
+    side = min(THUMBNAIL_SIDE, max(96, int((THUMBNAIL_PIXELS / max(1, len(maps))) ** 0.5)))
+    small = fitted(as_rgb(image), side, side)
+    if look.view != "heatmap":
+        return [overlay(small, one, look) for one in maps]
+    sizes = [_roomy(small, checked_map(one).shape).size for one in maps]
+    return [heatmap(one, (height, width), look) for one, (width, height) in zip(maps, sizes, strict=True)]
+
+
+def map_grid(
+    pictures: Sequence[Image.Image],
+    maps: Sequence[ArrayLike],
+    labels: Sequence[str],
+    look: Look,
+    columns: int | None = None,
+    *,
+    title: str | None = None,
+    subtitle: str | None = None,
+    scale_label: str = "share of attention",
+    unit: str = "%",
+) -> Image.Image:
+    """Pictures of maps in a grid, with what their colours mean.
+
+    That is one colour bar where the look names vmin and vmax, and else each map's own range beside its label.
+    """
+    if look.vmin is not None and look.vmax is not None:
+        key = Scale(look.colormap, look.vmin, look.vmax, scale_label, unit)
+    else:
+        key = Scale(look.colormap, 0.0, 1.0, "of each map's own range")
+        ranges = [value_range(checked_map(one), look) for one in maps]
+        ends = [number_labels(list(both), unit) for both in ranges]
+        labels = [f"{label}  {low} to {high}" for label, (low, high) in zip(labels, ends, strict=True)]
+    return overlay_grid(pictures, labels, columns, title=title, subtitle=subtitle, scale=key)
 
 
 def _balanced_columns(count: int, step_w: int, step_h: int) -> int:

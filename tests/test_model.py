@@ -817,9 +817,9 @@ def test_the_model_is_spread_over_cuda_devices_and_main_memory(
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free[device], 10**9))
     monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=60_000))
     monkeypatch.setattr(model_room, "_container_memory", list)
-    assert model_room._free_memory("cuda") == 210_000
-    assert model_room._free_memory("cuda:1") == 80_000
-    assert model_room._free_memory("cpu") == 60_000
+    assert model_room.free_memory("cuda") == 210_000
+    assert model_room.free_memory("cuda:1") == 80_000
+    assert model_room.free_memory("cpu") == 60_000
     assert "in bfloat16, and 0.2 MB are free on cuda; close other programs, or" in said(saved)
     assert model_room._device_map("cuda") == "auto"
     assert model_room._device_map("cuda:1") == {"": "cuda:1"}
