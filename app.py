@@ -61,14 +61,15 @@ def toast(line: str) -> gr.Error:
 
 
 @contextmanager
-def told() -> Iterator[None]:
-    """Turn any error into one line at the corner of the page."""
+def told(plain: bool = False) -> Iterator[None]:
+    """Turn any error into one line at the corner of the page; `plain` for a caller that is no browser."""
     try:
         yield
     except gr.Error:
         raise
     except Exception as error:
-        raise toast(refusal(error)) from None
+        reason = refusal(error)
+        raise (gr.Error(reason, print_exception=False) if plain else toast(reason)) from None
 
 
 def visitor_of(request: gr.Request) -> str:
@@ -361,7 +362,7 @@ class Page(Layout):
         seed: float,
     ) -> Iterator[tuple[Any, Any]]:
         """Answer a question about a picture and keep the answer for /heatmap; the last result is complete."""
-        with told():
+        with told(plain=True):
             visitor = visitor_of(request)
             stop = self.visitors.begin(visitor)
             settings = [max_new_tokens, temperature, top_p, seed]
@@ -395,7 +396,7 @@ class Page(Layout):
         run_id: Any,
     ) -> tuple[Any, Any]:
         """Draw a token of the session's answer: the picture, and the map (h, w) with its line."""
-        with told():
+        with told(plain=True):
             if not isinstance(run_id, str):
                 raise RefusedError("Call /generate first, with the same client.")
             run = self.visitors.run(visitor_of(request), run_id)

@@ -63,7 +63,7 @@ def photograph(states: Sequence[tuple[str, int, int, str, int]]) -> None:
                 tab.goto(url)
                 bring_to(tab, clicks)
                 if width < 760 and clicks:
-                    tab.locator("#reading").scroll_into_view_if_needed()
+                    tab.locator("#reading").evaluate("one => one.scrollIntoView()")
                 tab.screenshot(path=DOCS / name)
                 print(DOCS / name)
                 context.close()

@@ -199,7 +199,7 @@ def test_heatmap_refuses_in_one_line(
         ("line.png", PROMPT, {}, "The picture is too narrow (800 x 8)"),
         ("a.png", "   ", {}, "Type a question first."),
         ("a.png", "x" * 100_000, {}, "The question has 100,000 characters; at most 4,000 are allowed."),
-        ("a.png", "a <|image_pad|>", {}, "The prompt may not contain the control token"),
+        ("a.png", "a <|image_pad|>", {}, "The prompt may not contain the control token <|image_pad|>"),
         ("a.png", PROMPT, {"temperature": -1}, "The temperature must be a number from 0 to 10."),
         ("a.png", PROMPT, {"top_p": 0}, "Top-p must be above 0."),
         ("a.png", PROMPT, {"seed": "many"}, "The seed must be a number"),
