@@ -5,8 +5,10 @@ plain record, and pictures and files of it. Knows nothing of attention maps and 
 
 Grad-CAM (Selvaraju et al. 2017, arXiv 1610.02391) on a decoder layer: F are the features (patch, channel) of
 the visual tokens at the layer's output, as the next layer gets them; s is a score; α_c is the mean over
-patches of ∂s/∂F_pc; the map is ReLU(Σ_c α_c F_pc). SmoothGrad (Smilkov et al. 2017, arXiv 1706.03825): the
-mean of the raw maps of several noisy copies of the picture. The answer stays the same for all of them.
+patches of ∂s/∂F_pc; the map is ReLU(Σ_c α_c F_pc). The gradient norm, from the same pass, is ‖∂s/∂F_p‖: how
+much the score would change with a patch's features (a saliency map, Simonyan et al. 2014, arXiv 1312.6034, of
+features in the place of pixels). SmoothGrad (Smilkov et al. 2017, arXiv 1706.03825): the mean of the raw maps
+of several noisy copies of the picture. The answer stays the same for all of them.
 
 The answer is generated once. Each noisy copy then costs one forward pass over prompt and answer and one
 backward pass, whatever the number of layers: no gradient is computed for parameters, below the lowest layer
@@ -67,6 +69,8 @@ WHY_NOT_LAST = (
     "no later layer reads its features at the visual tokens, so they reach no logit of an answer and its map "
     "is zero everywhere"
 )
+Method = Literal["grad-cam", "gradient-norm"]
+METHODS: dict[str, str] = {"grad-cam": "Grad-CAM", "gradient-norm": "gradient norm"}  # as people write them
 NAMED_LAYERS = ("auto", "early", "middle", "late", "all")
 REPRESENTATIVE = 6  # layers that "auto" takes
 
@@ -238,6 +242,7 @@ class _Passes:
     explained: Explained
     layers: tuple[int, ...]
     noise: Noise
+    method: Method
 
     @cached_property
     def rows(self) -> list[int]:
@@ -305,11 +310,13 @@ class _Passes:
         return (each * each.new_tensor([term.sign for term in score.terms])).sum(dim=1)
 
     def cam(self, features: Tensor, gradient: Tensor) -> Tensor:
-        """Return ReLU(Σ_c α_c F_pc), α_c the mean over p of ∂s/∂F_pc: (sample, patch)."""
+        """Return ReLU(Σ_c α_c F_pc), α_c the mean over p of ∂s/∂F_pc, or ‖∂s/∂F_p‖: (sample, patch)."""
         patches = self.encoded.image_positions.to(features.device)
-        weights = gradient.index_select(1, patches).float().mean(dim=1)  # (sample, channel)
-        visual = features.detach().index_select(1, patches).float()  # (sample, patch, channel)
-        return torch.relu(torch.einsum("spc,sc->sp", visual, weights))
+        gradient = gradient.index_select(1, patches).float()  # (sample, patch, channel)
+        if self.method == "gradient-norm":
+            return gradient.norm(dim=2)
+        visual = features.detach().index_select(1, patches).float()
+        return torch.relu(torch.einsum("spc,sc->sp", visual, gradient.mean(dim=1)))
 
 
 def _text_config(model: Any) -> Any:
@@ -500,6 +507,7 @@ def smooth_grad_cam(
     seed: int = 0,
     max_new_tokens: int | None = None,
     *,
+    method: Method = "grad-cam",
     answer: Capture | Sequence[int] | None = None,
     on_progress: OnProgress | None = None,
     stop: threading.Event | None = None,
@@ -507,8 +515,9 @@ def smooth_grad_cam(
     """Return the Smooth Grad-CAM of one score at the layers asked for.
 
     `target` is None (the whole answer), a token of it or several (negative ones count from the last), a
-    `Text` or a `Contrast`; `layers` as for `chosen_layers`. `noise_std` is σ in normalised pixels; 0 is plain
-    Grad-CAM, whatever `num_samples`. Sample i's noise depends on `seed` and i alone.
+    `Text` or a `Contrast`; `layers` as for `chosen_layers`. `noise_std` is σ in normalised pixels; without it
+    all samples are the same, whatever `num_samples`. Sample i's noise depends on `seed` and i alone. `method`
+    is "grad-cam" or "gradient-norm".
 
     `answer` is an answer given before, to this picture and prompt: a capture, or its token ids. Without one
     the model answers here, taking the likeliest token each time. A target that begins at token 0 needs none.
@@ -522,7 +531,7 @@ def smooth_grad_cam(
         MemoryError: if one sample alone does not fit.
         RuntimeError: if the model is at work for a capture or another Grad-CAM.
     """
-    run = _Run(model, processor, image, prompt, layers, Noise(num_samples, noise_std, seed))
+    run = _Run(model, processor, image, prompt, layers, Noise(num_samples, noise_std, seed), method)
     ids = run.answer(answer, max_new_tokens, stop) if needs_answer(target) or answer is not None else ()
     return run.cams(explanation(run.words, target, ids), _Watch(on_progress, stop))[0]
 
@@ -539,6 +548,7 @@ def token_grad_cams(
     seed: int = 0,
     max_new_tokens: int | None = None,
     *,
+    method: Method = "grad-cam",
     answer: Capture | Sequence[int] | None = None,
     on_progress: OnProgress | None = None,
     stop: threading.Event | None = None,
@@ -548,7 +558,7 @@ def token_grad_cams(
     All tokens share the forward passes; each costs one backward pass a sample. Otherwise as
     `smooth_grad_cam`.
     """
-    run = _Run(model, processor, image, prompt, layers, Noise(num_samples, noise_std, seed))
+    run = _Run(model, processor, image, prompt, layers, Noise(num_samples, noise_std, seed), method)
     explained = token_explanations(run.words, tokens, run.answer(answer, max_new_tokens, stop))
     return run.cams(explained, _Watch(on_progress, stop))
 
@@ -564,7 +574,11 @@ class _Run:
         prompt: str,
         layers: Layers,
         noise: Noise,
+        method: Method,
     ) -> None:
+        if method not in METHODS:
+            raise ValueError(f"method must be one of {', '.join(METHODS)}; got {method!r}")
+        self.method = method
         self.model, self.processor, self.image, self.prompt, self.noise = (
             model,
             processor,
@@ -602,7 +616,7 @@ class _Run:
     def cams(self, explained: Explained, watch: _Watch) -> tuple[GradCam, ...]:
         """Return the record of each score."""
         with _lent(self.model):
-            passes = _Passes(self.model, self.encoded, explained, self.layers, self.noise)
+            passes = _Passes(self.model, self.encoded, explained, self.layers, self.noise, self.method)
             maps, scores = _averages(passes, watch)
         shape = (len(explained.scores), len(self.layers), *self.encoded.grid)
         maps = maps.reshape(shape)
@@ -634,6 +648,7 @@ class _Run:
             image_hash=self.encoded.image_hash,
             model_name=str(self.model.name_or_path),
             settings={
+                "method": self.method,
                 **asdict(self.noise),
                 "dtype": str(self.model.dtype).removeprefix("torch."),
                 "attention_backend": _text_config(self.model)._attn_implementation,
@@ -747,7 +762,7 @@ def _save_layer(cam: GradCam, image: Image.Image, layer: int, look: Look, folder
             **{**asdict(look), "view": view},
             title=f"layer {layer} of 0 to {cam.layer_count - 1}",
             subtitle=f"{isolated(cam.target)} · {method(cam)}",
-            scale_label="Grad-CAM",
+            scale_label=METHODS[cam.settings["method"]],
             unit="",
             min_side=visualization.MIN_SIDE,
             max_side=visualization.MAX_SIDE,
@@ -762,7 +777,8 @@ _VIEWS = {"heatmap": "heatmap", "overlay": "superimposed"}
 def method(cam: GradCam) -> str:
     """Return how the maps were made, for people."""
     samples, noise = cam.settings["num_samples"], cam.settings["noise_std"]
-    return f"Smooth Grad-CAM, {samples} samples, noise {noise:g}" if noise else "Grad-CAM"
+    name = METHODS[cam.settings["method"]]
+    return f"Smooth {name}, {samples} samples, noise {noise:g}" if noise else name[0].upper() + name[1:]
 
 
 def layer_grid(cam: GradCam, image: Image.Image, mode: str, look: Look) -> Image.Image:
@@ -781,9 +797,8 @@ def layer_grid(cam: GradCam, image: Image.Image, mode: str, look: Look) -> Image
         columns = max(1, len(cam.layers) // len({of[layer] for layer in cam.layers}))
     subtitle = f"{isolated(cam.target)} · {method(cam)} · {cam.layer_count} layers"
     title = one_line(cam.text) or cam.target
-    return visualization.map_grid(
-        pictures, maps, labels, look, columns, title=title, subtitle=subtitle, scale_label="Grad-CAM", unit=""
-    )
+    words = {"title": title, "subtitle": subtitle, "scale_label": METHODS[cam.settings["method"]]}
+    return visualization.map_grid(pictures, maps, labels, look, columns, **words, unit="")
 
 
 def arrays_of(cam: GradCam, drawing: Mapping[str, Any] | None = None) -> dict[str, NDArray[Any]]:
@@ -822,6 +837,7 @@ class Options(TypedDict, total=False):
 
     target: Target
     seed: int
+    method: Method
     max_new_tokens: int | None
     answer: Capture | Sequence[int] | None
     on_progress: OnProgress | None

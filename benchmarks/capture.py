@@ -20,6 +20,7 @@ resident size during one generation above that before it, each in a process of i
 """
 
 import argparse
+import ctypes
 import gc
 import json
 import os
@@ -76,9 +77,9 @@ def random_model(proportions: str, mode: str) -> tuple[Any, Any]:
     return model, processor
 
 
-def picture() -> Image.Image:
-    """Return an image of 1,024 visual tokens."""
-    h, w = GRID
+def picture(grid: tuple[int, int] = GRID) -> Image.Image:
+    """Return an image of h x w visual tokens."""
+    h, w = grid
     pixels = np.random.default_rng(0).integers(0, 256, (h * 28, w * 28, 3), dtype=np.uint8)
     return Image.fromarray(pixels)
 
@@ -133,13 +134,20 @@ def print_peak_memory(proportions: str, mode: str, tokens: int) -> None:
     """Print the peak of one generation above the size before it, in MB. For a process of its own."""
     run = runner(*random_model(proportions, mode), mode)
     run(2)  # libraries allocate on first use
+    print(json.dumps(peak_mb(lambda: run(tokens))))
+
+
+def peak_mb(run: Callable[[], Any]) -> float:
+    """Return the highest resident size during a run above that before it, in MB."""
     gc.collect()
+    if sys.platform == "linux":
+        ctypes.CDLL(None).malloc_trim(0)  # what is free already is not counted as held
     clear = Path("/proc/self/clear_refs")
     if clear.exists():
         clear.write_text("5")  # forget the peak so far
     before = resident_mb("VmRSS")
-    run(tokens)
-    print(json.dumps(resident_mb("VmHWM") - before))
+    run()
+    return resident_mb("VmHWM") - before
 
 
 def peak_memory_mb(proportions: str, mode: str, tokens: int) -> float:

@@ -1,8 +1,9 @@
 """Measures the bundled model on held-out scenes: `python -m demo.evaluate`.
 
-Two things are printed. Answers: how often captions and questions are answered exactly right. Attention: how
-often the hottest cell of the plain mean over all layers and heads lies on the object that a colour or object
-word of a right answer names, and how much of the map does, beside maps that know nothing of the answer.
+Two things are printed. Answers: how often captions and questions are answered exactly right. Maps: how often the
+hottest cell lies on the object that a colour or object word of a right answer names, and how much of the map
+does, for attention (plain mean over all layers and heads), for Smooth Grad-CAM and the gradient norm at each
+layer, and for maps that know nothing of the answer.
 
 The scenes are those of the seeds from `HELD_OUT_SEED` upwards, which training never draws.
 """
@@ -12,6 +13,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from model import load_model
 
@@ -31,6 +33,7 @@ from demo.scenes import (
     SceneObject,
     make_scene,
 )
+from gradcam import METHODS, token_grad_cams
 
 KINDS = {
     "what colour": "What color",
@@ -104,7 +107,12 @@ def named_tokens(scene: Scene, question: str, capture: Capture) -> list[NamedTok
 
 
 def on_object(heat: np.ndarray, thing: SceneObject) -> tuple[bool, float]:
-    """Whether the hottest cell is in the object's box, grown by half a cell; the map's share on its mask."""
+    """Whether the hottest cell is in the object's box, grown by half a cell; the map's share on its mask.
+
+    A map of zeros has no hottest cell: it misses, and nothing of it is on the object.
+    """
+    if not heat.any():
+        return False, 0.0
     h, w = heat.shape
     row, col = divmod(int(heat.argmax()), w)
     x, y = (col + 0.5) * CELL, (row + 0.5) * CELL
@@ -112,6 +120,27 @@ def on_object(heat: np.ndarray, thing: SceneObject) -> tuple[bool, float]:
     hit = x0 - CELL / 2 <= x <= x1 + CELL / 2 and y0 - CELL / 2 <= y <= y1 + CELL / 2
     covered = thing.mask.reshape(h, CELL, w, CELL).mean((1, 3))
     return bool(hit), float((heat * covered).sum() / heat.sum())
+
+
+def gradient_maps(
+    model: Any, processor: Any, scene: Scene, capture: Capture, tokens: Iterable[int], samples: int
+) -> Iterator[tuple[str, int, np.ndarray]]:
+    """For each method, layer and token: its name with the layer, the token, and the map (h, w)."""
+    for method, name in METHODS.items():
+        cams = token_grad_cams(
+            model,
+            processor,
+            scene.image,
+            capture.prompt,
+            "all",
+            sorted(set(tokens)),
+            num_samples=samples,
+            method=method,
+            answer=capture,
+        )
+        for layer in cams[0].layers:
+            for cam in cams:
+                yield f"{name}, layer {layer}", cam.target_tokens[0], cam.layer_map(layer)
 
 
 def blind_maps(grid: tuple[int, int], rng: np.random.Generator) -> dict[str, np.ndarray]:
@@ -159,6 +188,9 @@ def main() -> None:
         "--objects", type=int, nargs="+", default=[1, 2, 3], help="in each scene (1 2 3 in turn)"
     )
     parser.add_argument("--questions", type=int, default=2, help="questions to each (2)")
+    parser.add_argument(
+        "--samples", type=int, default=3, help="of Smooth Grad-CAM; 0 leaves gradients out, much faster (3)"
+    )
     parser.add_argument("--model", default="demo", help="a checkpoint folder instead of the bundled model")
     parser.add_argument("--wrong", action="store_true", help="print every wrong answer")
     options = parser.parse_args()
@@ -177,11 +209,20 @@ def main() -> None:
                 if options.wrong:
                     tqdm.write(f"seed {scene.seed}: {question} wanted {answer!r}, got {capture.text!r}")
                 continue
-            for named in named_tokens(scene, question, capture):
+            tokens = named_tokens(scene, question, capture)
+            for named in tokens:
                 heat = AttentionProcessor(capture).get_attention_heatmap_for_token(named.token)
                 pointing.add("attention, mean of all layers and heads", heat, named)
-                for method, blind in blind_maps(capture.grid, rng).items():
-                    pointing.add(method, blind, named)
+            if options.samples and tokens:
+                by_token = {named.token: named for named in tokens}
+                numbers = by_token.keys()
+                for name, token, heat in gradient_maps(
+                    model, processor, scene, capture, numbers, options.samples
+                ):
+                    pointing.add(name, heat, by_token[token])
+            for named in tokens:
+                for name, blind in blind_maps(capture.grid, rng).items():
+                    pointing.add(name, blind, named)
 
     print(f"\nAnswers exactly right on {options.scenes} held-out scenes (seeds from {HELD_OUT_SEED}):")
     for kind in ("caption", *KINDS):

@@ -218,6 +218,19 @@ def test_equals_the_definition(
     np.testing.assert_allclose(cam.scores[1], plain, rtol=1e-5)
 
 
+@pytest.mark.parametrize("grid", [LANDSCAPE, PORTRAIT])
+def test_the_gradient_norm_equals_its_definition(small: tuple[Any, Any], grid: tuple[int, int]) -> None:
+    with pixels_seen(small[0]) as seen:
+        cam = cam_of(small, grid, target=[3, 4], method="gradient-norm")
+    for layer in (0, 3):
+        gradients = [
+            slow_gradient(small, grid, ANSWER, pixels, layer, logits_of(ANSWER, [3, 4]))[1] for pixels in seen
+        ]
+        norms = [[sum(value * value for value in patch) ** 0.5 for patch in one] for one in gradients]
+        assert_close(cam.layer_map(layer), np.mean(norms, axis=0).reshape(grid))
+    assert cam.settings["method"] == "gradient-norm"
+
+
 def test_raw_maps_are_averaged_not_normalised_ones(small: tuple[Any, Any]) -> None:
     with pixels_seen(small[0]) as seen:
         cam = cam_of(small, layers=[1], noise_std=2.0)
@@ -451,6 +464,7 @@ def test_more_samples_keep_those_before(small: tuple[Any, Any]) -> None:
         ({"noise_std": float("nan")}, "noise_std must be a number of 0 or above; got nan"),
         ({"noise_std": float("inf")}, "noise_std must be a number of 0 or above; got inf"),
         ({"seed": -1}, "seed must be a whole number of at least 0; got -1"),
+        ({"method": "magic"}, "method must be one of grad-cam, gradient-norm; got 'magic'"),
         ({"target": 10}, "there is no token 10: the answer has 10 tokens, 0 to 9"),
         ({"target": []}, "choose at least one token to explain"),
         ({"answer": []}, "the model gave an empty answer: there is nothing to explain"),
@@ -845,6 +859,7 @@ def test_the_record_says_what_was_done(small: tuple[Any, Any]) -> None:
     assert (cam.target, cam.target_tokens, cam.text) == ("tokens 2, 3, 4 “red”", (2, 3, 4), "A red box.")
     assert (cam.prompt, cam.image_size, cam.model_name, cam.layer_count) == (PROMPT, (112, 196), "tiny", 5)
     assert json.loads(json.dumps(cam.settings)) == {
+        "method": "grad-cam",
         "num_samples": SAMPLES,
         "noise_std": SIGMA,
         "seed": 5,
