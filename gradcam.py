@@ -70,7 +70,10 @@ WHY_NOT_LAST = (
     "is zero everywhere"
 )
 Method = Literal["grad-cam", "gradient-norm"]
-METHODS: dict[str, str] = {"grad-cam": "Grad-CAM", "gradient-norm": "gradient norm"}  # as people write them
+METHODS: dict[Method, str] = {
+    "grad-cam": "Grad-CAM",
+    "gradient-norm": "gradient norm",
+}  # as people write them
 NAMED_LAYERS = ("auto", "early", "middle", "late", "all")
 REPRESENTATIVE = 6  # layers that "auto" takes
 

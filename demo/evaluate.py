@@ -1,8 +1,8 @@
 """Measures the bundled model on held-out scenes: `python -m demo.evaluate`.
 
-Two things are printed. Answers: how often captions and questions are answered exactly right. Maps: how often the
-hottest cell lies on the object that a colour or object word of a right answer names, and how much of the map
-does, for attention (plain mean over all layers and heads), for Smooth Grad-CAM and the gradient norm at each
+Two things are printed. Answers: how often captions and questions are answered exactly right. Maps: how often
+the hottest cell lies on the object that a colour or object word of a right answer names, and how much of the
+map does, for attention (plain mean over all layers and heads), for Smooth Grad-CAM and the gradient norm at each
 layer, and for maps that know nothing of the answer.
 
 The scenes are those of the seeds from `HELD_OUT_SEED` upwards, which training never draws.
@@ -122,27 +122,6 @@ def on_object(heat: np.ndarray, thing: SceneObject) -> tuple[bool, float]:
     return bool(hit), float((heat * covered).sum() / heat.sum())
 
 
-def gradient_maps(
-    model: Any, processor: Any, scene: Scene, capture: Capture, tokens: Iterable[int], samples: int
-) -> Iterator[tuple[str, int, np.ndarray]]:
-    """For each method, layer and token: its name with the layer, the token, and the map (h, w)."""
-    for method, name in METHODS.items():
-        cams = token_grad_cams(
-            model,
-            processor,
-            scene.image,
-            capture.prompt,
-            "all",
-            sorted(set(tokens)),
-            num_samples=samples,
-            method=method,
-            answer=capture,
-        )
-        for layer in cams[0].layers:
-            for cam in cams:
-                yield f"{name}, layer {layer}", cam.target_tokens[0], cam.layer_map(layer)
-
-
 def blind_maps(grid: tuple[int, int], rng: np.random.Generator) -> dict[str, np.ndarray]:
     """Maps (h, w) that know nothing of the answer: a centre prior, random values, and the same everywhere."""
     h, w = grid
@@ -151,6 +130,40 @@ def blind_maps(grid: tuple[int, int], rng: np.random.Generator) -> dict[str, np.
     uniform = np.ones(grid)
     uniform[rng.integers(h), rng.integers(w)] += 1e-9  # a uniform map has no hottest cell: one at random
     return {"centre prior": centre, "random": rng.random(grid), "uniform": uniform}
+
+
+def maps_of(
+    model: Any,
+    processor: Any,
+    scene: Scene,
+    capture: Capture,
+    tokens: Sequence[NamedToken],
+    samples: int,
+    rng: np.random.Generator,
+) -> Iterator[tuple[str, NamedToken, np.ndarray]]:
+    """Every map (h, w) of the tokens, each with its name and token; without gradients for 0 samples."""
+    for named in tokens:
+        heat = AttentionProcessor(capture).get_attention_heatmap_for_token(named.token)
+        yield "attention, mean of all layers and heads", named, heat
+    for method, name in METHODS.items() if samples and tokens else ():
+        cams = token_grad_cams(
+            model,
+            processor,
+            scene.image,
+            capture.prompt,
+            "all",
+            sorted({named.token for named in tokens}),
+            num_samples=samples,
+            method=method,
+            answer=capture,
+        )
+        of_token = {cam.target_tokens[0]: cam for cam in cams}
+        for layer in cams[0].layers:
+            for named in tokens:
+                yield f"{name}, layer {layer}", named, of_token[named.token].layer_map(layer)
+    for named in tokens:
+        for name, blind in blind_maps(capture.grid, rng).items():
+            yield name, named, blind
 
 
 class Pointing:
@@ -210,19 +223,8 @@ def main() -> None:
                     tqdm.write(f"seed {scene.seed}: {question} wanted {answer!r}, got {capture.text!r}")
                 continue
             tokens = named_tokens(scene, question, capture)
-            for named in tokens:
-                heat = AttentionProcessor(capture).get_attention_heatmap_for_token(named.token)
-                pointing.add("attention, mean of all layers and heads", heat, named)
-            if options.samples and tokens:
-                by_token = {named.token: named for named in tokens}
-                numbers = by_token.keys()
-                for name, token, heat in gradient_maps(
-                    model, processor, scene, capture, numbers, options.samples
-                ):
-                    pointing.add(name, heat, by_token[token])
-            for named in tokens:
-                for name, blind in blind_maps(capture.grid, rng).items():
-                    pointing.add(name, blind, named)
+            for name, named, heat in maps_of(model, processor, scene, capture, tokens, options.samples, rng):
+                pointing.add(name, heat, named)
 
     print(f"\nAnswers exactly right on {options.scenes} held-out scenes (seeds from {HELD_OUT_SEED}):")
     for kind in ("caption", *KINDS):
