@@ -600,9 +600,12 @@ writes into the output folder:
   answer.txt                  the answer that is explained
   maps.npz                    the raw maps as numbers, with what they were made from; numpy.load opens it
 
-The last layer has no Grad-CAM: nothing reads its features of the picture.
+grad-cam weighs the features by their mean gradient; gradient-norm is the length of each patch's own gradient.
+README.md shows how often each finds the object. The last layer has neither: nothing reads its features of the
+picture.
 """
 SINGLE_LAYER = -2
+METHOD_NAMES = ("grad-cam", "gradient-norm")  # gradcam.METHODS, whose room imports torch
 WHOLE: config.Rule = (
     "a whole number from 1 to 10,000",
     lambda value: isinstance(value, int) and 1 <= value <= 10_000,
@@ -657,6 +660,13 @@ def add_gradcam_arguments(command: argparse.ArgumentParser) -> None:
         "--at", type=held(PLACE, int), metavar="N", help="token of the answer where text: or contrast: stands"
     )
     add(
+        "--method",
+        choices=METHOD_NAMES,
+        default=METHOD_NAMES[0],
+        metavar="METHOD",
+        help="grad-cam or gradient-norm (default: %(default)s)",
+    )
+    add(
         "--num-samples",
         type=held(WHOLE, int),
         default=10,
@@ -668,7 +678,7 @@ def add_gradcam_arguments(command: argparse.ArgumentParser) -> None:
         type=held(NOISE, float),
         default=0.15,
         metavar="SIGMA",
-        help="in normalised pixels; 0 is plain Grad-CAM (default: %(default)s)",
+        help="in normalised pixels; 0 takes the picture as it is (default: %(default)s)",
     )
     add_drawing_arguments(command)
 
@@ -737,6 +747,7 @@ def explained(args: argparse.Namespace, image: Image.Image) -> GradCam:
                 args.num_samples,
                 args.noise_std,
                 args.seed,
+                method=args.method,
                 answer=capture,
                 on_progress=counter(progress),
                 stop=stop,

@@ -2,8 +2,8 @@
 
 Two things are printed. Answers: how often captions and questions are answered exactly right. Maps: how often
 the hottest cell lies on the object that a colour or object word of a right answer names, and how much of the
-map does, for attention (plain mean over all layers and heads), for Smooth Grad-CAM and the gradient norm at each
-layer, and for maps that know nothing of the answer.
+map does: for attention (plain mean over all layers and heads), for Smooth Grad-CAM and the gradient norm at
+each layer, and for maps that know nothing of the answer.
 
 The scenes are those of the seeds from `HELD_OUT_SEED` upwards, which training never draws.
 """

@@ -25,7 +25,7 @@ import config
 from attention_extractor import AttentionExtractor, Capture
 from attention_processor import AttentionProcessor
 from cli import main
-from gradcam import smooth_grad_cam
+from gradcam import METHODS, smooth_grad_cam
 from targets import Contrast, Text
 from tests.tiny import save_tiny
 from utils import open_image
@@ -785,6 +785,18 @@ def test_gradcam_targets(
     assert told.out == (reference.text if answered else cam.text) + "\n"
     np.testing.assert_array_equal(arrays(out)["maps"], cam.maps)
     assert (out / "answer.txt").read_text(encoding="utf-8") == cam.text + "\n"
+
+
+def test_gradcam_takes_the_method(
+    gradcam: Callable[..., int], out: Path, picture: Path, loaded: tuple[Any, Any], reference: Capture
+) -> None:
+    assert gradcam("--method", "gradient-norm", "--layers", "1") == 0
+    cam = smooth_grad_cam(
+        *loaded, open_image(picture), PROMPT, 1, num_samples=2, method="gradient-norm", answer=reference
+    )
+    np.testing.assert_array_equal(arrays(out)["maps"], cam.maps)
+    assert json.loads(str(arrays(out)["settings"]))["gradcam"]["method"] == "gradient-norm"
+    assert tuple(METHODS) == cli.METHOD_NAMES
 
 
 def test_gradcam_of_a_word(gradcam: Callable[..., int], out: Path, reference: Capture) -> None:

@@ -1,6 +1,7 @@
 """The bundled model: an ordinary checkpoint, small, that answers rightly about scenes it has never seen."""
 
 import json
+import sys
 
 from model import DEMO_FOLDER, load_model
 
@@ -11,9 +12,11 @@ from transformers import Qwen2_5_VLForConditionalGeneration
 
 from attention_extractor import AttentionExtractor
 from attention_processor import AttentionProcessor
+from demo import evaluate
 from demo.evaluate import held_out_scenes, named_tokens, on_object
 from demo.make_examples import EXAMPLES, FOLDER, Example
 from demo.scenes import CAPTION_PROMPT, HELD_OUT_SEED, make_scene
+from gradcam import METHODS
 
 SCENES = 24
 
@@ -52,6 +55,20 @@ def test_it_answers_and_looks_rightly_on_held_out_scenes(extractor: AttentionExt
     assert sum(captions) >= SCENES - 3
     assert sum(answers) >= SCENES - 3
     assert sum(hits) >= 0.8 * len(hits)
+
+
+def test_every_map_is_measured_on_the_words_it_explains(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["evaluate", "--scenes", "3", "--questions", "1", "--samples", "1"])
+    evaluate.main()
+    rows = [line.split("|")[1:-1] for line in capsys.readouterr().out.splitlines() if line.startswith("| ")]
+    figures = {name.strip(): [float(cell.strip(" %")) for cell in cells] for name, *cells in rows[1:]}
+    gradients = [f"{method}, layer {layer}" for method in METHODS.values() for layer in range(5)]
+    blind = ["centre prior", "random", "uniform"]
+    assert list(figures) == ["attention, mean of all layers and heads", *gradients, *blind]
+    assert figures["gradient norm, layer 4"][4] > 80 > 50 > figures["centre prior"][4]
+    assert figures["gradient norm, layer 4"][5] > 0.3 > 0.1 > figures["random"][5]
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.name)

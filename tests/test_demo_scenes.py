@@ -255,3 +255,4 @@ def test_a_spike_on_the_object_is_a_hit_and_off_it_is_not() -> None:
     away = np.zeros((6, 9), np.float32)
     away[0 if y0 > 84 else 5, 0 if x0 > 126 else 8] = 1
     assert on_object(away, thing) == (False, 0.0)
+    assert on_object(np.zeros((6, 9), np.float32), thing) == (False, 0.0)  # points nowhere
