@@ -68,7 +68,7 @@ class GradCamTab:
         """Add the components to the blocks that are being built."""
         self.stopping = gr.State(None)  # the event that stops the computation which was begun last
         self.layer = gr.State(None)  # the layer that is enlarged
-        with gr.Group(elem_id="cam_ask"):
+        with gr.Group(elem_classes="cam_ask"):
             self._ask()
         with gr.Row(elem_id="cam_go"):
             self.start = gr.Button("Run", variant="primary", elem_id="cam_run")
@@ -181,16 +181,16 @@ class GradCamTab:
 
     def wire_api(self, button: gr.Button, picture: Any, facts: Any) -> None:
         """Add /gradcam for `gradio_client`, about the session's own answer."""
-        asked = [
-            gr.Textbox(
+        with gr.Group(visible=False):
+            target = gr.Textbox(
                 "all", label="target", info='"all", "3", "word:2", "text:a fish", "contrast:red/blue"'
-            ),
-            gr.Textbox("", label="at", info="token of the answer where text: or contrast: stands"),
-            gr.Textbox("auto", label="layers", info='"auto", "late", "all", or such as "0-3,5"'),
-        ]
+            )
+            at = gr.Textbox("", label="at", info="token of the answer where text: or contrast: stands")
+            layers = gr.Textbox("auto", label="layers", info='"auto", "late", "all", or such as "0-3,5"')
+        asked = [target, at, layers, self.samples, self.noise, self.around.seed]
         button.click(
             self.for_api,
-            [*asked, self.samples, self.noise, self.around.seed, *self.around.drawing, self.around.run_id],
+            [*asked, *self.around.drawing, self.around.run_id],
             [picture, facts],
             api_name="gradcam",
             preprocess=False,
@@ -378,13 +378,15 @@ NOTE = """
 <details open>
 <summary>How to read this, and what it does not prove</summary>
 <ul>
-<li>Each small picture is one layer. Bright cells are visual tokens whose features there raise the score of what
-is explained: the sum of its words' logits, or for two words their difference. What lowers it is cut off.</li>
+<li>Each small picture is one layer. Bright cells are visual tokens whose features there raise the score of
+what is explained: the sum of its words' logits, or for two words their difference. What lowers it is cut
+off.</li>
 <li>The numbers have no unit and can differ a lot between layers. With a scale of its own even a very weak map
 shows all colours: look at the range below each, or choose one scale for all.</li>
-<li>The vision tower has mixed the picture before the first layer: a cell can carry what stands elsewhere.</li>
-<li>Layers can disagree, and the map is a first-order estimate. A bright cell is a hint to check, for instance by
-covering that part of the picture, and no proof.</li>
+<li>The vision tower has mixed the picture before the first layer: a cell can carry what stands
+elsewhere.</li>
+<li>Layers can disagree, and the map is a first-order estimate. A bright cell is a hint to check, for instance
+by covering that part of the picture, and no proof.</li>
 <li>The last layer has no map: nothing reads its features of the picture.</li>
 </ul>
 </details>
