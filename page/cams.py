@@ -14,7 +14,7 @@ from PIL import Image
 
 import config
 import visualization
-from gradcam import NAMED_LAYERS, GradCam, Layers, Style, chosen_layers, method
+from gradcam import NAMED_LAYERS, GradCam, Layers, Noise, Style, chosen_layers, method
 from page.inputs import RefusedError
 from page.reading import Pick, as_ranges, numbers_of, pick_of
 from page.runs import Run
@@ -128,6 +128,12 @@ def typed_target(run: Run, text: str, at: str) -> Target:
 def style(colormap: str, alpha: float, view: str, cells: str, scale: str) -> Style:
     """Return how maps are drawn, as it was set on the page."""
     return Style(Look(colormap, alpha, view, cells == "smooth"), scale)
+
+
+def finished(cam: GradCam) -> dict[str, Any]:
+    """Return what is said once it is computed: of what, in how many passes, and what to know about it."""
+    passes = Noise(cam.settings["num_samples"], cam.settings["noise_std"]).different_samples
+    return {"state": "done", "target": cam.target, "count": passes, "notes": cam.notes}
 
 
 def tiles(run: Run, drawing: Style) -> list[dict[str, Any]]:

@@ -71,6 +71,12 @@ function draw() {
     button.setAttribute('aria-label', `Layer ${one.layer}, values ${one.range}: enlarge`);
   });
   mark();
+  if (!same && tiles.length) comeIntoSight();
+}
+
+function comeIntoSight() {
+  const calm = matchMedia('(prefers-reduced-motion: reduce)').matches;
+  root.scrollIntoView({ block: 'nearest', behavior: calm ? 'auto' : 'smooth' });
 }
 
 function mark() {

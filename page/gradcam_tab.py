@@ -20,6 +20,7 @@ from page.cams import (
     caption,
     described,
     enlarged,
+    finished,
     first_layer,
     layers_of,
     style,
@@ -232,15 +233,18 @@ class GradCamTab:
         def so_far(passes: tuple[int, int] | None) -> Outputs:
             if passes is not None:
                 progress.update(done=passes[0], count=passes[1])
+            if not visitors.waits(visitor, stop):
+                return {}  # the tab is blank again
             return {self.shown: progress | {"seconds": time.monotonic() - start}}
 
         try:
             run, layers, target, noise = self.question(visitor, run_id, *asked)
             run.cam = None  # also if this one is stopped: what is shown and what is kept agree
             run.cam = yield from following(self.computing(run, layers, target, noise, stop), so_far)
-            done = {"state": "done", "seconds": time.monotonic() - start, "target": run.cam.target}
+            if not visitors.waits(visitor, stop):
+                return
             yield {
-                self.shown: progress | done | {"notes": run.cam.notes},
+                self.shown: {**finished(run.cam), "seconds": time.monotonic() - start},
                 self.stop: gr.Button(interactive=False),
                 self.stopping: None,
             }
