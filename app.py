@@ -315,12 +315,12 @@ class Page(Layout):
             if outputs:
                 pick = pick_of(token, self.visitors.run(visitor_of(request), run_id))
                 outputs[self.reading] = gr.HTML(picked=marked(pick))
-            return outputs
+            return outputs or gr.skip()
 
     def on_draw(self, request: gr.Request, run_id: Any, token: Any, *look: Any) -> Outputs:
         """Show the same word under other settings."""
         with told():
-            return self.picture(request, run_id, token, *look)
+            return self.picture(request, run_id, token, *look) or gr.skip()
 
     def picture(self, request: gr.Request, run_id: Any, key: Any, *look: Any) -> Outputs:
         """Return the picture of a pick and the line beneath it; nothing where there is no pick."""

@@ -234,7 +234,7 @@ class GradCamTab:
             if passes is not None:
                 progress.update(done=passes[0], count=passes[1])
             if not visitors.waits(visitor, stop):
-                return {}  # the tab is blank again
+                return gr.skip()  # the tab is blank again
             return {self.shown: progress | {"seconds": time.monotonic() - start}}
 
         try:
@@ -242,6 +242,7 @@ class GradCamTab:
             run.cam = None  # also if this one is stopped: what is shown and what is kept agree
             run.cam = yield from following(self.computing(run, layers, target, noise, stop), so_far)
             if not visitors.waits(visitor, stop):
+                yield gr.skip()
                 return
             yield {
                 self.shown: {**finished(run.cam), "seconds": time.monotonic() - start},
@@ -249,8 +250,9 @@ class GradCamTab:
                 self.stopping: None,
             }
         except Stopped:
-            if visitors.waits(visitor, stop):
-                yield {**self.blank(), self.problem: STOPPED}
+            # Gradio shows the last item once more at the end: it must not be that of a tab now blank.
+            waits = visitors.waits(visitor, stop)
+            yield {**self.blank(), self.problem: STOPPED} if waits else gr.skip()
         except Exception as error:
             reason = refusal(error)
             yield {**self.blank(), self.problem: reason}
@@ -261,7 +263,7 @@ class GradCamTab:
     def on_failure(self, stop: Any) -> Outputs:
         """Give the tab back after a computation that never began: the queue was full."""
         if not isinstance(stop, threading.Event):
-            return {}
+            return gr.skip()
         stop.set()
         return {**self.blank(), self.problem: "Too many people wait for the model. Try again in a minute."}
 
@@ -275,14 +277,14 @@ class GradCamTab:
         layer = event._data.get("layer") if isinstance(event._data, dict) else None
         with told():
             run = self.shown_run(request, run_id)
-            return self.picture(run, layer, drawing) if run and isinstance(layer, int) else {}
+            return self.picture(run, layer, drawing) if run and isinstance(layer, int) else gr.skip()
 
     def on_draw(self, request: gr.Request, run_id: Any, layer: Any, *drawing: Any) -> Outputs:
         """Draw the same maps, under other settings if they changed."""
         with told():
             run = self.shown_run(request, run_id)
             if run is None or run.cam is None:
-                return {}
+                return gr.skip()
             layer = first_layer(run.cam, layer)
             small = gr.HTML(tiles=tiles(run, style(*drawing)), picked=layer)
             return {self.shown: small, **self.picture(run, layer, drawing)}

@@ -11,6 +11,7 @@ from typing import Any
 
 from model import ModelError
 
+import gradio as gr
 import numpy as np
 import pytest
 from gradio_client import Client, handle_file  # type: ignore[import-untyped]
@@ -237,9 +238,9 @@ def test_settings_draw_the_kept_maps_again_without_the_model(
                 unit="",
             )
             np.testing.assert_array_equal(pixels(drawn[tab.overlay]), np.asarray(expected))
-            small = drawn[tab.shown].tiles
+            small = drawn[tab.shown].constructor_args["tiles"]
             assert [one["layer"] for one in small] == [0, 1]
-            assert drawn[tab.shown].picked == layer == 1
+            assert drawn[tab.shown].constructor_args["picked"] == layer == 1
     finally:
         handle.remove()
 
@@ -279,12 +280,12 @@ def test_a_click_enlarges_and_a_layer_that_is_none_is_one_line(
     def click(layer: Any) -> dict[Any, Any]:
         return tab.on_tile(request("me"), SimpleNamespace(_data={"layer": layer}), kept, *DRAWING)  # type: ignore[arg-type]
 
-    assert click(0) == {}  # nothing is computed yet
+    assert click(0) == gr.skip()  # nothing is computed yet
     run.cam = cam
     found = click(0)
     assert (found[tab.layer], found[tab.caption]) == (0, caption(cam, 0))
     assert "layer 0" in found[tab.overlay].alt_text
-    assert click("0") == click(None) == {}
+    assert click("0") == click(None) == gr.skip()
     with pytest.raises(Exception, match="layer 9 is not among those computed: 0, 1"):
         click(9)
 
@@ -334,7 +335,7 @@ def test_without_an_answer_or_with_anothers_there_is_nothing_to_explain(
     for visitor, run_id in (("you", kept), ("me", "wrong")):
         with pytest.raises(Exception, match="no longer kept"):
             tab.on_draw(request(visitor), run_id, 0, *DRAWING)
-    assert tab.on_draw(request("you"), None, 0, *DRAWING) == {}
+    assert tab.on_draw(request("you"), None, 0, *DRAWING) == gr.skip()
 
 
 # --- Stop ---------------------------------------------------------------------------------------------------
@@ -359,6 +360,10 @@ def at_the_first_pass(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
     return begun
 
 
+def at_work(tab: GradCamTab) -> bool:
+    return tab.around.room.busy
+
+
 @pytest.mark.parametrize("end", ["stop", "leave", "generate"])
 def test_it_ends_when_it_is_stopped(
     tab: GradCamTab, run: Run, kept: str, at_the_first_pass: threading.Event, end: str
@@ -368,17 +373,17 @@ def test_it_ends_when_it_is_stopped(
     told = tab.on_run(request("me"), kept, stop, *asked())
     assert next(one for one in told if one[tab.shown]["count"])[tab.shown]["done"] == 0
     assert at_the_first_pass.wait(60)
-    assert tab.around.room.busy
+    assert at_work(tab)
     ends = {
         "stop": lambda: tab.on_stop(request("me")),
         "leave": lambda: visitors.leave("me"),
         "generate": lambda: visitors.begin("me"),
     }
     ends[end]()
-    last = [outputs for outputs in told if outputs]
+    last = [outputs for outputs in told if outputs != gr.skip()]
     assert [outputs[tab.problem] for outputs in last] == ([STOPPED] if end == "stop" else [])
     assert run.cam is None
-    assert not tab.around.room.busy
+    assert not at_work(tab)
     assert visitors.stop("me") == (end == "generate")  # the new question goes on
 
 
@@ -399,7 +404,7 @@ def test_a_full_queue_gives_the_tab_back(tab: GradCamTab, kept: str) -> None:
     stop = begun(tab, kept, asked())
     assert tab.on_failure(stop)[tab.problem].startswith("Too many people wait for the model.")
     assert stop.is_set()
-    assert tab.on_failure(None) == {}
+    assert tab.on_failure(None) == gr.skip()
 
 
 def test_another_model_than_the_answers_is_one_line(folders: tuple[Path, Path], run: Run) -> None:
