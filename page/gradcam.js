@@ -74,7 +74,8 @@ function draw() {
   if (!same && tiles.length) comeIntoSight();
 }
 
-function comeIntoSight() {
+async function comeIntoSight() {
+  await Promise.allSettled(all().map((one) => one.querySelector('.picture').decode())); // until then they have no height
   const calm = matchMedia('(prefers-reduced-motion: reduce)').matches;
   root.scrollIntoView({ block: 'nearest', behavior: calm ? 'auto' : 'smooth' });
 }

@@ -174,11 +174,14 @@ class GradCamTab:
         computed.success(self.on_draw, drawing, self.pictures, **AT_ONCE)
         computed.failure(self.on_failure, [self.stopping], self.outputs, **AT_ONCE)
         self.stop.click(self.on_stop, None, None, **AT_ONCE)
-        self.shown.click(
-            self.on_tile, [around.run_id, *around.drawing], [self.layer, self.overlay, self.caption], **LATEST
+        # One event for all of these: what is shown is then never of two different moments.
+        gr.on(
+            [self.shown.click, *(control.input for control in around.drawing)],
+            self.on_draw,
+            drawing,
+            self.pictures,
+            **LATEST,
         )
-        for control in around.drawing:
-            control.input(self.on_draw, drawing, self.pictures, **LATEST)
 
     def wire_api(self, button: gr.Button, picture: Any, facts: Any) -> None:
         """Add /gradcam for `gradio_client`, about the session's own answer."""
@@ -272,19 +275,17 @@ class GradCamTab:
         with told():
             self.around.visitors.stop(visitor_of(request))
 
-    def on_tile(self, request: gr.Request, event: gr.EventData, run_id: Any, *drawing: Any) -> Outputs:
-        """Enlarge the layer that was clicked."""
-        layer = event._data.get("layer") if isinstance(event._data, dict) else None
-        with told():
-            run = self.shown_run(request, run_id)
-            return self.picture(run, layer, drawing) if run and isinstance(layer, int) else gr.skip()
-
-    def on_draw(self, request: gr.Request, run_id: Any, layer: Any, *drawing: Any) -> Outputs:
-        """Draw the same maps, under other settings if they changed."""
+    def on_draw(
+        self, request: gr.Request, event: gr.EventData, run_id: Any, layer: Any, *drawing: Any
+    ) -> Outputs:
+        """Enlarge the layer that was clicked; or draw the same maps, under other settings if they changed."""
+        clicked = event._data.get("layer") if isinstance(event._data, dict) else None
         with told():
             run = self.shown_run(request, run_id)
             if run is None or run.cam is None:
                 return gr.skip()
+            if isinstance(clicked, int):
+                return self.picture(run, clicked, drawing)
             layer = first_layer(run.cam, layer)
             small = gr.HTML(tiles=tiles(run, style(*drawing)), picked=layer)
             return {self.shown: small, **self.picture(run, layer, drawing)}

@@ -103,7 +103,11 @@ def generated(client: Client, picture: Path) -> None:
 
 
 def test_targets_of_the_form(run: Run) -> None:
-    def asked(kind: str, key: Any = "1-2", text: str = "", place: str = "answer", other: str = "") -> Any:
+    def event(**data: Any) -> Any:
+    return SimpleNamespace(_data=data)
+
+
+def asked(kind: str, key: Any = "1-2", text: str = "", place: str = "answer", other: str = "") -> Any:
         return target_of(run, kind, key, text, place, other)
 
     assert asked("all", None) is None
@@ -222,7 +226,7 @@ def test_settings_draw_the_kept_maps_again_without_the_model(
     handle = model[0].register_forward_pre_hook(refuse)
     try:
         for drawing in (DRAWING, ("magma", 0.9, "heatmap", "smooth", "shared"), (*DRAWING[:4], "shared")):
-            drawn = tab.on_draw(request("me"), kept, None, *drawing)
+            drawn = tab.on_draw(request("me"), event(), kept, None, *drawing)
             low, high = (cam.maps.min(), cam.maps.max()) if drawing[-1] == "shared" else (None, None)
             layer = drawn[tab.layer]
             expected = visualization.visualize_attention_on_image(
@@ -278,14 +282,15 @@ def test_a_click_enlarges_and_a_layer_that_is_none_is_one_line(
     tab: GradCamTab, run: Run, kept: str, cam: GradCam
 ) -> None:
     def click(layer: Any) -> dict[Any, Any]:
-        return tab.on_tile(request("me"), SimpleNamespace(_data={"layer": layer}), kept, *DRAWING)  # type: ignore[arg-type]
+        return tab.on_draw(request("me"), event(layer=layer), kept, 1, *DRAWING)
 
     assert click(0) == gr.skip()  # nothing is computed yet
     run.cam = cam
     found = click(0)
     assert (found[tab.layer], found[tab.caption]) == (0, caption(cam, 0))
     assert "layer 0" in found[tab.overlay].alt_text
-    assert click("0") == click(None) == gr.skip()
+    assert tab.shown not in found  # the small pictures stay
+    assert click("0")[tab.layer] == 1
     with pytest.raises(Exception, match="layer 9 is not among those computed: 0, 1"):
         click(9)
 
@@ -334,8 +339,8 @@ def test_without_an_answer_or_with_anothers_there_is_nothing_to_explain(
         assert next(tab.on_start(request(visitor), run_id, *asked()))[tab.problem] == line
     for visitor, run_id in (("you", kept), ("me", "wrong")):
         with pytest.raises(Exception, match="no longer kept"):
-            tab.on_draw(request(visitor), run_id, 0, *DRAWING)
-    assert tab.on_draw(request("you"), None, 0, *DRAWING) == gr.skip()
+            tab.on_draw(request(visitor), event(), run_id, 0, *DRAWING)
+    assert tab.on_draw(request("you"), event(), None, 0, *DRAWING) == gr.skip()
 
 
 # --- Stop ---------------------------------------------------------------------------------------------------
