@@ -103,11 +103,7 @@ def generated(client: Client, picture: Path) -> None:
 
 
 def test_targets_of_the_form(run: Run) -> None:
-    def event(**data: Any) -> Any:
-    return SimpleNamespace(_data=data)
-
-
-def asked(kind: str, key: Any = "1-2", text: str = "", place: str = "answer", other: str = "") -> Any:
+    def asked(kind: str, key: Any = "1-2", text: str = "", place: str = "answer", other: str = "") -> Any:
         return target_of(run, kind, key, text, place, other)
 
     assert asked("all", None) is None
@@ -169,6 +165,10 @@ def test_layers_are_names_or_numbers(run: Run) -> None:
 
 def request(visitor: str) -> Any:
     return SimpleNamespace(session_hash=visitor)
+
+
+def event(**data: Any) -> Any:
+    return SimpleNamespace(_data=data)
 
 
 def asked(
