@@ -15,10 +15,8 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import contextmanager
-from html import escape
 from itertools import count
-from typing import Any, TypeVar
+from typing import Any
 
 from model import DEMO, ModelError
 
@@ -28,9 +26,22 @@ from PIL.Image import Image
 import config
 import visualization
 from attention_extractor import Capture
+from page.gradcam_tab import Around
 from page.guard import middleware
 from page.inputs import RefusedError, asked, between, generation_settings, opened, refusal
-from page.layout import Layout, last_of, text_of, theme
+from page.layout import Layout, last_of, theme
+from page.parts import (
+    AT_ONCE,
+    HIDDEN,
+    LATEST,
+    MODEL_WORK,
+    Outputs,
+    following,
+    text_of,
+    toast,
+    told,
+    visitor_of,
+)
 from page.reading import (
     Choice,
     Pick,
@@ -45,39 +56,6 @@ from page.reading import (
 )
 from page.runs import ModelRoom, Run, Visitors, default_model, streamed
 from utils import one_line
-
-SIDE = (640, 1280)  # pixels of the shown picture's longer side: at least and at most
-MODEL_WORK: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": 1}
-
-Outputs = dict[Any, Any]
-Item = TypeVar("Item")
-Result = TypeVar("Result")
-Shown = TypeVar("Shown")
-
-
-def toast(line: str) -> gr.Error:
-    """Return the error that shows the line at the corner of the page."""
-    return gr.Error(escape(line, quote=False), print_exception=False)
-
-
-@contextmanager
-def told(plain: bool = False) -> Iterator[None]:
-    """Turn any error into one line at the corner of the page; `plain` for a caller that is no browser."""
-    try:
-        yield
-    except gr.Error:
-        raise
-    except Exception as error:
-        reason = refusal(error)
-        raise (gr.Error(reason, print_exception=False) if plain else toast(reason)) from None
-
-
-def visitor_of(request: gr.Request) -> str:
-    """Return the key of the visitor's own things."""
-    if not request.session_hash:
-        raise RefusedError("The request belongs to no session.")
-    return request.session_hash
-
 
 # --- The page -----------------------------------------------------------------------------------------------
 
@@ -101,35 +79,43 @@ class Page(Layout):
     def _wire(self) -> None:
         chosen = [self.run_id, self.token, *self.ranges, *self.looks]
         pictures = [self.overlay, self.caption]
-        blank = [self.reading, self.run_id, self.token, *pictures, self.problem, self.stop]
+        blank = [
+            self.reading,
+            self.run_id,
+            self.token,
+            *pictures,
+            self.problem,
+            self.stop,
+            *self.gradcam.outputs,
+        ]
         answer = [*blank, self.status, self.counts, *self.ranges]
         question = [self.image, self.prompt, *self.settings]
-        hidden: dict[str, Any] = {"api_visibility": "private", "preprocess": False, "show_progress": "hidden"}
-        at_once: dict[str, Any] = {"queue": False, **hidden}
-        latest: dict[str, Any] = {"trigger_mode": "always_last", **at_once}
 
-        self.blocks.load(self.on_open, None, [self.model, self.status, self.counts, *self.ranges], **at_once)
+        self.blocks.load(self.on_open, None, [self.model, self.status, self.counts, *self.ranges], **AT_ONCE)
         self.blocks.unload(self.on_leave)
-        self.load.click(self.on_load, [self.model], answer, **MODEL_WORK, **hidden)
-        self.stop.click(self.on_stop, None, None, **at_once)
+        self.load.click(self.on_load, [self.model], answer, **MODEL_WORK, **HIDDEN)
+        self.stop.click(self.on_stop, None, None, **AT_ONCE)
         started = gr.on(
             [self.generate.click, self.prompt.submit],
             self.on_start,
             question,
             blank,
             concurrency_limit=None,
-            **hidden,
+            **HIDDEN,
         )
-        written = started.success(self.on_generate, [*question, self.counts], answer, **MODEL_WORK, **hidden)
-        written.success(self.on_draw, chosen, pictures, **at_once)
-        written.failure(self.on_failure, [self.reading], blank, **at_once)
-        self.reading.click(self.on_word, chosen, [self.token, *pictures], **latest)
-        self.token.input(self.on_token, chosen, [self.reading, *pictures], **latest)
+        written = started.success(self.on_generate, [*question, self.counts], answer, **MODEL_WORK, **HIDDEN)
+        written.success(self.on_draw, chosen, pictures, **AT_ONCE)
+        written.failure(self.on_failure, [self.reading], blank, **AT_ONCE)
+        self.reading.click(self.on_word, chosen, [self.token, *pictures], **LATEST)
+        self.token.input(self.on_token, chosen, [self.reading, *pictures], **LATEST)
         for control in (*self.ranges, *self.looks):
-            control.input(self.on_draw, chosen, pictures, **latest)
+            control.input(self.on_draw, chosen, pictures, **LATEST)
+        self.gradcam.wire(
+            Around(self.room, self.visitors, self.run_id, self.token, self.seed, self.looks[1:])
+        )
 
     def _wire_api(self) -> None:
-        """Add /generate and /heatmap for `gradio_client`; both are about the session's own answer."""
+        """Add /generate, /heatmap and /gradcam for `gradio_client`, about the session's own answer."""
         click = self.api_button.click
         asked_for = [self.api_token, self.api_layers, self.api_heads, *self.looks, self.run_id]
         click(
@@ -148,6 +134,7 @@ class Page(Layout):
             preprocess=False,
             concurrency_limit=4,
         )
+        self.gradcam.wire_api(self.api_button, self.api_picture, self.api_facts)
 
     # Callbacks: guard, call, format
 
@@ -178,6 +165,7 @@ class Page(Layout):
             self.caption: "",
             self.problem: "",
             self.stop: gr.Button(interactive=state == "waiting"),
+            **self.gradcam.blank(),
         }
 
     def answered(self, run: Run, seconds: float) -> Outputs:
@@ -272,7 +260,7 @@ class Page(Layout):
             if capture is None:
                 yield {**self.blank("empty"), self.problem: "Stopped before the answer began."}
                 return
-            run = shown(capture, picture)
+            run = Run(capture, picture)
             counted = (run.capture.layer_count, run.capture.attention.shape[2])
             sliders = {} if tuple(counts or ()) == counted else self.spanning(*counted)
             kept = {self.run_id: self.visitors.keep(visitor, run)}
@@ -327,12 +315,12 @@ class Page(Layout):
             if outputs:
                 pick = pick_of(token, self.visitors.run(visitor_of(request), run_id))
                 outputs[self.reading] = gr.HTML(picked=marked(pick))
-            return outputs
+            return outputs or gr.skip()
 
     def on_draw(self, request: gr.Request, run_id: Any, token: Any, *look: Any) -> Outputs:
         """Show the same word under other settings."""
         with told():
-            return self.picture(request, run_id, token, *look)
+            return self.picture(request, run_id, token, *look) or gr.skip()
 
     def picture(self, request: gr.Request, run_id: Any, key: Any, *look: Any) -> Outputs:
         """Return the picture of a pick and the line beneath it; nothing where there is no pick."""
@@ -376,7 +364,7 @@ class Page(Layout):
                 )
                 if capture is None:
                     raise RefusedError("Stopped before the answer began.")
-                run = shown(capture, picture)
+                run = Run(capture, picture)
                 yield described(run), self.visitors.keep(visitor, run)
             finally:
                 self.visitors.end(visitor, stop)
@@ -414,28 +402,11 @@ class Page(Layout):
 # --- Small things -------------------------------------------------------------------------------------------
 
 
-def following(
-    work: Generator[Item | None, None, Result], shown_as: Callable[[Item | None], Shown]
-) -> Generator[Shown, None, Result]:
-    """Yield what each item of the work looks like on the page, and return the work's result."""
-    while True:
-        try:
-            item = next(work)
-        except StopIteration as done:
-            return done.value
-        yield shown_as(item)
-
-
 def wanted(name: Any) -> str:
     """Return the name of the model to load."""
     if not isinstance(name, str) or not name.strip():
         raise RefusedError("Choose a model first.")
     return name.strip()
-
-
-def shown(capture: Capture, picture: Image) -> Run:
-    """Return the answer with its picture at the size in which it is shown."""
-    return Run(capture, visualization.fitted(picture, *SIDE), picture.info.get("note", ""))
 
 
 _turns = count()

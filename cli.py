@@ -31,6 +31,7 @@ from tqdm import tqdm
 
 import config
 import visualization
+from target_text import Chosen, target_choice
 from utils import ImageError, one_line, open_image, save_arrays
 from visualization import Look, isolated, number_labels, save_image, visualize_attention_on_image
 
@@ -606,38 +607,15 @@ picture.
 """
 SINGLE_LAYER = -2
 METHOD_NAMES = ("grad-cam", "gradient-norm")  # gradcam.METHODS, whose room imports torch
-WHOLE: config.Rule = (
-    "a whole number from 1 to 10,000",
-    lambda value: isinstance(value, int) and 1 <= value <= 10_000,
-)
-NOISE: config.Rule = ("a number from 0 to 10", lambda value: isinstance(value, float) and 0 <= value <= 10)
 PLACE: config.Rule = ("a token, numbered from 0", lambda value: isinstance(value, int) and value >= 0)
 
 
-class Chosen(NamedTuple):
-    """What --target says: its kind, and what stands after it."""
-
-    kind: str  # "all", "tokens", "word", "text" or "contrast"
-    value: Any = None
-
-
-def target_choice(text: str) -> Chosen:
+def target(text: str) -> Chosen:
     """Return what is to be explained."""
-    kind, _, rest = text.partition(":")
-    if text == "all":
-        return Chosen("all")
-    if kind == "word" and re.fullmatch(r"\d{1,9}", rest):
-        return Chosen("word", int(rest))
-    if kind == "text" and rest.strip():
-        return Chosen("text", rest)
-    if kind == "contrast" and re.fullmatch(r"[^/]*[^/\s][^/]*/[^/]*[^/\s][^/]*", rest):
-        return Chosen("contrast", tuple(rest.split("/")))
-    with suppress(argparse.ArgumentTypeError):
-        chosen = ranges(text)
-        if min(min(pair) for pair in chosen) >= 0:
-            return Chosen("tokens", chosen)
-    wanted = "all, tokens such as 3, 2-5 or 1,4, word:2, text:a red boat, or contrast:red/blue"
-    raise argparse.ArgumentTypeError(f"{text!r} is not {wanted}")
+    try:
+        return target_choice(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def add_gradcam_arguments(command: argparse.ArgumentParser) -> None:
@@ -653,9 +631,7 @@ def add_gradcam_arguments(command: argparse.ArgumentParser) -> None:
         choices=("auto", "early", "middle", "late", "all"),
         help="six layers, a third of them, or all (default: auto)",
     )
-    add(
-        "--target", type=target_choice, default=Chosen("all"), metavar="WHAT", help="see above (default: all)"
-    )
+    add("--target", type=target, default=Chosen("all"), metavar="WHAT", help="see above (default: all)")
     add(
         "--at", type=held(PLACE, int), metavar="N", help="token of the answer where text: or contrast: stands"
     )
@@ -668,15 +644,15 @@ def add_gradcam_arguments(command: argparse.ArgumentParser) -> None:
     )
     add(
         "--num-samples",
-        type=held(WHOLE, int),
-        default=10,
+        type=setting("GRADCAM_SAMPLES", int),
+        default=config.GRADCAM_SAMPLES,
         metavar="N",
         help="noisy copies of the picture (default: %(default)s)",
     )
     add(
         "--noise-std",
-        type=held(NOISE, float),
-        default=0.15,
+        type=setting("GRADCAM_NOISE", float),
+        default=config.GRADCAM_NOISE,
         metavar="SIGMA",
         help="in normalised pixels; 0 takes the picture as it is (default: %(default)s)",
     )
@@ -783,7 +759,7 @@ def target_of(args: argparse.Namespace, capture: Capture | None) -> Target:
     if capture is None or kind == "all":
         return None
     if kind == "tokens":
-        return numbers(value, len(capture.token_ids), "token", "the answer")
+        return numbers(ranges(value), len(capture.token_ids), "token", "the answer")
     words = AttentionProcessor(capture).words()
     return words[numbers([(value, value)], len(words), "word", "the answer")[0]].tokens
 

@@ -62,6 +62,13 @@ HEATMAP_SMOOTH: bool = False
 # tokens.
 HEATMAP_SCALE: str = "own"
 
+# --- Grad-CAM -----------------------------------------------------------------------------------------------
+
+# Noisy copies of the picture that a map is the mean of; each costs a forward and a backward pass.
+GRADCAM_SAMPLES: int = 10
+# Standard deviation of their noise, in normalised pixels. 0 is plain Grad-CAM, in one pass.
+GRADCAM_NOISE: float = 0.15
+
 # --- Page and limits ----------------------------------------------------------------------------------------
 
 # 127.0.0.1 answers this computer only. The page has no passwords: think before opening it to a network.
@@ -157,6 +164,8 @@ RULES: dict[str, Rule] = {
     "HEATMAP_VIEW": _one_of("overlay", "side by side", "heatmap"),
     "HEATMAP_SMOOTH": _flag(),
     "HEATMAP_SCALE": _one_of("own", "shared"),
+    "GRADCAM_SAMPLES": _whole(1, 10_000),
+    "GRADCAM_NOISE": _number(0, 10),
     "HOST": _text("a host name or address without spaces", r"\S+"),
     "PORT": _whole(1, 65_535),
     "MAX_UPLOAD": _text('a size such as "20mb"', r"\d+(\.\d+)? *(b|kb|mb|gb)"),

@@ -16,6 +16,7 @@ from page.runs import RunGoneError
 from utils import one_line, open_image
 
 MOST_NEW_TOKENS = max(1024, config.MAX_NEW_TOKENS)
+MOST_SAMPLES = max(50, config.GRADCAM_SAMPLES)
 
 log = logging.getLogger(__name__)
 
@@ -66,6 +67,15 @@ def generation_settings(max_new_tokens: Any, temperature: Any, top_p: Any, seed:
     if settings["top_p"] == 0:
         raise RefusedError("Top-p must be above 0.")
     return settings
+
+
+def noise_settings(samples: Any, noise: Any, seed: Any) -> dict[str, Any]:
+    """Return the settings of Grad-CAM's noise as keywords for it."""
+    return {
+        "num_samples": int(_number(samples, "Samples", 1, MOST_SAMPLES)),
+        "noise_std": float(_number(noise, "The noise", 0, 10)),
+        "seed": int(_number(seed, "The seed", 0, 2**53)),
+    }
 
 
 def between(first: Any, last: Any, count: int, what: str) -> str:

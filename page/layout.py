@@ -5,8 +5,6 @@ attributes by name. Knows nothing of what happens when something is clicked.
 """
 
 import json
-from html import escape
-from pathlib import Path
 from typing import Any
 
 from model import DEMO
@@ -15,10 +13,11 @@ import gradio as gr
 
 import config
 import visualization
+from page.gradcam_tab import GradCamTab
 from page.inputs import MOST_NEW_TOKENS
+from page.parts import HERE, heading, line, text_of
 from page.reading import SCALE_LABELS
 
-HERE = Path(__file__).parent
 EXAMPLES = HERE.parent / "demo" / "examples"
 SIBLINGS = ("Qwen/Qwen2.5-VL-7B-Instruct", "Qwen/Qwen2.5-VL-32B-Instruct", "Qwen/Qwen2.5-VL-72B-Instruct")
 
@@ -147,26 +146,30 @@ class Layout:
             label="Word or token shown (or click a word above)",
             elem_id="token",
         )
-        self.overlay = gr.Image(
-            type="pil",
-            format="png",
-            interactive=False,
-            show_label=False,
-            container=False,
-            buttons=["download", "fullscreen"],
-            alt_text="The picture under the attention map of the picked word",
-            elem_id="overlay",
-        )
-        self.caption = line("", "caption")
-        gr.HTML(NOTE, elem_id="note", js_on_load=None)
+        with gr.Tabs(elem_id="ways"):
+            with gr.Tab("Attention", elem_id="attention_tab", render_children=True):
+                self.overlay = gr.Image(
+                    type="pil",
+                    format="png",
+                    interactive=False,
+                    show_label=False,
+                    container=False,
+                    buttons=["download", "fullscreen"],
+                    alt_text="The picture under the attention map of the picked word",
+                    elem_id="overlay",
+                )
+                self.caption = line("", "caption")
+                gr.HTML(NOTE, elem_id="note", elem_classes="note", js_on_load=None)
+            with gr.Tab("Grad-CAM", elem_id="gradcam_tab", render_children=True):
+                self.gradcam = GradCamTab()
 
     def _look(self, layers: int, heads: int) -> None:
         heading("Map settings")
         last_layer, last_head = last_of(layers), last_of(heads)
-        with gr.Group():
+        with gr.Group(elem_classes="attention_only"):
             self.layer_from = gr.Slider(0, last_layer, 0, step=1, label="Layers from", elem_id="layer_from")
             self.layer_to = gr.Slider(0, last_layer, last_layer, step=1, label="to layer", elem_id="layer_to")
-        with gr.Group():
+        with gr.Group(elem_classes="attention_only"):
             self.head_from = gr.Slider(0, last_head, 0, step=1, label="Heads from", elem_id="head_from")
             self.head_to = gr.Slider(0, last_head, last_head, step=1, label="to head", elem_id="head_to")
         self.aggregation = gr.Radio(
@@ -174,6 +177,7 @@ class Layout:
             value=config.AGGREGATION,
             label="Layers and heads are folded by",
             elem_id="aggregation",
+            elem_classes="attention_only",
         )
         self.view = gr.Radio(
             list(visualization.VIEWS), value=config.HEATMAP_VIEW, label="View", elem_id="view"
@@ -198,9 +202,10 @@ class Layout:
             elem_id="cells",
         )
         self.scale = gr.Radio(
-            [("this word's own", "own"), ("one for all words", "shared")],
+            [("each map's own", "own"), ("one for all", "shared")],
             value=config.HEATMAP_SCALE,
             label="Colour scale",
+            info="All words, or all layers of Grad-CAM",
             elem_id="scale",
         )
 
@@ -220,24 +225,6 @@ class Layout:
 def last_of(count: int) -> int:
     """Return the last number of so many from 0; at least 1, because a slider needs two ends."""
     return max(1, count - 1)
-
-
-def heading(text: str) -> None:
-    """Add a heading of one of the page's parts."""
-    gr.HTML(f"<h2>{escape(text)}</h2>", js_on_load=None)
-
-
-def line(value: str, elem_id: str, role: str = "status") -> gr.HTML:
-    """Add a line of text that changes; it is written as text, never as HTML."""
-    template = f'<p class="text" role="{role}"></p>'
-    return gr.HTML(
-        value, html_template=template, js_on_load=text_of("line.js"), apply_default_css=False, elem_id=elem_id
-    )
-
-
-def text_of(name: str) -> str:
-    """Return a file of the page."""
-    return (HERE / name).read_text(encoding="utf-8")
 
 
 def examples() -> list[list[str]]:

@@ -1,7 +1,7 @@
 """The one model in memory, and the answers kept for each visitor.
 
 Goes in: a model's name, pictures and prompts. Comes out: answers as they are written, and `Run`s to draw
-from. Knows nothing of Gradio, maps or colours.
+from. Knows nothing of Gradio and colours.
 """
 
 import gc
@@ -22,6 +22,11 @@ from PIL.Image import Image
 import config
 from attention_extractor import AttentionExtractor, Capture, OnToken
 from attention_processor import AttentionProcessor
+from gradcam import GradCam, Layers, OnProgress, Stopped, smooth_grad_cam
+from targets import Target
+from visualization import fitted
+
+SIDE = (640, 1280)  # pixels of the shown picture's longer side: at least and at most
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -48,7 +53,7 @@ class Loaded:
 
 
 class ModelRoom:
-    """Holds at most one model. Whoever loads or generates waits for whoever does; nothing else does."""
+    """Holds at most one model. Whoever loads it or has it work waits for whoever does; nothing else does."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -61,7 +66,7 @@ class ModelRoom:
 
     @property
     def busy(self) -> bool:
-        """Whether something is being loaded or generated."""
+        """Whether something is being loaded or computed."""
         return self._lock.locked()
 
     def load(self, name: str) -> Loaded:
@@ -96,6 +101,44 @@ class ModelRoom:
                 raise ModelError("No model is loaded: press Load first.")
             extractor = AttentionExtractor(self._loaded.model, self._loaded.processor)
             return extractor.generate(image, prompt, **settings, on_token=on_token, stop=stop)
+
+    def grad_cam(
+        self,
+        run: "Run",
+        layers: Layers,
+        target: Target,
+        noise: dict[str, Any],
+        on_progress: OnProgress,
+        stop: threading.Event,
+    ) -> GradCam:
+        """Return the Smooth Grad-CAM of an answer; `noise` are its samples, σ and seed as keywords.
+
+        Raises:
+            Stopped: if `stop` was set.
+            ModelError: if the model in memory is not the one that gave the answer.
+            ValueError: for layers or a target that cannot be explained.
+        """
+        with self._lock:
+            if stop.is_set():
+                raise Stopped
+            loaded, capture = self._loaded, run.capture
+            if loaded is None or str(loaded.model.name_or_path) != capture.model_name:
+                now = f"{loaded.name} is loaded now" if loaded else "no model is loaded now"
+                raise ModelError(
+                    f"This answer was given by {capture.model_name}, and {now}: press Generate again."
+                )
+            return smooth_grad_cam(
+                loaded.model,
+                loaded.processor,
+                run.original,
+                capture.prompt,
+                layers,
+                target,
+                **noise,
+                answer=capture,
+                on_progress=on_progress,
+                stop=stop,
+            )
 
     def _free(self) -> None:
         self._loaded = None
@@ -172,14 +215,24 @@ def streamed(work: Callable[[Callable[[Item], None]], Result]) -> Generator[Item
 RunKey = tuple[str, str]  # visitor and run id
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Run:
-    """An answer that can be drawn."""
+    """An answer that can be drawn, and what was worked out about it since."""
 
     capture: Capture
-    picture: Image  # at the size in which it is shown
-    note: str = ""  # what was left out of the picture
+    original: Image  # the picture as it was opened
     ranges: dict[Any, tuple[float, float]] = field(default_factory=dict)  # shared scales that were worked out
+    cam: GradCam | None = None  # the latest
+
+    @cached_property
+    def picture(self) -> Image:
+        """The picture at the size in which it is shown."""
+        return fitted(self.original, *SIDE)
+
+    @property
+    def note(self) -> str:
+        """What was left out of the picture."""
+        return str(self.original.info.get("note", ""))
 
     @cached_property
     def processor(self) -> AttentionProcessor:

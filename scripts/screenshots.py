@@ -23,11 +23,12 @@ ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 CHROMIUM = "/usr/bin/chromium"
 PORT = 7899
-# file, width, height, colour scheme, and 0 as it opens, 1 after Generate, 2 with other settings
+# file, width, height, colour scheme, and 0 as it opens, 1 after Generate, 2 with other settings, 3 Grad-CAM
 STATES: tuple[tuple[str, int, int, str, int], ...] = (
     ("page.png", 1440, 1000, "light", 1),
     ("page-start.png", 1440, 800, "light", 0),
     ("page-settings.png", 1440, 1000, "light", 2),
+    ("gradcam.png", 1440, 1400, "light", 3),
     ("page-dark.png", 1024, 900, "dark", 1),
     ("page-phone.png", 390, 844, "light", 1),
 )
@@ -83,10 +84,14 @@ def bring_to(tab: Tab, clicks: int) -> None:
     tab.wait_for_selector("#image img")
     tab.click("#generate")
     tab.wait_for_function("document.querySelector('#overlay img')?.naturalWidth")
-    if clicks > 1:
+    if clicks == 2:
         before = tab.get_attribute("#overlay img", "src")
         tab.click("#view label:has-text('side by side')")
         tab.wait_for_function("src => document.querySelector('#overlay img').src !== src", arg=before)
+    if clicks == 3:
+        tab.click("#gradcam_tab-button")
+        tab.click("#cam_run")
+        tab.wait_for_function("document.querySelector('#cam_overlay img')?.naturalWidth")
     tab.mouse.move(0, 0)
     tab.wait_for_timeout(800)  # until nothing fades any more
 

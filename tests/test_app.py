@@ -108,11 +108,12 @@ def soon(condition: Callable[[], Any], seconds: float = 60) -> None:
 # --- The API ------------------------------------------------------------------------------------------------
 
 
-def test_the_api_has_two_names(client: Client) -> None:
+def test_the_api_has_three_names(client: Client) -> None:
     listed = client.view_api(return_format="dict", print_info=False)
-    assert sorted(listed["named_endpoints"]) == ["/generate", "/heatmap"]
-    names = [parameter["parameter_name"] for parameter in listed["named_endpoints"]["/heatmap"]["parameters"]]
-    assert names[:3] == ["token", "layers", "heads"]
+    assert sorted(listed["named_endpoints"]) == ["/generate", "/gradcam", "/heatmap"]
+    for name, first in (("heatmap", ["token", "layers", "heads"]), ("gradcam", ["target", "at", "layers"])):
+        parameters = listed["named_endpoints"][f"/{name}"]["parameters"]
+        assert [parameter["parameter_name"] for parameter in parameters][:3] == first
 
 
 def test_generate_is_the_extractor(answered: tuple[Client, dict[str, Any]], direct: Capture) -> None:

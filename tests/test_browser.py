@@ -3,6 +3,7 @@
 import io
 import os
 import re
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,13 @@ from PIL import Image
 from playwright.sync_api import Browser, ConsoleMessage, Dialog, Locator, Request, sync_playwright
 from playwright.sync_api import Page as Tab
 
+import page.runs as runs_room
 import visualization
 from app import Page
 from attention_extractor import AttentionExtractor, Capture
 from attention_processor import AttentionProcessor
 from demo.scenes import HELD_OUT_SEED, make_scene
+from gradcam import smooth_grad_cam
 from page.reading import SCALE_LABELS, first_pick
 from page.runs import Run
 from tests.serving import HEADS, LAYERS, PROMPT, noise, saved, served
@@ -154,21 +157,23 @@ def ask(tab: Tab, file: Path, tokens: int = NEW) -> None:
     tab.wait_for_selector("#overlay img")
 
 
-def shown(tab: Tab) -> np.ndarray:
+def shown(tab: Tab, place: str = "#overlay") -> np.ndarray:
     """The pixels of the overlay (H, W, 3), as the browser was given them."""
-    tab.wait_for_function("document.querySelector('#overlay img').naturalWidth > 0")
-    address = str(tab.evaluate("document.querySelector('#overlay img').src"))
+    tab.wait_for_function(f"document.querySelector('{place} img').naturalWidth > 0")
+    address = str(tab.evaluate(f"document.querySelector('{place} img').src"))
     picture = Image.open(io.BytesIO(tab.request.get(address).body()))
     assert picture.format == "PNG"
     return np.asarray(picture.convert("RGB"))
 
 
-def after_change(tab: Tab, change: Callable[[], Any]) -> np.ndarray:
-    """Do something that draws the overlay anew, and return its pixels."""
-    before = tab.evaluate("document.querySelector('#overlay img').src")
+def after_change(tab: Tab, change: Callable[[], Any], place: str = "#overlay") -> np.ndarray:
+    """Do something that draws an overlay anew, and return its pixels."""
+    before = tab.locator(f"{place} img").evaluate("one => one.src")
     change()
-    tab.wait_for_function("before => document.querySelector('#overlay img')?.src !== before", arg=before)
-    return shown(tab)
+    tab.wait_for_function(
+        "([place, before]) => document.querySelector(`${place} img`)?.src !== before", arg=[place, before]
+    )
+    return shown(tab, place)
 
 
 def drawn(capture: Capture, tokens: Any, *, of_prompt: bool = False, **settings: Any) -> np.ndarray:
@@ -282,6 +287,13 @@ def test_every_setting_draws_anew(tab: Tab, files: Path, direct: Capture) -> Non
     assert " · layer 1 · heads 0–2 · max · " in tab.inner_text("#caption")
 
 
+def test_settings_before_an_answer_wait_for_it(tab: Tab) -> None:
+    with tab.expect_response(re.compile("/gradio_api/run/predict")) as told:
+        tab.click("#cells label:has-text('smooth')")
+    assert told.value.status == 200
+    assert tab.locator(".toast-body").count() == 0
+
+
 def test_with_the_keyboard_alone(tab: Tab, files: Path, direct: Capture) -> None:
     ask(tab, files / "a.png")
     start = tab.locator("#answer .word[tabindex='0']")
@@ -343,6 +355,169 @@ def test_closing_the_tab_frees_everything(open_tab: OpenTab, site: tuple[Page, s
         other.wait_for_timeout(100)
     assert not page.room.busy
     assert len(page.visitors) == before - 1
+
+
+# --- Grad-CAM -----------------------------------------------------------------------------------------------
+
+
+def layers_shown(tab: Tab) -> list[int]:
+    return list(tab.eval_on_selector_all("#cam .tile", "all => all.map(one => Number(one.dataset.layer))"))
+
+
+def explain(tab: Tab) -> None:
+    """Open the tab, press Run, and wait for the enlarged picture."""
+    tab.click("#gradcam_tab-button")
+    tab.click("#cam_run")
+    tab.wait_for_selector("#cam .cam[data-state=done]")
+    tab.wait_for_selector("#cam_overlay img")
+
+
+def test_every_layer_of_a_word(
+    tab: Tab, site: tuple[Page, str], files: Path, direct: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask(tab, files / "a.png")
+    after_change(tab, lambda: choose(tab, "#token", "token 1 "))
+    explain(tab)
+    loaded = site[0].room.loaded
+    assert loaded is not None
+    cam = smooth_grad_cam(loaded.model, loaded.processor, noise(0), PROMPT, target=1, answer=direct)
+    monkeypatch.setattr(runs_room, "smooth_grad_cam", None)  # from here on nothing is computed
+
+    def expected(layer: int, **settings: Any) -> np.ndarray:
+        picture = visualization.fitted(noise(0), 640, 1280)
+        one = visualization.visualize_attention_on_image(
+            picture, cam.layer_map(layer), scale_label="Grad-CAM", unit="", **settings
+        )
+        return np.asarray(one)
+
+    assert layers_shown(tab) == list(cam.layers) == [0, 1]
+    assert re.fullmatch(r"Done: token 1 .* · 10 passes · \d+\.\d s", tab.inner_text("#cam .line"))
+    assert tab.inner_text("#cam .notes").startswith("Layer 2, the last, is left out")
+    assert [one.split("\n")[0] for one in tab.locator("#cam .tile").all_inner_texts()] == [
+        "layer 0",
+        "layer 1",
+    ]
+    for layer in (0, 1):
+        alt = tab.get_attribute(f"#cam .tile[data-layer='{layer}'] img", "alt")
+        assert alt == f"The picture under the Grad-CAM of layer {layer}"
+    assert np.array_equal(shown(tab, "#cam_overlay"), expected(1))
+
+    def changed(change: Callable[[], Any]) -> np.ndarray:
+        return after_change(tab, change, "#cam_overlay")
+
+    assert np.array_equal(changed(tab.locator("#cam .tile").first.click), expected(0))
+    assert "layer 0 of 0–2 · Smooth Grad-CAM, 10 samples, noise 0.15" in tab.inner_text("#cam_caption")
+    assert np.array_equal(changed(lambda: tab.keyboard.press("ArrowRight")), expected(1))
+    assert tab.evaluate("document.activeElement.dataset.layer") == "1"
+    assert tab.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
+    small = tab.get_attribute("#cam .tile img", "src")
+    assert np.array_equal(changed(lambda: choose(tab, "#colormap", "magma")), expected(1, colormap="magma"))
+    tab.wait_for_function("src => document.querySelector('#cam .tile img').src !== src", arg=small)
+    shared: dict[str, Any] = {
+        "colormap": "magma",
+        "vmin": float(cam.maps.min()),
+        "vmax": float(cam.maps.max()),
+    }
+    tab.locator("#cam .tile").first.focus()
+    assert np.array_equal(changed(lambda: tab.keyboard.press("Enter")), expected(0, colormap="magma"))
+    weaker = int(cam.maps[1].max() < cam.maps[0].max())  # the one that a shared scale changes
+    if weaker:
+        changed(lambda: tab.keyboard.press("End"))
+    pixels = changed(lambda: tab.click("#scale label:has-text('one for all')"))
+    assert np.array_equal(pixels, expected(weaker, **shared))
+    assert layers_shown(tab) == [0, 1]
+
+    assert not tab.is_visible("#layer_from")
+    tab.click("#attention_tab-button")
+    assert tab.is_visible("#layer_from")
+    assert np.array_equal(shown(tab), drawn(direct, 1, colormap="magma", **attention_range(direct)))
+    tab.click("#generate")
+    tab.wait_for_selector("#cam .cam[data-state=empty]", state="attached")
+    tab.click("#gradcam_tab-button")
+    assert layers_shown(tab) == []
+    assert tab.locator("#cam_overlay img").count() == 0
+
+
+def attention_range(capture: Capture) -> dict[str, Any]:
+    """The lowest and highest value of every token's map, of answer and prompt."""
+    processor = AttentionProcessor(capture)
+    maps = [processor.get_attention_heatmap_for_token(token) for token in range(len(capture.token_ids))]
+    prompt = range(len(capture.prompt_token_ids))
+    maps += [processor.get_attention_heatmap_for_prompt_token(token) for token in prompt]
+    return {
+        "vmin": min(float(one.min()) for one in maps),
+        "vmax": max(float(one.max()) for one in maps),
+    }
+
+
+def test_what_is_explained_can_be_chosen(tab: Tab, files: Path) -> None:
+    boxes = ["#cam_text", "#cam_place", "#cam_other"]
+    tab.click("#gradcam_tab-button")
+    tab.click("#cam_run")
+    refused(tab, "There is no answer to explain yet: press Generate first.")
+    tab.click("#attention_tab-button")
+    ask(tab, files / "a.png")
+    after_change(tab, lambda: choose(tab, "#token", "token 1 "))
+    tab.click("#gradcam_tab-button")
+    for label, visible in {
+        "the whole answer": [],
+        "the word picked above": [],
+        "a text of my own": boxes[:2],
+        "one word rather than another": boxes[2:],
+    }.items():
+        tab.click(f"#cam_target label:has-text('{label}')")
+        assert [box for box in boxes if tab.is_visible(box)] == visible
+    tab.click("#cam_run")
+    refused(tab, "Type the word that the picked one is compared with.")
+    tab.fill("#cam_other textarea, #cam_other input", "<b>x</b>")
+    tab.fill("#cam_layers input", "2")
+    tab.keyboard.press("Enter")
+    tab.click("#cam_run")
+    refused(tab, "layer 2 is the last one and has no Grad-CAM")
+    tab.fill("#cam_layers input", "0")
+    tab.keyboard.press("Enter")
+    explain(tab)
+    assert layers_shown(tab) == [0]
+    assert "rather than “<b>x</b>” at token 1 · layer 0" in tab.inner_text("#cam_caption")
+    assert tab.inner_text("#cam_problem").strip() == ""
+
+
+def refused(tab: Tab, line: str) -> None:
+    """Wait until the tab says the line, and nothing else."""
+    tab.wait_for_function(
+        "line => document.querySelector('#cam_problem').innerText.startsWith(line)", arg=line
+    )
+    assert "\n" not in tab.inner_text("#cam_problem").strip()
+    assert layers_shown(tab) == []
+
+
+def test_gradcam_can_be_stopped(
+    tab: Tab, site: tuple[Page, str], files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def waiting(*arguments: Any, on_progress: Any, stop: threading.Event, **rest: Any) -> Any:
+        def tell(done: int, count: int) -> None:
+            on_progress(done, count)
+            stop.wait(120)
+
+        return smooth_grad_cam(*arguments, on_progress=tell, stop=stop, **rest)
+
+    ask(tab, files / "a.png", tokens=3)
+    monkeypatch.setattr(runs_room, "smooth_grad_cam", waiting)
+    tab.click("#gradcam_tab-button")
+    for end in ("#cam_stop", "#generate"):
+        assert tab.is_disabled("#cam_stop")
+        tab.click("#cam_run")
+        tab.wait_for_function("/^0 of 10 passes · /.test(document.querySelector('#cam .line').innerText)")
+        assert tab.locator("#cam progress").is_visible()
+        tab.click(end)
+        tab.wait_for_selector("#cam .cam[data-state=empty]")
+        if end == "#cam_stop":
+            refused(tab, "Stopped: there is no map.")
+    tab.wait_for_selector(".reading[data-state=done]")
+    tab.wait_for_function("document.querySelector('#cam_stop').disabled")
+    assert tab.get_attribute("#cam .cam", "data-state") == "empty"
+    assert tab.inner_text("#cam_problem").strip() == ""
+    assert not site[0].room.busy
 
 
 # --- What cannot be done ------------------------------------------------------------------------------------

@@ -45,6 +45,8 @@ WRONG: list[tuple[str, list[object]]] = [
     ("HEATMAP_VIEW", ["side-by-side", "grid"]),
     ("HEATMAP_SMOOTH", [1, "bicubic"]),
     ("HEATMAP_SCALE", ["global", True]),
+    ("GRADCAM_SAMPLES", [0, 10_001, 1.5, True, "10", None]),
+    ("GRADCAM_NOISE", [-0.1, 10.5, True, "0.15", float("nan")]),
     ("HOST", ["", "a b", None]),
     ("PORT", [0, 65_536, "7860", 7860.0, True]),
     ("MAX_UPLOAD", ["20", "20 megabytes", "-1mb", 20, "mb"]),

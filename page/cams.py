@@ -1,0 +1,203 @@
+"""The Grad-CAM of an answer: what a person asks for, and what they see of the result.
+
+Goes in: a `Run`, what was chosen in the tab, a `GradCam`. Comes out: targets and layers, plain data, texts
+and pictures. Knows nothing of Gradio.
+"""
+
+import base64
+import io
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+import config
+import visualization
+from gradcam import NAMED_LAYERS, GradCam, Layers, Noise, Style, chosen_layers, method
+from page.inputs import RefusedError
+from page.reading import Pick, as_ranges, numbers_of, pick_of
+from page.runs import Run
+from target_text import target_choice
+from targets import Contrast, Target, Text
+from visualization import Look
+
+TARGETS = {
+    "all": "the whole answer",
+    "word": "the word picked above",
+    "text": "a text of my own",
+    "contrast": "one word rather than another",
+}
+PLACES = {"answer": "in place of the answer", "word": "at the place of the word picked above"}
+
+
+# --- What is asked for --------------------------------------------------------------------------------------
+
+
+def layers_of(run: Run, text: Any) -> Layers:
+    """Return layers as they were chosen or typed: "auto", "late", "0-3,5".
+
+    Raises:
+        ValueError: one line, for layers that are not there and for the last one, with the reason.
+    """
+    if not isinstance(text, str) or not text.strip():
+        raise RefusedError(f"Choose layers: {', '.join(NAMED_LAYERS)}, or numbers such as 3 or 0-2,5.")
+    count = run.capture.layer_count
+    layers = text.strip() if text.strip() in NAMED_LAYERS else numbers_of(text, count, "layer")
+    chosen_layers(count, layers)
+    return layers
+
+
+def target_of(run: Run, kind: Any, key: Any, text: Any, place: Any, other: Any) -> Target:
+    """Return what is to be explained, as it was chosen in the tab.
+
+    `kind` is one of TARGETS, `key` the picked word's, `text` and `place` (one of PLACES) belong to a text of
+    one's own, `other` is the word that the picked one is compared with.
+
+    Raises:
+        ValueError: one line, for what cannot be explained.
+    """
+    if kind == "all":
+        return None
+    if kind == "text":
+        own = _typed(text, "Type the text to explain.")
+        return Text(own, 0 if place == "answer" else _picked(run, key).tokens[0])
+    pick = _picked(run, key)
+    if kind == "word":
+        return pick.tokens
+    if kind == "contrast":
+        return contrast(run, pick, _typed(other, "Type the word that the picked one is compared with."))
+    raise RefusedError(f"What is explained must be one of {', '.join(TARGETS)}.")
+
+
+def contrast(run: Run, pick: Pick, other: str) -> Contrast:
+    """Return why the picked word rather than another, compared where the picked one stands."""
+    tokens, capture = pick.tokens, run.capture
+    if len(tokens) == 1:
+        return Contrast(capture.token_ids[tokens[0]], other, tokens[0])
+    start, end = capture.token_spans[tokens[0]][0], capture.token_spans[tokens[-1]][1]
+    return Contrast(capture.text[start:end].strip(), other, tokens[0])
+
+
+def _picked(run: Run, key: Any) -> Pick:
+    if not isinstance(key, str):
+        raise RefusedError("Pick a word of the answer first.")
+    pick = pick_of(key, run)
+    if pick.of_prompt:
+        raise RefusedError("The word picked above is one of your question: pick one of the answer.")
+    return pick
+
+
+def _typed(text: Any, otherwise: str) -> str:
+    if not isinstance(text, str) or not text.strip():
+        raise RefusedError(otherwise)
+    if len(text) > config.MAX_PROMPT_CHARACTERS:
+        limit = config.MAX_PROMPT_CHARACTERS
+        raise RefusedError(f"The text has {len(text):,} characters; at most {limit:,} are allowed.")
+    return text.strip()
+
+
+def typed_target(run: Run, text: str, at: str) -> Target:
+    """Return what is to be explained, as typed: "all", "2-5", "word:2", "text:a fish", "contrast:red/blue".
+
+    `at` is the token of the answer at which a text or contrast stands, or empty.
+
+    Raises:
+        ValueError: one line, for anything else.
+    """
+    kind, value = target_choice(text)
+    count = len(run.capture.token_ids)
+    if at.strip() and kind not in ("text", "contrast"):
+        raise RefusedError("at belongs to a target text:… or contrast:…")
+    place = numbers_of(at, count, "token")[0] if at.strip() else None
+    if kind == "all":
+        return None
+    if kind == "text":
+        return Text(_typed(value, "Type the text to explain."), place or 0)
+    if kind == "contrast":
+        return Contrast(value[0], value[1], place)
+    if kind == "tokens":
+        return numbers_of(value, count, "token")
+    words = run.processor.words()
+    return words[numbers_of(str(value), len(words), "word")[0]].tokens
+
+
+# --- What is seen of it -------------------------------------------------------------------------------------
+
+
+def style(colormap: str, alpha: float, view: str, cells: str, scale: str) -> Style:
+    """Return how maps are drawn, as it was set on the page."""
+    return Style(Look(colormap, alpha, view, cells == "smooth"), scale)
+
+
+def finished(cam: GradCam) -> dict[str, Any]:
+    """Return what is said once it is computed: of what, in how many passes, and what to know about it."""
+    passes = Noise(cam.settings["num_samples"], cam.settings["noise_std"]).different_samples
+    return {"state": "done", "target": cam.target, "count": passes, "notes": cam.notes}
+
+
+def tiles(run: Run, drawing: Style) -> list[dict[str, Any]]:
+    """Return a small picture of each layer, ascending: its number, its map's range, and the picture."""
+    cam = _of(run)
+    small = visualization.thumbnails(run.picture, list(cam.maps), drawing.look_at(cam))
+    return [
+        {"layer": layer, "range": range_text(one), "src": _inline(picture)}
+        for layer, one, picture in zip(cam.layers, cam.maps, small, strict=True)
+    ]
+
+
+def range_text(values: np.ndarray) -> str:
+    """Return the lowest and the highest value of a map: "0 to 1.25"."""
+    low, high = float(values.min()), float(values.max())
+    return " to ".join(visualization.number_labels([low, high], "")) if high > low else f"{low:g} everywhere"
+
+
+def _inline(picture: Image.Image) -> str:
+    """Return a small picture as an address that carries it. JPEG: tens of them go to the page at once."""
+    file = io.BytesIO()
+    picture.save(file, "JPEG", quality=90, subsampling=0)
+    return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode("ascii")
+
+
+def enlarged(run: Run, layer: int, drawing: Style) -> Image.Image:
+    """Return the picture under the map of one layer, with its colour bar."""
+    cam = _of(run)
+    settings = asdict(drawing.look_at(cam))
+    return visualization.visualize_attention_on_image(
+        run.picture, cam.layer_map(layer), **settings, scale_label="Grad-CAM", unit=""
+    )
+
+
+def first_layer(cam: GradCam, before: Any = None) -> int:
+    """Return the layer that is enlarged first: the one from before if it was computed, else the middle."""
+    return before if before in cam.layers else cam.layers[len(cam.layers) // 2]
+
+
+def caption(cam: GradCam, layer: int) -> str:
+    """Return the line beneath the enlarged picture: what is explained, where, how, and the score."""
+    mean, spread = float(cam.scores.mean()), float(cam.scores.std())
+    score = f"score {mean:.2f}" + (f" ± {spread:.2f}" if spread else "")
+    return f"{cam.target} · layer {layer} of 0–{cam.layer_count - 1} · {method(cam)} · {score}"
+
+
+def described(cam: GradCam) -> dict[str, Any]:
+    """Return a result as /gradcam gives it."""
+    return {
+        "finished": True,
+        "target": cam.target,
+        "target_tokens": cam.target_tokens,
+        "text": cam.text,
+        "tokens": cam.tokens,
+        "layers": cam.layers,
+        "maps": cam.maps.tolist(),  # (layer, h, w)
+        "scores": cam.scores.tolist(),
+        "settings": cam.settings,
+        "notes": cam.notes,
+        "caption": f"{cam.target} · layers {as_ranges(cam.layers)} · {method(cam)}",
+    }
+
+
+def _of(run: Run) -> GradCam:
+    if run.cam is None:
+        raise RefusedError("There is no Grad-CAM of this answer yet: press Run.")
+    return run.cam

@@ -1,0 +1,86 @@
+"""What the parts of the page share: headings and lines, errors as one line, work that is followed.
+
+Goes in: texts, errors, generators. Comes out: small components, and what Gradio shows. Knows nothing of
+models and maps.
+"""
+
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+from html import escape
+from pathlib import Path
+from typing import Any, TypeVar
+
+import gradio as gr
+
+from page.inputs import RefusedError, refusal
+
+HERE = Path(__file__).parent
+MODEL_WORK: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": 1}
+HIDDEN: dict[str, Any] = {"api_visibility": "private", "preprocess": False, "show_progress": "hidden"}
+AT_ONCE: dict[str, Any] = {"queue": False, **HIDDEN}
+LATEST: dict[str, Any] = {"trigger_mode": "always_last", **AT_ONCE}
+
+Outputs = dict[Any, Any]
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+Shown = TypeVar("Shown")
+
+
+# --- Components ---
+
+
+def heading(text: str) -> None:
+    """Add a heading of one of the page's parts."""
+    gr.HTML(f"<h2>{escape(text)}</h2>", js_on_load=None)
+
+
+def line(value: str, elem_id: str, role: str = "status") -> gr.HTML:
+    """Add a line of text that changes; it is written as text, never as HTML."""
+    template = f'<p class="text" role="{role}"></p>'
+    return gr.HTML(
+        value, html_template=template, js_on_load=text_of("line.js"), apply_default_css=False, elem_id=elem_id
+    )
+
+
+def text_of(name: str) -> str:
+    """Return a file of the page."""
+    return (HERE / name).read_text(encoding="utf-8")
+
+
+# --- Callbacks ---
+
+
+def toast(line: str) -> gr.Error:
+    """Return the error that shows the line at the corner of the page."""
+    return gr.Error(escape(line, quote=False), print_exception=False)
+
+
+@contextmanager
+def told(plain: bool = False) -> Iterator[None]:
+    """Turn any error into one line at the corner of the page; `plain` for a caller that is no browser."""
+    try:
+        yield
+    except gr.Error:
+        raise
+    except Exception as error:
+        reason = refusal(error)
+        raise (gr.Error(reason, print_exception=False) if plain else toast(reason)) from None
+
+
+def visitor_of(request: gr.Request) -> str:
+    """Return the key of the visitor's own things."""
+    if not request.session_hash:
+        raise RefusedError("The request belongs to no session.")
+    return request.session_hash
+
+
+def following(
+    work: Generator[Item | None, None, Result], shown_as: Callable[[Item | None], Shown]
+) -> Generator[Shown, None, Result]:
+    """Yield what each item of the work looks like on the page, and return the work's result."""
+    while True:
+        try:
+            item = next(work)
+        except StopIteration as done:
+            return done.value
+        yield shown_as(item)
