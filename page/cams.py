@@ -14,7 +14,7 @@ from PIL import Image
 
 import config
 import visualization
-from gradcam import NAMED_LAYERS, GradCam, Layers, Noise, Style, chosen_layers, method
+from gradcam import METHODS, NAMED_LAYERS, GradCam, Layers, Noise, Style, chosen_layers, method
 from page.inputs import RefusedError
 from page.reading import Pick, as_ranges, numbers_of, pick_of
 from page.runs import Run
@@ -164,7 +164,7 @@ def enlarged(run: Run, layer: int, drawing: Style) -> Image.Image:
     cam = _of(run)
     settings = asdict(drawing.look_at(cam))
     return visualization.visualize_attention_on_image(
-        run.picture, cam.layer_map(layer), **settings, scale_label="Grad-CAM", unit=""
+        run.picture, cam.layer_map(layer), **settings, scale_label=METHODS[cam.settings["method"]], unit=""
     )
 
 

@@ -28,7 +28,7 @@ from page.cams import (
     tiles,
     typed_target,
 )
-from page.inputs import MOST_SAMPLES, RefusedError, noise_settings, refusal
+from page.inputs import MOST_SAMPLES, RefusedError, gradient_settings, refusal
 from page.parts import (
     AT_ONCE,
     HIDDEN,
@@ -45,6 +45,10 @@ from page.parts import (
 from page.runs import ModelRoom, Run, Visitors, streamed
 from targets import Target
 
+SHOWN = {
+    "grad-cam": "Grad-CAM: where features that raise the score are",
+    "gradient-norm": "gradient norm: whose features would change it",
+}
 STOPPED = "Stopped: there is no map."
 
 
@@ -124,6 +128,13 @@ class GradCamTab:
             max_lines=1,
             elem_id="cam_other",
         )
+        self.method = gr.Radio(
+            [(label, name) for name, label in SHOWN.items()],
+            value="grad-cam",
+            label="What is shown of the gradient",
+            info="On the bundled model the gradient norm found the object far more often: see README.md",
+            elem_id="cam_method",
+        )
         with gr.Row(elem_id="cam_numbers"):
             self.layers = gr.Dropdown(
                 list(NAMED_LAYERS),
@@ -158,7 +169,7 @@ class GradCamTab:
         """Connect the components with each other and with the page around them."""
         self.around = around
         asked = [self.target, around.token, self.text, self.place, self.other, self.layers]
-        asked += [self.samples, self.noise, around.seed]
+        asked += [self.method, self.samples, self.noise, around.seed]
         drawing = [around.run_id, self.layer, *around.drawing]
         begun = gr.on(
             [self.start.click, self.text.submit, self.other.submit],
@@ -191,7 +202,7 @@ class GradCamTab:
             )
             at = gr.Textbox("", label="at", info="token of the answer where text: or contrast: stands")
             layers = gr.Textbox("auto", label="layers", info='"auto", "late", "all", or such as "0-3,5"')
-        asked = [target, at, layers, self.samples, self.noise, self.around.seed]
+        asked = [target, at, layers, self.method, self.samples, self.noise, self.around.seed]
         button.click(
             self.for_api,
             [*asked, *self.around.drawing, self.around.run_id],
@@ -317,17 +328,17 @@ class GradCamTab:
         place: Any,
         other: Any,
         layers: Any,
-        *noise: Any,
+        *settings: Any,
     ) -> tuple[Run, Layers, Target, dict[str, Any]]:
         """Return the answer, and what is asked about it, checked as far as it goes without the model."""
         if not isinstance(run_id, str):
             raise RefusedError("There is no answer to explain yet: press Generate first.")
         run = self.around.visitors.run(visitor, run_id)
         chosen = layers_of(run, layers)
-        return run, chosen, target_of(run, kind, key, text, place, other), noise_settings(*noise)
+        return run, chosen, target_of(run, kind, key, text, place, other), gradient_settings(*settings)
 
     def computing(
-        self, run: Run, layers: Layers, target: Target, noise: dict[str, Any], stop: threading.Event
+        self, run: Run, layers: Layers, target: Target, settings: dict[str, Any], stop: threading.Event
     ) -> Generator[tuple[int, int] | None, None, GradCam]:
         """Yield (passes done, passes in all); return the maps."""
 
@@ -335,7 +346,7 @@ class GradCamTab:
             def tell(done: int, count: int) -> None:
                 put((done, count))
 
-            return self.around.room.grad_cam(run, layers, target, noise, tell, stop)
+            return self.around.room.grad_cam(run, layers, target, settings, tell, stop)
 
         return streamed(work)
 
@@ -347,6 +358,7 @@ class GradCamTab:
         target: str,
         at: str,
         layers: str,
+        method: str,
         samples: float,
         noise: float,
         seed: float,
@@ -364,7 +376,7 @@ class GradCamTab:
                 raise RefusedError("Call /generate first, with the same client.")
             run, drawing = visitors.run(visitor, run_id), style(colormap, alpha, view, cells, scale)
             asked = (layers_of(run, layers), typed_target(run, str(target), str(at)))
-            settings = noise_settings(samples, noise, seed)
+            settings = gradient_settings(method, samples, noise, seed)
             stop = visitors.begin(visitor)
             try:
                 cam = yield from following(
@@ -385,9 +397,11 @@ NOTE = """
 <details open>
 <summary>How to read this, and what it does not prove</summary>
 <ul>
-<li>Each small picture is one layer. Bright cells are visual tokens whose features there raise the score of
-what is explained: the sum of its words' logits, or for two words their difference. What lowers it is cut
-off.</li>
+<li>Each small picture is one layer. The score is the sum of the logits of what is explained, or for two words
+their difference.</li>
+<li>Grad-CAM lights visual tokens with features that raise the score on average, wherever they are: for one
+blue thing often all blue things. What lowers it is cut off. The gradient norm lights visual tokens whose own
+features would change the score most, up or down.</li>
 <li>The numbers have no unit and can differ a lot between layers. With a scale of its own even a very weak map
 shows all colours: look at the range below each, or choose one scale for all.</li>
 <li>The vision tower has mixed the picture before the first layer: a cell can carry what stands

@@ -12,6 +12,7 @@ from model import ModelError
 from PIL import Image
 
 import config
+from gradcam import METHODS
 from page.runs import RunGoneError
 from utils import one_line, open_image
 
@@ -69,9 +70,12 @@ def generation_settings(max_new_tokens: Any, temperature: Any, top_p: Any, seed:
     return settings
 
 
-def noise_settings(samples: Any, noise: Any, seed: Any) -> dict[str, Any]:
-    """Return the settings of Grad-CAM's noise as keywords for it."""
+def gradient_settings(method: Any, samples: Any, noise: Any, seed: Any) -> dict[str, Any]:
+    """Return the settings of Smooth Grad-CAM as keywords for it."""
+    if method not in METHODS:
+        raise RefusedError(f"The method must be one of {', '.join(METHODS)}.")
     return {
+        "method": method,
         "num_samples": int(_number(samples, "Samples", 1, MOST_SAMPLES)),
         "noise_std": float(_number(noise, "The noise", 0, 10)),
         "seed": int(_number(seed, "The seed", 0, 2**53)),

@@ -107,11 +107,11 @@ class ModelRoom:
         run: "Run",
         layers: Layers,
         target: Target,
-        noise: dict[str, Any],
+        settings: dict[str, Any],
         on_progress: OnProgress,
         stop: threading.Event,
     ) -> GradCam:
-        """Return the Smooth Grad-CAM of an answer; `noise` are its samples, σ and seed as keywords.
+        """Return the Smooth Grad-CAM of an answer; `settings` as keywords: method, samples, σ and seed.
 
         Raises:
             Stopped: if `stop` was set.
@@ -134,7 +134,7 @@ class ModelRoom:
                 capture.prompt,
                 layers,
                 target,
-                **noise,
+                **settings,
                 answer=capture,
                 on_progress=on_progress,
                 stop=stop,

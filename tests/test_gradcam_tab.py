@@ -175,12 +175,13 @@ def asked(
     kind: str = "word",
     key: Any = "1",
     layers: str = "auto",
+    method: Any = "grad-cam",
     samples: Any = 3,
     noise_std: Any = 0.2,
     seed: Any = 5,
 ) -> list[Any]:
     """What the tab's components hold: nothing typed, the settings of NOISE."""
-    return [kind, key, "", "answer", "", layers, samples, noise_std, seed]
+    return [kind, key, "", "answer", "", layers, method, samples, noise_std, seed]
 
 
 @pytest.fixture
@@ -213,6 +214,26 @@ def test_the_map_is_the_one_computed_without_the_page(
     np.testing.assert_array_equal(run.cam.maps, cam.maps)
     np.testing.assert_array_equal(run.cam.scores, cam.scores)
     assert not tab.around.visitors.stop("me")  # nothing is left to stop
+
+
+def test_the_gradient_norm_is_the_one_computed_without_the_page(
+    tab: GradCamTab, run: Run, kept: str, cam: GradCam, model: tuple[Any, Any]
+) -> None:
+    form = asked(method="gradient-norm")
+    computed(tab, kept, form)
+    expected = smooth_grad_cam(
+        *model,
+        noise(0),
+        PROMPT,
+        "auto",
+        cam.target_tokens,
+        **NOISE,
+        method="gradient-norm",
+        answer=run.capture,
+    )
+    assert run.cam is not None
+    np.testing.assert_array_equal(run.cam.maps, expected.maps)
+    assert "Smooth gradient norm, 3 samples" in caption(run.cam, 1)
 
 
 def test_settings_draw_the_kept_maps_again_without_the_model(
@@ -313,6 +334,7 @@ def test_the_layer_enlarged_before_stays_if_it_can(cam: GradCam) -> None:
     [
         (asked(layers="2"), "layer 2 is the last one and has no Grad-CAM"),
         (asked(key="99"), "There is no token 99"),
+        (asked(method="magic"), "The method must be one of grad-cam, gradient-norm."),
         (asked(samples=0), "Samples must be a number from 1 to 50."),
         (asked(samples=51), "Samples must be a number from 1 to 50."),
         (asked(noise_std="much"), "The noise must be a number from 0 to 10."),
