@@ -32,6 +32,13 @@ STATES: tuple[tuple[str, int, int, str, int], ...] = (
     ("page-dark.png", 1024, 900, "dark", 1),
     ("page-phone.png", 390, 844, "light", 1),
 )
+BLUE = ("gradcam", "--layer-range", "all", "--target", "word:1")
+# file, a command of the shell, and which of the files that it writes
+DRAWN: dict[str, tuple[tuple[str, ...], str]] = {
+    "words.png": (("attention", "--tokens", "words"), "overview.png"),
+    "gradcam-blue.png": (BLUE, "layer_grid.png"),
+    "gradient-norm-blue.png": ((*BLUE, "--method", "gradient-norm"), "layer_grid.png"),
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -41,8 +48,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     states = [state for state in STATES if not wanted or state[0] in wanted]
     if states:
         photograph(states)
-    if not wanted or "words.png" in wanted:
-        words()
+    for name, (arguments, file) in DRAWN.items():
+        if not wanted or name in wanted:
+            draw(name, arguments, file)
     return 0
 
 
@@ -96,14 +104,15 @@ def bring_to(tab: Tab, clicks: int) -> None:
     tab.wait_for_timeout(800)  # until nothing fades any more
 
 
-def words() -> None:
-    """Write the words of one answer, each over the picture."""
+def draw(name: str, arguments: Sequence[str], file: str) -> None:
+    """Write what a command of the shell draws of the first example."""
     picture, prompt = examples()[0]
+    command, *rest = arguments
     with tempfile.TemporaryDirectory() as folder:
-        asked = ["attention", picture, "--prompt", prompt, "--model", DEMO, "--tokens", "words"]
-        if cli.main([*asked, "--output", folder]) == 0:
-            shutil.copy(Path(folder) / "overview.png", DOCS / "words.png")
-            print(DOCS / "words.png")
+        asked = [command, picture, "--prompt", prompt, "--model", DEMO, *rest, "--output", folder]
+        if cli.main(asked) == 0:
+            shutil.copy(Path(folder) / file, DOCS / name)
+            print(DOCS / name)
 
 
 if __name__ == "__main__":
