@@ -74,6 +74,12 @@ class Capture:
     prompt_attention: Tensor  # (prompt token, layer, head, patch)
     prompt_shares: Tensor  # (prompt token, layer, head, 3)
     prompt_length: int  # positions before the answer: template, image and prompt
+    context_tokens: tuple[
+        str, ...
+    ]  # display text of every position before the answer that is not the image's
+    prompt_places: tuple[int, ...]  # which of them are the prompt's tokens
+    text_attention: Tensor  # (token, layer, text): share on each context token, then on each token of the
+    # answer (0 from the token itself on), mean over heads; sums to the share that is not the image's
 
     image_size: tuple[int, int]  # (h, w) of the picture given, in its own pixels
     image_hash: str
@@ -115,6 +121,7 @@ class Capture:
                 f"expected as many heads for the prompt as for the answer, {self.attention.shape[2]}; "
                 f"got {self.prompt_attention.shape[2]}"
             )
+        self._check_text()
         if self.logprobs.shape != (len(ids),) or not bool((self.logprobs <= 1e-4).all()):
             raise ValueError(f"expected one logprob of at most 0 for each of {len(ids)} tokens")
         if self.prompt_length < h * w + len(self.prompt_token_ids):
@@ -122,6 +129,29 @@ class Capture:
                 f"a prompt of {self.prompt_length} positions cannot hold {h * w} visual tokens "
                 f"and {len(self.prompt_token_ids)} prompt tokens"
             )
+
+    def _check_text(self) -> None:
+        """Raise unless the attention to text agrees with the tokens and the shares."""
+        context, places = len(self.context_tokens), self.prompt_places
+        if context != self.prompt_length - self.grid[0] * self.grid[1]:
+            raise ValueError(
+                f"expected context tokens for {self.prompt_length} positions less the image's; got {context}"
+            )
+        if len(places) != len(self.prompt_token_ids) or any(not 0 <= place < context for place in places):
+            raise ValueError(f"expected the place of each prompt token in the context; got {places}")
+        expected = (len(self.token_ids), len(self.layers), context + len(self.token_ids))
+        if self.text_attention.shape != expected:
+            raise ValueError(
+                f"expected text_attention of shape (token, layer, text)={expected}; "
+                f"got {tuple(self.text_attention.shape)}"
+            )
+        if self.token_ids:
+            of_text = self.shares[..., 1:].float().sum(-1).mean(2)  # (token, layer)
+            far = _largest(self.text_attention.sum(-1).to(of_text.device) - of_text)
+            if not far < 5e-3 or float(self.text_attention.min()) < 0:
+                raise ValueError(
+                    f"expected text_attention to sum to the share on text; they differ by {far:.3g}"
+                )
 
 
 def _check_tokens(name: str, count: int, shown: Sequence[str], spans: Sequence[Span], text: str) -> None:
@@ -377,11 +407,18 @@ def _places(encoded: Encoded) -> _Places:
 
 
 class _Rows:
-    """What is kept of some tokens: attention (token, layer, head, patch), shares (token, layer, head, 3)."""
+    """What is kept of some tokens.
 
-    def __init__(self, shape: tuple[int, int, int, int], dtype: torch.dtype, device: torch.device) -> None:
+    Attention (token, layer, head, patch), shares (token, layer, head, 3), and the mean over heads of the
+    attention to positions outside the image (token, layer, text).
+    """
+
+    def __init__(
+        self, shape: tuple[int, int, int, int], text: int, dtype: torch.dtype, device: torch.device
+    ) -> None:
         self.attention = torch.empty(shape, dtype=dtype, device=device)
         self.shares = torch.empty((*shape[:3], 3), device=device)
+        self.text = torch.zeros((*shape[:2], text), device=device)
 
     def file(self, first: int, layer: int, rows: Tensor, places: _Places) -> None:
         """Keep what is wanted of the rows (head, token, key) of one layer, from token `first` on."""
@@ -389,6 +426,10 @@ class _Rows:
         tokens = slice(first, first + len(rows))
         self.attention[tokens, layer] = rows[..., places.image].to(self.attention.dtype)
         self.shares[tokens, layer] = places.shares(rows).to(self.shares.device)
+        if self.text.shape[-1]:
+            parts = rows[..., : places.image.start], rows[..., places.image.stop :]
+            text = torch.cat([part.mean(1) for part in parts], dim=-1)  # (token, text)
+            self.text[tokens, layer, : text.shape[-1]] = text.to(self.text.device)
 
 
 class _Recording:
@@ -427,17 +468,17 @@ class _Recording:
         """Compute and keep the rows of the prompt's tokens in one layer."""
         if index == 0:
             self.device = self.device or query.device
-            self.prompt = self._room(len(self.places.prompt_rows))
+            self.prompt = self._room(len(self.places.prompt_rows), text=0)
         positions = torch.tensor(self.places.prompt_rows)
         for first in range(0, len(positions), _BLOCK):
             some = slice(first, first + _BLOCK)
             rows = attention_rows(query[:, :, some], key, self.scaling[index], positions[some])
             self.prompt.file(first, index, rows, self.places)
 
-    def _room(self, tokens: int) -> _Rows:
+    def _room(self, tokens: int, text: int) -> _Rows:
         patches = self.places.image.stop - self.places.image.start
         device = self.device or torch.device("cpu")
-        return _Rows((tokens, len(self.scaling), self.heads, patches), self.dtype, device)
+        return _Rows((tokens, len(self.scaling), self.heads, patches), text, self.dtype, device)
 
     def keep(self) -> None:
         """Keep the rows of the last forward: they predicted a token of the answer."""
@@ -451,9 +492,10 @@ class _Recording:
 
     def _file_block(self) -> None:
         """Compute and keep the rows of the tokens that wait."""
-        start = self.places.prompt_length - 1 + sum(len(block.shares) for block in self.blocks)
+        before = sum(len(block.shares) for block in self.blocks)
+        start = self.places.prompt_length - 1 + before
         positions = torch.arange(start, start + len(self.waiting))
-        block = self._room(len(positions))
+        block = self._room(len(positions), self._text(before + len(positions)))
         for layer, queries in enumerate(zip(*self.waiting, strict=True)):
             key = self.keys[layer]
             if key is not None:
@@ -462,18 +504,23 @@ class _Recording:
         self.blocks.append(block)
         self.waiting = []
 
+    def _text(self, tokens: int) -> int:
+        """The number of positions outside the image, with so many tokens of the answer."""
+        return self.places.prompt_length - (self.places.image.stop - self.places.image.start) + tokens
+
     def whole(self) -> _Rows:
         """Return the rows of all tokens; each block is freed as soon as it is copied."""
         if self.waiting:
             self._file_block()
         if len(self.blocks) == 1:
             return self.blocks.pop()
-        whole = self._room(sum(len(block.shares) for block in self.blocks))
-        start = 0
+        count = sum(len(block.shares) for block in self.blocks)
+        whole, start = self._room(count, self._text(count)), 0
         while self.blocks:
             block = self.blocks.pop(0)
             end = start + len(block.shares)
             whole.attention[start:end], whole.shares[start:end] = block.attention, block.shares
+            whole.text[start:end, :, : block.text.shape[-1]] = block.text
             start = end
         return whole
 
@@ -680,6 +727,9 @@ class AttentionExtractor:
     ) -> Capture:
         vocabulary, answer = self._vocabulary, recording.whole()
         prompt_ids = encoded.input_ids[encoded.prompt_positions].tolist()
+        outside = torch.ones(encoded.prompt_length, dtype=torch.bool)
+        outside[encoded.image_positions] = False
+        context = encoded.input_ids[: encoded.prompt_length][outside].tolist()
         text, spans = spelled([vocabulary.piece(token) for token in each.ids])
         prompt, prompt_spans = spelled([vocabulary.piece(token) for token in prompt_ids])
         return Capture(
@@ -700,6 +750,9 @@ class AttentionExtractor:
             prompt_attention=recording.prompt.attention,
             prompt_shares=recording.prompt.shares,
             prompt_length=encoded.prompt_length,
+            context_tokens=tuple(map(vocabulary.shown, context)),
+            prompt_places=tuple((outside.cumsum(0) - 1)[encoded.prompt_positions].tolist()),
+            text_attention=answer.text,
             image_size=encoded.image_size,
             image_hash=encoded.image_hash,
             model_name=str(self.model.name_or_path),

@@ -92,6 +92,29 @@ class AttentionProcessor:
         tokens = _chosen(token_position, len(self.capture.prompt_token_ids), "prompt token")
         return self._mean_shares(self.capture.prompt_shares, tokens, layer_indices, head_indices)
 
+    def layer_shares(
+        self, token_position: Positions, head_indices: Sequence[int] | None = None
+    ) -> np.ndarray:
+        """Return where a token's attention went in each recorded layer (layer, 3); otherwise as `shares`."""
+        tokens = _chosen(token_position, len(self.capture.token_ids), "token")
+        return np.stack(
+            [
+                self._mean_shares(self.capture.shares, tokens, [layer], head_indices)
+                for layer in self.capture.layers
+            ]
+        )
+
+    def text_attention(
+        self, token_position: Positions, layer_indices: Sequence[int] | None = None
+    ) -> np.ndarray:
+        """Return how much a token leaned on each token of text (text,): context first, then the answer's.
+
+        The mean over tokens, layers and all heads; with the share on the image it sums to 1.
+        """
+        tokens = _chosen(token_position, len(self.capture.token_ids), "token")
+        chosen = np.ix_(tokens, self._layers(layer_indices))
+        return self.capture.text_attention.cpu().numpy()[chosen].mean(axis=(0, 1))
+
     def words(self) -> list[Word]:
         """Return the words of the answer, in order."""
         return grouped_words(self.capture.text, self.capture.token_spans, self.capture.tokens)

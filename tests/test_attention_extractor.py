@@ -110,7 +110,7 @@ def scripted(model: Any, ids: list[int]) -> Iterator[None]:
 def test_every_row_equals_eager_output_attentions(
     small: tuple[Any, Any], eager_twin: tuple[Any, Any], size_wh: tuple[int, int]
 ) -> None:
-    image = picture(*size_wh)
+    image, processor = picture(*size_wh), small[1]
     capture = AttentionExtractor(*small, float16=False).generate(image, PROMPT, TOKENS, temperature=0)
     encoded = encode(*eager_twin, image, PROMPT)
     truth = plain(*eager_twin, image, output_attentions=True, return_dict_in_generate=True)
@@ -126,6 +126,16 @@ def test_every_row_equals_eager_output_attentions(
             torch.testing.assert_close(
                 capture.shares[token, layer], shares_of(row, encoded), atol=1e-5, rtol=0
             )
+            text = [row[:, at].mean() for at in range(row.shape[-1]) if at not in encoded.image_positions]
+            later = [torch.zeros(())] * (TOKENS - token)  # itself and what is still to come
+            torch.testing.assert_close(
+                capture.text_attention[token, layer], torch.stack(text + later), atol=1e-5, rtol=0
+            )
+    shown = [processor.tokenizer.decode([token]) for token in encoded.input_ids.tolist()]
+    visual = set(encoded.image_positions.tolist())
+    assert capture.context_tokens == tuple(text for at, text in enumerate(shown) if at not in visual)
+    asked = [capture.context_tokens[place] for place in capture.prompt_places]
+    assert tuple(asked) == capture.prompt_tokens
 
 
 def test_prompt_rows_equal_eager_output_attentions(
@@ -738,7 +748,13 @@ def capture(shared_small: tuple[Any, Any]) -> Capture:
         (lambda c: {"logprobs": c.logprobs[1:]}, "one logprob"),
         (lambda c: {"logprobs": -c.logprobs}, "one logprob"),
         (lambda c: {"logprobs": c.logprobs * float("nan")}, "one logprob"),
-        (lambda c: {"prompt_length": 50}, "cannot hold 40 visual tokens"),
+        (lambda c: {"prompt_length": 50}, "cannot hold 40 visual tokens|context token"),
+        (lambda c: {"context_tokens": c.context_tokens[1:]}, "expected context tokens for"),
+        (lambda c: {"prompt_places": (99, *c.prompt_places[1:])}, "place of each prompt token"),
+        (lambda c: {"prompt_places": c.prompt_places[1:]}, "place of each prompt token"),
+        (lambda c: {"text_attention": c.text_attention[..., 1:]}, r"shape \(token, layer, text\)"),
+        (lambda c: {"text_attention": c.text_attention * 0.9}, "sum to the share on text"),
+        (lambda c: {"text_attention": c.text_attention * float("nan")}, "differ by nan"),
     ],
 )
 def test_a_capture_whose_parts_disagree_is_refused(capture: Capture, change: Any, message: str) -> None:

@@ -14,6 +14,7 @@ from tests.tiny import tiny_tokenizer
 LAYERS, RECORDED, HEADS, TOKENS, PROMPT_TOKENS, GRID = 6, (0, 2, 5), 2, 11, 4, (5, 7)
 ANSWER = ("The", " red", " cat", " and", " the", " blue", " cat", "'s", " hat", ".", "\n")
 ASKED = ("Who", " is", " there", "?")
+CONTEXT = ("<|im_start|>", "user", *ASKED, "<|im_end|>", "\n")
 
 
 def rows(count: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -25,6 +26,15 @@ def rows(count: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
     return attention, torch.cat(
         [attention.sum(-1, keepdim=True), torch.tensor(weights[..., patches:])], -1
     ).float()
+
+
+def text_rows(shares: torch.Tensor) -> torch.Tensor:
+    """Return attention to text (token, layer, text) that belongs to the shares, nothing on later tokens."""
+    tokens = len(shares)
+    weights = torch.rand(tokens, len(RECORDED), len(CONTEXT) + tokens, generator=torch.manual_seed(2))
+    for token in range(tokens):
+        weights[token, :, len(CONTEXT) + token :] = 0
+    return weights / weights.sum(-1, keepdim=True) * shares[..., 1:].sum(-1).mean(2)[..., None]
 
 
 def made_capture(**changed: Any) -> Capture:
@@ -48,7 +58,10 @@ def made_capture(**changed: Any) -> Capture:
         "prompt_token_spans": prompt_spans,
         "prompt_attention": prompt_attention,
         "prompt_shares": prompt_shares,
-        "prompt_length": 60,
+        "prompt_length": GRID[0] * GRID[1] + len(CONTEXT),
+        "context_tokens": CONTEXT,
+        "prompt_places": tuple(range(2, 2 + PROMPT_TOKENS)),
+        "text_attention": text_rows(changed.get("shares", shares)),
         "image_size": (140, 196),
         "image_hash": "0" * 64,
         "model_name": "made",
@@ -377,3 +390,28 @@ def test_a_real_capture_is_read_as_it_was_recorded() -> None:
     np.testing.assert_allclose(read.get_attention_heatmap_for_token(4, [-1], [1, 5]), truth, atol=1e-7)
     assert_covering(read.words(), capture.text, 9)
     assert [word.text for word in read.prompt_words() if word.text.strip()] == ["Which", "one", "?"]
+
+
+# --- Text that the answer leaned on ------------------------------------------------------------------------
+
+
+def test_text_attention_is_the_mean_over_tokens_and_layers(capture: Capture) -> None:
+    found = AttentionProcessor(capture).text_attention([3, -1], [0, 5])
+    expected = np.zeros(len(CONTEXT) + TOKENS)
+    for token in (3, 10):
+        for layer in (0, 2):
+            expected += capture.text_attention[token, layer].numpy() / 4
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    assert found[len(CONTEXT) + 10] == 0
+    shares = AttentionProcessor(capture).shares([3, -1], [0, 5])
+    np.testing.assert_allclose(found.sum(), shares[1:].sum(), rtol=1e-5)
+
+
+def test_shares_of_each_layer(capture: Capture) -> None:
+    found = AttentionProcessor(capture).layer_shares([1, 4])
+    assert found.shape == (len(RECORDED), 3)
+    np.testing.assert_allclose(found.mean(0), AttentionProcessor(capture).shares([1, 4]), rtol=1e-5)
+    of_head = [[capture.shares[token, 1, head].numpy() for head in range(HEADS)] for token in (1, 4)]
+    np.testing.assert_allclose(found[1], np.mean(of_head, axis=(0, 1)), rtol=1e-5)
+    one_head = AttentionProcessor(capture).layer_shares(4, [1])
+    np.testing.assert_allclose(one_head[2], capture.shares[4, 2, 1], rtol=1e-6)
