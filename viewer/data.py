@@ -21,7 +21,14 @@ from attention_processor import Aggregation, AttentionProcessor, Word
 
 PICTURE_SIDE = 1280  # pixels of the longer side, at most
 JPEG_QUALITY = 95
-COLORMAPS = ("viridis", "cividis", "magma", "inferno", "gray", "jet")  # all but jet are read in the right order
+COLORMAPS = (
+    "viridis",
+    "cividis",
+    "magma",
+    "inferno",
+    "gray",
+    "jet",
+)  # all but jet are read in the right order
 PALETTE_COLOURS = 256
 SHARE_DECIMALS = 4
 
@@ -40,8 +47,8 @@ ATTENTION = Method(
     name="attention",
     values="share of attention",
     unit="%",
-    caveat="Attention says where information could flow from. It does not prove that the word would be another "
-    "one without that part of the picture, and some cells soak up attention whatever the word.",
+    caveat="Attention says where information could flow from. It does not prove that the word would be "
+    "another one without that part of the picture, and some cells soak up attention whatever the word.",
 )
 
 
@@ -67,11 +74,11 @@ def payload(
     """Return all that the viewer needs, ready for JSON.
 
     `maps` is (token, h, w), one for each token of the answer, un-normalised; `prompt_maps` likewise for the
-    prompt's tokens, which cannot be picked without it. `layers`, `heads` (decoder layer and head numbers; None:
-    all recorded) and `aggregation` are what the maps are made of: they are shown, and the shares are taken over
-    the same layers and heads. `look` and `scale` are how the viewer starts, `config`'s values by default; `pick`
-    is what it starts with: "all", "3", "3-5", of the prompt "p0". `head_maps` are results of `heads_payload`,
-    `leaned` is one of `leaned_payload`.
+    prompt's tokens, which cannot be picked without it. `layers`, `heads` (decoder layer and head numbers;
+    None: all recorded) and `aggregation` are what the maps are made of: they are shown, and the shares are
+    taken over the same layers and heads. `look` and `scale` are how the viewer starts, `config`'s values by
+    default; `pick` is what it starts with: "all", "3", "3-5", of the prompt "p0". `head_maps` are results of
+    `heads_payload`, `leaned` is one of `leaned_payload`.
 
     Raises:
         ValueError: if the maps do not belong to the capture, or for a layer or head that it does not have.
@@ -129,7 +136,7 @@ def attention_maps(
 
 
 def heads_payload(capture: Capture, tokens: Sequence[int], *, of_prompt: bool = False) -> dict[str, Any]:
-    """Return the maps of every layer and head for a choice of tokens, packed in 8 bits, each with its own range.
+    """Return the maps of every layer and head for some tokens, in 8 bits, each over its own range.
 
     `maps` and `shares` (share of attention on the image) have a row for the mean over layers and then one for
     each recorded layer, and in each row the mean over heads and then each head: (1 + layer, 1 + head).
@@ -157,8 +164,8 @@ def heads_payload(capture: Capture, tokens: Sequence[int], *, of_prompt: bool = 
 def leaned_payload(texts: Sequence[str], picks: Sequence[str], weights: ArrayLike) -> dict[str, Any]:
     """Return how much each token of the answer leaned on each text before it, for the viewer.
 
-    `texts` are the display texts of the text positions, `picks` what a click on each picks ("p0" for the first
-    token of the prompt, "0" for the first of the answer, "" for what cannot be picked), and `weights`
+    `texts` are the display texts of the text positions, `picks` what a click on each picks ("p0" for the
+    first token of the prompt, "0" for the first of the answer, "" for what cannot be picked), and `weights`
     (token of the answer, text position) the shares of attention, 0 for positions that come later.
 
     Raises:
@@ -224,9 +231,7 @@ def _side(
         "tokens": [visualization.plain_text(one) for one in shown],
         "words": _segments(text, words),
         "pieces": _segments(text, tokens),
-        "shares": [
-            np.round(shares(i, layers, heads), SHARE_DECIMALS).tolist() for i in range(len(spans))
-        ],
+        "shares": [np.round(shares(i, layers, heads), SHARE_DECIMALS).tolist() for i in range(len(spans))],
         "layer_shares": np.round(layer_shares, SHARE_DECIMALS).tolist(),
         "maps": None if maps is None else packed(_checked(maps, len(spans), capture.grid)),
     }
@@ -236,7 +241,7 @@ def _side(
 
 
 def _checked(maps: ArrayLike, count: int, grid: tuple[int, int]) -> NDArray[np.float64]:
-    """Return the maps as (token, patch); ValueError unless there is one of the grid's shape for each token."""
+    """Return the maps as (token, patch); ValueError unless each token has one of the grid's shape."""
     values = np.asarray(maps, np.float64)
     if values.shape != (count, *grid):
         raise ValueError(f"expected maps (token, h, w) of shape {(count, *grid)}; got {values.shape}")
@@ -244,7 +249,7 @@ def _checked(maps: ArrayLike, count: int, grid: tuple[int, int]) -> NDArray[np.f
 
 
 def _segments(text: str, words: Sequence[Word]) -> list[dict[str, Any]]:
-    """Return segments whose texts make up the text: plain ones, and those that can be picked, with their tokens.
+    """Return segments whose texts make up the text: plain ones, and words with their tokens.
 
     White space before a word is plain. One without a text of its own (white space, a special token, the later
     pieces of a split character) has what it is as `sign`.

@@ -44,7 +44,7 @@ def _source(name: str) -> str:
 
 
 def assets() -> dict[str, str]:
-    """Return the viewer's sources: its markup "html", its style "css", and "js", which defines `mountViewer`."""
+    """Return the viewer's sources: markup "html", style "css", and "js", which defines `mountViewer`."""
     return {kind: _source(f"viewer.{kind}") for kind in ("html", "css", "js")}
 
 

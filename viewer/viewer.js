@@ -2,7 +2,7 @@
 //
 //   mountViewer(root, payload, {onPick, onChange}) -> {update, pick, state, destroy}
 //
-// `root` is the element of viewer.html, `payload` what viewer.payload() returns.
+// `root` is the element of viewer.html, `payload` what viewer.payload() returns. The result is kept as `root.viewer`.
 //   onPick({tokens, of_prompt, key})   a person picked tokens: key is "all", "3", "3-5", of the prompt "p0"
 //   onChange({layer, head})            a person chose one layer and head to see alone; null means all of them
 //   onChange({want: "heads", pick})    the layers × heads of this pick are wanted: answer with update({heads})
@@ -10,6 +10,7 @@
 //   update(payload)                    another answer, or the same one with maps of other layers or heads
 //   update({heads, leaned, look})      one of these alone; heads is one result of viewer.heads_payload() or more
 //   pick(key or {tokens, of_prompt})   picks without calling onPick
+//   state()                            what is picked, shown, pointed at, and how it is drawn
 // What a model or a visitor wrote is written with textContent only.
 
 function mountViewer(root, payload, { onPick = () => {}, onChange = null } = {}) {
@@ -178,15 +179,15 @@ function mountViewer(root, payload, { onPick = () => {}, onChange = null } = {})
   // Returns numbers as text with their unit, with as many decimals as show so many figures of their range.
   function numberLabels(values, figures = 3) {
     const { unit } = data.method;
-    const shown = values.map((value) => (unit === '%' ? 100 * value : value));
-    const largest = Math.max(...shown.map(Math.abs));
-    const spread = Math.max(...shown) - Math.min(...shown) || largest;
+    const numbers = values.map((value) => (unit === '%' ? 100 * value : value));
+    const largest = Math.max(...numbers.map(Math.abs));
+    const spread = Math.max(...numbers) - Math.min(...numbers) || largest;
     const magnitude = (number) => Math.floor(Math.log10(number) + 1e-9);
     const power = largest === 0 || (largest >= 1e-3 && largest < 1e6) ? 0 : magnitude(largest);
     const decimals = spread === 0 ? 0 : limited(figures - 1 + power - magnitude(spread), 0, 9);
     const raised = String(power).replace(/./g, (sign) => '⁻⁰¹²³⁴⁵⁶⁷⁸⁹'['-0123456789'.indexOf(sign)]);
     const suffix = (power ? `×10${raised}` : '') + (unit ? ` ${unit}` : '');
-    return shown.map((value) => (value ? (value / 10 ** power).toFixed(decimals).replace('-', '−') + suffix : `0 ${unit}`.trimEnd()));
+    return numbers.map((value) => (value ? (value / 10 ** power).toFixed(decimals).replace('-', '−') + suffix : `0 ${unit}`.trimEnd()));
   }
 
   function percent(share) {
@@ -248,9 +249,9 @@ function mountViewer(root, payload, { onPick = () => {}, onChange = null } = {})
   }
 
   function wordButton(segment, name, most) {
-    const button = document.createElement('button');
+    const button = document.createElement('span'); // a button element would let a line break before a full stop
     const share = meanShares(data[name].shares, segment.tokens)[0];
-    button.type = 'button';
+    button.setAttribute('role', 'button');
     button.className = 'lens-word';
     button.textContent = segment.text;
     if (segment.sign) {
@@ -342,6 +343,11 @@ function mountViewer(root, payload, { onPick = () => {}, onChange = null } = {})
     listen(place, 'keydown', (event) => {
       const button = event.target.closest('.lens-word');
       if (!button || event.ctrlKey || event.altKey || event.metaKey) return;
+      if (event.key === 'Enter' || event.key === ' ') {
+        event.preventDefault();
+        choose(button, event.shiftKey);
+        return;
+      }
       const all = wordsOf(name);
       const at = all.indexOf(button);
       const next = all[{ ArrowRight: at + 1, ArrowLeft: at - 1, Home: 0, End: all.length - 1 }[event.key]];
@@ -846,8 +852,8 @@ function mountViewer(root, payload, { onPick = () => {}, onChange = null } = {})
 
   // --- Where attention goes --------------------------------------------------------------------------------------
 
-  // Draws stacked shares, a column each, with a cursor for pointer and keys; returns nothing, replaces what was there.
-  function stackedPlot(place, rows, names, { summary, chosen = [], onChoose = () => {} }) {
+  // Draws stacked shares, a column each, with a cursor for pointer and keys and says the numbers of the column there.
+  function stackedPlot(place, rows, { names, short, summary, chosen = [], onChoose = () => {} }) {
     const make = (tag, attributes) => {
       const node = document.createElementNS(SVG, tag);
       for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
@@ -892,14 +898,25 @@ function mountViewer(root, payload, { onPick = () => {}, onChange = null } = {})
       event.preventDefault();
     });
     say(null);
-    place.replaceChildren(...(rows.length ? [svg, line] : []));
+    const labels = document.createElement('div');
+    labels.className = 'lens-labels';
+    labels.setAttribute('aria-hidden', 'true');
+    const every = Math.ceil(rows.length / Math.max(1, place.clientWidth / 34));
+    rows.forEach((_, column) => {
+      const label = document.createElement('span');
+      label.textContent = column % every ? '' : short(column);
+      labels.append(label);
+    });
+    place.replaceChildren(...(rows.length ? [svg, labels, line] : []));
     if (hadFocus) svg.focus({ preventScroll: true });
   }
 
   function drawShares() {
     const { answer } = data;
     const [image] = answer.shares.length ? meanShares(answer.shares, whole(answer.shares.length)) : [0];
-    stackedPlot(part('tokenPlot'), answer.shares, (token) => `token ${token} “${answer.tokens[token]}”`, {
+    stackedPlot(part('tokenPlot'), answer.shares, {
+      names: (token) => `token ${token} “${answer.tokens[token]}”`,
+      short: (token) => answer.tokens[token].trim(),
       summary: `On average ${percent(image)} of the attention is on the image`,
       chosen: picked && !picked.of_prompt && !isWhole(picked) ? picked.tokens : [],
       onChoose: (token) => {
@@ -912,7 +929,9 @@ function mountViewer(root, payload, { onPick = () => {}, onChange = null } = {})
     const rows = data.layers.map((_, layer) => meanShares(side.layer_shares.map((shares) => shares[layer]), picked.tokens));
     const strongest = rows.reduce((best, shares, layer) => (shares[0] > rows[best][0] ? layer : best), 0);
     part('layerTitle').textContent = `${nameOf(picked)}, layer by layer`;
-    stackedPlot(part('layerPlot'), rows, (layer) => `layer ${data.layers[layer]}`, {
+    stackedPlot(part('layerPlot'), rows, {
+      names: (layer) => `layer ${data.layers[layer]}`,
+      short: (layer) => String(data.layers[layer]),
       summary: `Most on the image in layer ${data.layers[strongest]}: ${percent(rows[strongest][0])}`,
     });
   }
@@ -1160,7 +1179,7 @@ function mountViewer(root, payload, { onPick = () => {}, onChange = null } = {})
   observer.observe(part('stage'));
   load(payload);
 
-  return {
+  root.viewer = {
     update,
     pick(selection) {
       anchor = null;
@@ -1185,6 +1204,8 @@ function mountViewer(root, payload, { onPick = () => {}, onChange = null } = {})
       controller.abort();
       observer.disconnect();
       if (frame) cancelAnimationFrame(frame);
+      delete root.viewer;
     },
   };
+  return root.viewer;
 }
