@@ -338,6 +338,7 @@ function mountViewer(root, payload, { onPick = () => {}, onChange = null } = {})
       const button = event.target.closest('.lens-word');
       if (!button) return;
       button.focus({ preventScroll: true });
+      preview(null);
       choose(button, event.shiftKey);
     });
     listen(place, 'keydown', (event) => {
@@ -852,14 +853,14 @@ function mountViewer(root, payload, { onPick = () => {}, onChange = null } = {})
 
   // --- Where attention goes --------------------------------------------------------------------------------------
 
-  // Draws stacked shares, a column each, with a cursor for pointer and keys and says the numbers of the column there.
-  function stackedPlot(place, rows, { names, short, summary, chosen = [], onChoose = () => {} }) {
+  // Draws stacked shares, a column each, with a cursor for pointer and keys, and says the numbers of the column there.
+  // Returns a function that marks columns as chosen.
+  function stackedPlot(place, rows, { names, short, summary, onChoose = () => {} }) {
     const make = (tag, attributes) => {
       const node = document.createElementNS(SVG, tag);
       for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
       return node;
     };
-    const hadFocus = place.contains(document.activeElement);
     const svg = make('svg', { viewBox: `0 0 ${rows.length} 100`, preserveAspectRatio: 'none', tabindex: 0, role: 'application', 'aria-label': summary });
     rows.forEach((shares, column) => {
       let top = 0;
@@ -868,7 +869,6 @@ function mountViewer(root, payload, { onPick = () => {}, onChange = null } = {})
         top += share;
       });
     });
-    for (const column of chosen) svg.append(make('rect', { x: column, y: 0, width: 1, height: 100, class: 'lens-chosen' }));
     const mark = make('rect', { x: 0, y: 0, width: 1, height: 100, class: 'lens-at', visibility: 'hidden' });
     svg.append(mark);
     const line = document.createElement('p');
@@ -880,7 +880,7 @@ function mountViewer(root, payload, { onPick = () => {}, onChange = null } = {})
       mark.setAttribute('visibility', column === null ? 'hidden' : 'visible');
       mark.setAttribute('x', column ?? 0);
     };
-    let at = chosen[0] ?? 0;
+    let at = 0;
     const columnOf = (event) => {
       const box = svg.getBoundingClientRect();
       return limited(Math.floor(((event.clientX - box.left) / box.width) * rows.length), 0, rows.length - 1);
@@ -908,25 +908,32 @@ function mountViewer(root, payload, { onPick = () => {}, onChange = null } = {})
       labels.append(label);
     });
     place.replaceChildren(...(rows.length ? [svg, labels, line] : []));
-    if (hadFocus) svg.focus({ preventScroll: true });
+    return (columns) => {
+      svg.querySelectorAll('.lens-chosen').forEach((one) => one.remove());
+      for (const column of columns) svg.append(make('rect', { x: column, y: 0, width: 1, height: 100, class: 'lens-chosen' }));
+      at = columns[0] ?? at;
+    };
   }
+
+  let markTokens = null; // null until the plot of this answer's tokens is drawn
 
   function drawShares() {
     const { answer } = data;
-    const [image] = answer.shares.length ? meanShares(answer.shares, whole(answer.shares.length)) : [0];
-    stackedPlot(part('tokenPlot'), answer.shares, {
+    const [image] = meanShares(answer.shares, whole(answer.shares.length));
+    markTokens ??= stackedPlot(part('tokenPlot'), answer.shares, {
       names: (token) => `token ${token} “${answer.tokens[token]}”`,
       short: (token) => answer.tokens[token].trim(),
       summary: `On average ${percent(image)} of the attention is on the image`,
-      chosen: picked && !picked.of_prompt && !isWhole(picked) ? picked.tokens : [],
       onChoose: (token) => {
         anchor = { tokens: [token], of_prompt: false };
         show(anchor, true);
       },
     });
+    markTokens(picked && !picked.of_prompt && !isWhole(picked) ? picked.tokens : []);
     if (!picked) return;
     const side = sideOf(picked);
-    const rows = data.layers.map((_, layer) => meanShares(side.layer_shares.map((shares) => shares[layer]), picked.tokens));
+    const meanOf = (layer) => meanShares(side.layer_shares.map((shares) => shares[layer]), picked.tokens);
+    const rows = data.layers.map((_, layer) => meanOf(layer));
     const strongest = rows.reduce((best, shares, layer) => (shares[0] > rows[best][0] ? layer : best), 0);
     part('layerTitle').textContent = `${nameOf(picked)}, layer by layer`;
     stackedPlot(part('layerPlot'), rows, {
@@ -1141,6 +1148,7 @@ function mountViewer(root, payload, { onPick = () => {}, onChange = null } = {})
     between = null;
     mapImage = null;
     wanted = '';
+    markTokens = null;
     if (!same) {
       heads = new Map();
       headsLayout = null;
