@@ -863,10 +863,10 @@ function mountViewer(root, payload, { onPick = () => {}, onChange = null } = {})
     };
     const svg = make('svg', { viewBox: `0 0 ${rows.length} 100`, preserveAspectRatio: 'none', tabindex: 0, role: 'application', 'aria-label': summary });
     rows.forEach((shares, column) => {
-      let top = 0;
+      let top = 1;
       shares.forEach((share, i) => {
+        top -= share;
         svg.append(make('rect', { x: column + 0.06, y: 100 * top, width: 0.88, height: 100 * share, 'data-share': PARTS[i] }));
-        top += share;
       });
     });
     const mark = make('rect', { x: 0, y: 0, width: 1, height: 100, class: 'lens-at', visibility: 'hidden' });
@@ -957,6 +957,27 @@ function mountViewer(root, payload, { onPick = () => {}, onChange = null } = {})
     return { row: place(layers, grid.layers), col: place(used, whole(head_count)) };
   }
 
+  let atlas = { canvas: document.createElement('canvas') };
+
+  // Returns a canvas with every map of the grid, one below the other, in the colours of now.
+  function coloured(grid) {
+    if (atlas.grid === grid && atlas.ramp === colours() && atlas.scale === look.scale) return atlas.canvas;
+    atlas = { canvas: atlas.canvas, grid, ramp: colours(), scale: look.scale };
+    const [rows, columns] = data.grid;
+    atlas.canvas.width = columns;
+    atlas.canvas.height = rows * grid.maps.length;
+    const onto = atlas.canvas.getContext('2d');
+    const image = onto.createImageData(columns, atlas.canvas.height);
+    const pixels = new Uint32Array(image.data.buffer);
+    const common = sharedRange([grid]);
+    grid.maps.forEach((values, i) => {
+      const range = look.scale === 'shared' ? common : [grid.low[i], grid.high[i]];
+      colourInto(pixels.subarray(i * rows * columns, (i + 1) * rows * columns), values, range);
+    });
+    onto.putImageData(image, 0, 0);
+    return atlas.canvas;
+  }
+
   function drawHeads() {
     const grid = headsOf(picked);
     const last = headsShown;
@@ -982,17 +1003,7 @@ function mountViewer(root, payload, { onPick = () => {}, onChange = null } = {})
     headsCanvas.height = Math.round((top + down * step.y) * scale);
     headsCanvas.style.width = `${headsCanvas.width / scale}px`;
     headsCanvas.style.height = `${headsCanvas.height / scale}px`;
-    const atlas = document.createElement('canvas');
-    atlas.width = columns;
-    atlas.height = rows * across * down;
-    const atlasContext = atlas.getContext('2d');
-    const pixels = atlasContext.createImageData(columns, atlas.height);
-    const all = new Uint32Array(pixels.data.buffer);
-    const common = sharedRange([grid]);
-    grid.maps.forEach((values, i) => {
-      colourInto(all.subarray(i * rows * columns, (i + 1) * rows * columns), values, look.scale === 'shared' ? common : [grid.low[i], grid.high[i]]);
-    });
-    atlasContext.putImageData(pixels, 0, 0);
+    const thumbs = coloured(grid);
     const onto = headsCanvas.getContext('2d');
     onto.scale(scale, scale);
     const style = getComputedStyle(root);
@@ -1016,7 +1027,7 @@ function mountViewer(root, payload, { onPick = () => {}, onChange = null } = {})
           onto.fillStyle = faint;
           onto.fillText(col ? (width >= 40 ? `head ${col - 1}` : `${col - 1}`) : 'mean', x + width / 2, top / 2);
         }
-        onto.drawImage(atlas, 0, (row * across + col) * rows, columns, rows, x, y, width, height);
+        onto.drawImage(thumbs, 0, (row * across + col) * rows, columns, rows, x, y, width, height);
         const share = grid.shares[row][col];
         onto.fillStyle = imageColour;
         onto.fillRect(x, y + height + 1, (width * share) / most, 3);
