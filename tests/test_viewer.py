@@ -346,6 +346,19 @@ def test_a_report_says_what_it_shows(made: dict[str, Any]) -> None:
         assert line in text
 
 
+def test_a_method_without_heads_names_none_and_keeps_the_shares_of_all(
+    capture: Any, image: Image.Image
+) -> None:
+    method = viewer.Method("Grad-CAM", "activation", "", "It is a gradient.")
+    maps = np.random.default_rng(1).random((TOKENS, *GRID))
+    data = viewer.payload(capture, image, maps, method=method, layers=[2], heads=(), aggregation=None)
+    shares = AttentionProcessor(capture).shares(4, [2])
+    assert data["answer"]["shares"][4] == pytest.approx(shares, abs=6e-5)
+    names = Parts(viewer.report(data)).texts("dt")
+    assert "Layers" in names
+    assert not {"Heads", "Folded by"} & set(names)
+
+
 def test_the_sources_ask_for_nothing_and_can_be_put_into_a_page() -> None:
     assets = viewer.assets()
     assert set(assets) == {"html", "css", "js"}

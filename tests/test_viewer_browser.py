@@ -616,6 +616,20 @@ def test_what_the_answer_leaned_on_is_ranked_and_can_be_picked(tab: Page) -> Non
     assert state(tab)["pick"]["key"] == "p0"
 
 
+def test_the_way_back_from_one_head_is_a_button(tab: Page) -> None:
+    word(tab, HOT_TOKEN).click()
+    before = state(tab)["values"]
+    assert part(tab, "all").is_hidden()
+    open_panel(tab, "heads")
+    part(tab, "headsCanvas").focus()
+    for key in ("ArrowRight", "Enter"):
+        tab.keyboard.press(key)
+    assert state(tab)["values"] != before
+    part(tab, "all").click()
+    assert state(tab)["values"] == before
+    assert part(tab, "all").is_hidden()
+
+
 # --- In a page of someone else ------------------------------------------------------------------------------
 
 
@@ -694,6 +708,26 @@ def test_maps_of_one_head_replace_those_of_all_and_keep_what_was_picked(
     tab.evaluate("viewers[0].destroy()")
     word(tab, 0).click()
     assert tab.evaluate("viewers[0].state().pick.key") == "2"
+
+
+def test_an_empty_answer_and_a_question_without_maps_say_so(open_html: Open, capture: Capture) -> None:
+    empty: dict[str, Any] = {"token_ids": (), "tokens": (), "text": "", "token_spans": ()}
+    for name in ("attention", "shares", "logprobs"):
+        empty[name] = getattr(capture, name)[:0]
+    blank = made_capture(**empty)
+    maps, prompt_maps = viewer.attention_maps(blank)
+    assert maps.shape == (0, *GRID)
+    picture = Image.new("RGB", (70, 50), GREY)
+    tab = open_html(viewer.report(viewer.payload(blank, picture, maps, prompt_maps=prompt_maps)))
+    assert part(tab, "caption").text_content() == "The answer is empty: there is no word to show."
+    word(tab, 0, "prompt").click()
+    assert state(tab)["values"] == pytest.approx(prompt_maps[0].ravel().tolist(), rel=1e-3)
+    tab = open_html(viewer.report(viewer.payload(capture, picture, np.ones((TOKENS, *GRID)))))
+    assert part(tab, "prompt").text_content() == capture.prompt
+    assert part(tab, "prompt").locator(".lens-word").count() == 0
+    word(tab, 0).click()  # a map of one value: no range to colour
+    assert part(tab, "ticks").text_content() == "100 %"
+    assert part(tab, "value").text_content() == "Highest at row 0, column 0: 100 %"
 
 
 # --- What was written by others -----------------------------------------------------------------------------

@@ -4,11 +4,13 @@ Numbers travel packed: {"data", "bits", "low", "high"}, where `data` is base64 o
 row by row, and row i holds low[i] + number / (2**bits - 1) · (high[i] - low[i]).
 """
 
+from __future__ import annotations
+
 import base64
 import io
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,8 +18,10 @@ from PIL import Image
 
 import config
 import visualization
-from attention_extractor import Capture
 from attention_processor import Aggregation, AttentionProcessor, Word
+
+if TYPE_CHECKING:
+    from attention_extractor import Capture
 
 PICTURE_SIDE = 1280  # pixels of the longer side, at most
 JPEG_QUALITY = 95
@@ -75,10 +79,10 @@ def payload(
 
     `maps` is (token, h, w), one for each token of the answer, un-normalised; `prompt_maps` likewise for the
     prompt's tokens, which cannot be picked without it. `layers`, `heads` (decoder layer and head numbers;
-    None: all recorded) and `aggregation` are what the maps are made of: they are shown, and the shares are
-    taken over the same layers and heads. `look` and `scale` are how the viewer starts, `config`'s values by
-    default; `pick` is what it starts with: "all", "3", "3-5", of the prompt "p0". `head_maps` are results of
-    `heads_payload`, `leaned` is one of `leaned_payload`.
+    None: all recorded; empty: the method knows none) and `aggregation` are what the maps are made of: they
+    are shown, and the shares are taken over the same layers and heads. `look` and `scale` are how the viewer
+    starts, `config`'s values by default; `pick` is what it starts with: "all", "3", "3-5", of the prompt
+    "p0". `head_maps` are results of `heads_payload`, `leaned` is one of `leaned_payload`.
 
     Raises:
         ValueError: if the maps do not belong to the capture, or for a layer or head that it does not have.
@@ -90,8 +94,8 @@ def payload(
     return {
         "picture": _picture(image),
         "grid": list(capture.grid),
-        "answer": _side(processor, maps, layers, heads, of_prompt=False),
-        "prompt": _side(processor, prompt_maps, layers, heads, of_prompt=True),
+        "answer": _side(processor, maps, layers or None, heads or None, of_prompt=False),
+        "prompt": _side(processor, prompt_maps, layers or None, heads or None, of_prompt=True),
         "layers": list(capture.layers),
         "method": asdict(method),
         "settings": {

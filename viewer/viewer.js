@@ -226,10 +226,19 @@ function mountViewer(root, payload, { onPick = () => {}, onChange = null } = {})
     const several = (name, numbers) => `${name}${numbers.length > 1 ? 's' : ''} ${asRanges(numbers)}`;
     const layer = grid && alone.row ? [grid.layers[alone.row - 1]] : grid ? grid.layers : layers;
     const head = grid && alone.col ? [alone.col - 1] : grid ? whole(grid.heads) : used;
-    const texts = [data.method.name, several('layer', layer), several('head', head)];
+    const texts = [data.method.name];
+    if (layer.length) texts.push(several('layer', layer));
+    if (head.length) texts.push(several('head', head));
     if (aggregation) texts.push(grid ? 'mean' : aggregation);
     if (pick.tokens.length > 1) texts.push(`mean of ${pick.tokens.length} tokens`);
     return texts.join(' · ');
+  }
+
+  // Returns whether less than all layers and heads are shown, and all of them can be.
+  function isRestricted() {
+    if (alone) return Boolean(alone.row || alone.col);
+    const { layers, heads: used, head_count } = data.settings;
+    return Boolean(onChange) && layers.length > 0 && used.length > 0 && (layers.length < data.layers.length || used.length < head_count);
   }
 
   function placeOf({ row, col, rows = 1, cols = 1 }) {
@@ -259,7 +268,7 @@ function mountViewer(root, payload, { onPick = () => {}, onChange = null } = {})
       button.setAttribute('aria-label', segment.sign);
     }
     button.title = `${percent(share)} of its attention is on the image`;
-    button.style.setProperty('--lens-share', (most ? share / most : 0).toFixed(3));
+    button.style.setProperty('--lens-share', (most ? Math.min(1, share / most) : 0).toFixed(3));
     picksOf.set(button, { tokens: segment.tokens, of_prompt: name === 'prompt' });
     return button;
   }
@@ -654,6 +663,7 @@ function mountViewer(root, payload, { onPick = () => {}, onChange = null } = {})
     drawTicks();
     part('caption').textContent = captionOf(pick);
     part('made').textContent = madeOf(pick);
+    part('all').hidden = !isRestricted();
     part('scaleName').textContent = `${data.method.values}${gamma() === 1 ? '' : `, coloured by its power ${gamma().toFixed(2)}`} · ${look.scale} scale`;
     const [low, high] = numberLabels(shownRange);
     const at = shownValues.indexOf(rangeOf(shownValues)[1]);
@@ -1067,14 +1077,21 @@ function mountViewer(root, payload, { onPick = () => {}, onChange = null } = {})
   }
 
   function chooseHead(place) {
-    if (!headsOf(picked)) return;
-    const { grid } = headsLayout;
+    const grid = headsOf(picked);
+    if (!grid) return;
     headsCursor = place;
     alone = place;
     changed();
     drawHeads();
     if (onChange) onChange({ layer: place.row ? grid.layers[place.row - 1] : null, head: place.col ? place.col - 1 : null });
   }
+
+  listen(part('all'), 'click', () => {
+    alone = null;
+    changed();
+    updatePanels();
+    if (onChange) onChange({ layer: null, head: null });
+  });
 
   function sayHead(place) {
     part('headsValue').textContent = place && headsLayout ? headText(place) : '\u00a0';
