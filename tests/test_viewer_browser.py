@@ -601,6 +601,7 @@ def test_a_map_of_layers_and_heads_can_be_seen_alone(tab: Page, capture: Capture
     assert f"layer {RECORDED[1]}, head 0: {100 * share:.0f} % of its attention" in str(
         part(tab, "headsValue").text_content()
     )
+    assert f"{100 * share:.0f} % of its attention on the image" in str(part(tab, "caption").text_content())
     canvas.click(position={"x": 60, "y": 40})  # the mean of all
     assert state(tab)["alone"] == {"row": 0, "col": 0}
     assert f"layers 0, 2, 5 · heads 0–{HEADS - 1}" in str(part(tab, "made").text_content())

@@ -210,9 +210,11 @@ function mountViewer(root, payload, { onPick = () => {}, onChange = null } = {})
 
   function captionOf(pick) {
     const side = sideOf(pick);
+    const grid = alone && headsOf(pick);
     const [image, prompt, answer] = meanShares(side.shares, pick.tokens).map(percent);
     const rest = pick.of_prompt ? `prompt ${prompt}` : `prompt ${prompt}, answer so far ${answer}`;
-    const texts = [nameOf(pick), `${image} of its attention on the image (${rest})`];
+    const goes = (where) => `${where} of its attention on the image`;
+    const texts = [nameOf(pick), grid ? goes(percent(grid.shares[alone.row][alone.col])) : `${goes(image)} (${rest})`];
     if (!pick.of_prompt && !isWhole(pick)) {
       const p = pick.tokens.reduce((product, token) => product * side.probabilities[token], 1);
       texts.push(p >= 0.005 ? `p = ${p.toFixed(2)}` : 'p < 0.01');
@@ -1047,6 +1049,7 @@ function mountViewer(root, payload, { onPick = () => {}, onChange = null } = {})
         if (chosen.row === row && chosen.col === col) {
           onto.lineWidth = 3;
           onto.setLineDash([]);
+          onto.strokeStyle = style.getPropertyValue('--lens-answer'); // stands out from most maps, light and dark
           onto.strokeRect(x - 1.5, y - 1.5, width + 3, height + 3);
         } else if (headsCursor.row === row && headsCursor.col === col && document.activeElement === headsCanvas) {
           onto.lineWidth = 2;
