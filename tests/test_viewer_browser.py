@@ -136,6 +136,11 @@ def word(tab: Page, index: int, side: str = "answer") -> Locator:
     return part(tab, side).locator(".lens-word").nth(index)
 
 
+def said(place: Locator) -> str:
+    """Return a text, with plain spaces between numbers and units."""
+    return (place.text_content() or "").replace("\xa0", " ")
+
+
 def choose(tab: Page, group: str, value: str) -> None:
     tab.locator(f'[data-choices="{group}"] input[value="{value}"]').check(force=True)
 
@@ -303,7 +308,7 @@ def test_the_colours_follow_the_colour_map_and_the_contrast(tab: Page, maps: np.
     for row, col in ((0, 0), (2, 3), (4, 6)):
         expected = colour(shares[row, col], "magma")
         assert np.abs(cell(drawn, row, col)[0] - expected).max() <= 6
-    assert part(tab, "contrastValue").text_content() == "γ = 0.50"
+    assert said(part(tab, "contrastValue")) == "γ = 0.50"
     bar = pixels(tab, "bar")[0, :, :3]
     assert (bar == visualization.palette("magma")).all()
 
@@ -329,7 +334,7 @@ def test_the_colour_bars_ends_are_the_real_values_and_its_numbers_stand_where_th
     word(tab, HOT_TOKEN).click()
     state(tab)
     ticks = part(tab, "ticks").locator("span")
-    texts = ticks.all_text_contents()
+    texts = [said(tick) for tick in ticks.all()]
     assert (texts[0], texts[-1]) == ("1.0 %", "25.0 %")
     assert len(texts) >= 5
     for index, text in enumerate(texts):
@@ -348,11 +353,11 @@ def test_the_value_under_the_pointer_and_under_the_keys(tab: Page, maps: np.ndar
     word(tab, HOT_TOKEN).click()
     tab.mouse.move(*aim(tab, *HOT))
     assert state(tab)["cursor"] == {"row": 1, "col": 4}
-    assert part(tab, "value").text_content() == "row 1, column 4: 25.00 %"
+    assert said(part(tab, "value")) == "row 1, column 4: 25.00 %"
     assert part(tab, "marker").evaluate("mark => mark.style.left") == "100%"
     tab.mouse.move(*aim(tab, 4, 6))
     state(tab)
-    assert part(tab, "value").text_content() == "row 4, column 6: 1.00 %"
+    assert said(part(tab, "value")) == "row 4, column 6: 1.00 %"
     word(tab, 3).click()
     part(tab, "frame").focus()
     tab.keyboard.press("ArrowDown")  # comes in at the highest cell
@@ -361,8 +366,7 @@ def test_the_value_under_the_pointer_and_under_the_keys(tab: Page, maps: np.ndar
     tab.keyboard.press("ArrowUp" if row else "ArrowDown")
     row += -1 if row else 1
     state(tab)
-    told = part(tab, "value").text_content()
-    assert told is not None
+    told = said(part(tab, "value"))
     assert told.startswith(f"row {row}, column {col}: ")
     assert float(told.split(": ")[1].removesuffix(" %")) == pytest.approx(100 * maps[3][row, col], abs=0.006)
 
@@ -377,7 +381,7 @@ def test_hovering_previews_and_leaving_goes_back(tab: Page) -> None:
     word(tab, HOT_TOKEN).hover()
     now = state(tab)
     assert (now["shown"], now["pick"]["key"]) == ("2", "5")
-    assert "“cat” (token 2)" in str(part(tab, "caption").text_content())
+    assert "“cat” (token 2)" in said(part(tab, "caption"))
     tab.mouse.move(2, 2)
     assert state(tab)["shown"] == "5"
 
@@ -450,12 +454,12 @@ def test_words_of_the_question_have_their_maps(tab: Page, data: dict[str, Any]) 
     now = state(tab)
     assert now["pick"] == {"tokens": [2], "of_prompt": True, "key": "p2"}
     assert max(now["values"]) == pytest.approx(data["prompt"]["maps"]["high"][2], rel=1e-6)
-    assert "question token 2" in str(part(tab, "caption").text_content())
+    assert "question token 2" in said(part(tab, "caption"))
 
 
 def test_words_are_tinted_by_their_share_on_the_image(tab: Page, data: dict[str, Any]) -> None:
     shares = [one[0] for one in data["answer"]["shares"]]
-    assert f"0 to {100 * max(shares):.0f} %" in str(part(tab, "legend").text_content())
+    assert f"0 to {100 * max(shares):.0f} %" in said(part(tab, "legend"))
     for index in (0, 3, 5):
         tint = word(tab, index).evaluate("one => Number(one.style.getPropertyValue('--lens-share'))")
         assert tint == pytest.approx(shares[index] / max(shares), abs=0.001)
@@ -471,7 +475,7 @@ def test_a_tap_keeps_a_word_and_a_cell(open_html: Open, data: dict[str, Any]) ->
     tab.touchscreen.tap(*aim(tab, *HOT))
     now = state(tab)
     assert now["region"] == {"row": 1, "col": 4, "rows": 1, "cols": 1}
-    assert part(tab, "value").text_content() == "row 1, column 4: 25.00 %"
+    assert said(part(tab, "value")) == "row 1, column 4: 25.00 %"
     assert part(tab, "ranking").locator("button").first.text_content() != ""
 
 
@@ -501,7 +505,7 @@ def ranked(data: dict[str, Any], maps: np.ndarray, where: tuple[slice, slice]) -
 
 def told(tab: Page) -> list[tuple[str, float]]:
     lines = part(tab, "ranking").locator("button").all()
-    texts = [line.locator("span").all_text_contents() for line in lines]
+    texts = [[said(span) for span in line.locator("span").all()] for line in lines]
     return [(text, float(share.removesuffix(" %")) / 100) for text, share in texts]
 
 
@@ -520,7 +524,7 @@ def test_pointing_and_dragging_rank_the_words_that_look_there(
     assert state(tab)["region"] == {"row": 2, "col": 1, "rows": 2, "cols": 5}
     expected = ranked(data, maps, (slice(2, 4), slice(1, 6)))
     assert [text for text, _ in told(tab)] == [text for text, _ in expected]
-    assert part(tab, "regionTitle").text_content() == "Words that look at rows 2–3, columns 1–5"
+    assert said(part(tab, "regionTitle")) == "Words that look at rows 2–3, columns 1–5"
     part(tab, "ranking").locator("button").nth(1).click()
     picked = state(tab)["pick"]["tokens"]
     assert [one["tokens"] for one in data["answer"]["words"] if one["text"].strip() == expected[1][0]].count(
@@ -573,7 +577,7 @@ def test_where_attention_goes_is_drawn_and_told(tab: Page, data: dict[str, Any])
     assert by_layer == pytest.approx([100 * one[0] for one in data["answer"]["layer_shares"][3]])
     part(tab, "layerPlot").locator("svg").focus()
     tab.keyboard.press("End")
-    line = str(part(tab, "layerPlot").locator("p").text_content())
+    line = said(part(tab, "layerPlot").locator("p"))
     assert line.startswith(f"layer {RECORDED[-1]}: image ")
     numbers = [float(text) for text in re.findall(r"([\d.]+) %", line)]
     assert numbers == pytest.approx([100 * one for one in data["answer"]["layer_shares"][3][-1]], abs=0.5)
@@ -596,21 +600,21 @@ def test_a_map_of_layers_and_heads_can_be_seen_alone(tab: Page, capture: Capture
     assert now["alone"] == {"row": 2, "col": 1}
     truth = processor.get_attention_heatmap_for_token(HOT_TOKEN, [RECORDED[1]], [0])
     assert np.abs(np.reshape(now["values"], GRID) - truth).max() <= np.ptp(truth) / 255
-    assert f"layer {RECORDED[1]} · head 0" in str(part(tab, "made").text_content())
+    assert f"layer {RECORDED[1]} · head 0" in said(part(tab, "made"))
     share = processor.shares(HOT_TOKEN, [RECORDED[1]], [0])[0]
-    assert f"layer {RECORDED[1]}, head 0: {100 * share:.0f} % of its attention" in str(
-        part(tab, "headsValue").text_content()
+    assert f"layer {RECORDED[1]}, head 0: {100 * share:.0f} % of its attention" in said(
+        part(tab, "headsValue")
     )
-    assert f"{100 * share:.0f} % of its attention on the image" in str(part(tab, "caption").text_content())
+    assert f"{100 * share:.0f} % of its attention on the image" in said(part(tab, "caption"))
     canvas.click(position={"x": 60, "y": 40})  # the mean of all
     assert state(tab)["alone"] == {"row": 0, "col": 0}
-    assert f"layers 0, 2, 5 · heads 0–{HEADS - 1}" in str(part(tab, "made").text_content())
+    assert f"layers 0, 2, 5 · heads 0–{HEADS - 1}" in said(part(tab, "made"))
 
 
 def test_what_the_answer_leaned_on_is_ranked_and_can_be_picked(tab: Page) -> None:
     word(tab, 1).click()
     panel = open_panel(tab, "leaned")
-    lines = [line.locator("span").all_text_contents() for line in panel.locator("li").all()]
+    lines = [[said(span) for span in line.locator("span").all()] for line in panel.locator("li").all()]
     assert lines == [["Who", "30 %"], ["The", "20 %"], ["<|system|>", "10 %"], [" is", "5.0 %"]]
     assert panel.locator("button").nth(2).is_disabled()
     panel.locator("button").first.click()
@@ -702,7 +706,7 @@ def test_maps_of_one_head_replace_those_of_all_and_keep_what_was_picked(
     now = state(tab)
     assert (now["pick"]["key"], now["look"]["opacity"]) == ("4", 0.3)
     assert np.abs(np.reshape(now["values"], GRID) - only[4]).max() < 1e-5
-    assert part(tab, "made").text_content() == "attention · layer 2 · head 1 · mean"
+    assert said(part(tab, "made")) == "attention · layer 2 · head 1 · mean"
     other = narrow | {"answer": narrow["answer"] | {"text": "Another."}, "pick": "2"}
     tab.evaluate("(next) => viewers[0].update(next)", other)
     assert state(tab)["pick"]["key"] == "2"
@@ -720,15 +724,15 @@ def test_an_empty_answer_and_a_question_without_maps_say_so(open_html: Open, cap
     assert maps.shape == (0, *GRID)
     picture = Image.new("RGB", (70, 50), GREY)
     tab = open_html(viewer.report(viewer.payload(blank, picture, maps, prompt_maps=prompt_maps)))
-    assert part(tab, "caption").text_content() == "The answer is empty: there is no word to show."
+    assert said(part(tab, "caption")) == "The answer is empty: there is no word to show."
     word(tab, 0, "prompt").click()
     assert state(tab)["values"] == pytest.approx(prompt_maps[0].ravel().tolist(), rel=1e-3)
     tab = open_html(viewer.report(viewer.payload(capture, picture, np.ones((TOKENS, *GRID)))))
-    assert part(tab, "prompt").text_content() == capture.prompt
+    assert said(part(tab, "prompt")) == capture.prompt
     assert part(tab, "prompt").locator(".lens-word").count() == 0
     word(tab, 0).click()  # a map of one value: no range to colour
-    assert part(tab, "ticks").text_content() == "100 %"
-    assert part(tab, "value").text_content() == "Highest at row 0, column 0: 100 %"
+    assert said(part(tab, "ticks")) == "100 %"
+    assert said(part(tab, "value")) == "Highest at row 0, column 0: 100 %"
 
 
 # --- What was written by others -----------------------------------------------------------------------------
@@ -755,7 +759,7 @@ def test_texts_never_become_markup_and_injected_scripts_do_not_run(
     tab.goto(file.as_uri())
     tab.wait_for_function("document.querySelector('.lens-viewer').viewer?.state().frames > 0")
     choose(tab, "granularity", "tokens")
-    assert evil in str(part(tab, "answer").text_content())
+    assert evil in said(part(tab, "answer"))
     assert tab.locator("img, iframe").count() == 0
     assert errors == []
     tab.evaluate(

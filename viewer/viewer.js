@@ -19,6 +19,7 @@ function mountViewer(root, payload, { onPick = () => {}, onChange = null } = {})
   const SMOOTH_SIDE = 400; // pixels of the longer side at which a smooth map is computed
   const TOP = 8; // words ranked for a region
   const LEANED = 12;
+  const SPACE = '\u00a0'; // between a number and its unit, which stay on one line
   const SVG = 'http://www.w3.org/2000/svg';
 
   const part = (name) => root.querySelector(`[data-part="${name}"]`);
@@ -186,13 +187,13 @@ function mountViewer(root, payload, { onPick = () => {}, onChange = null } = {})
     const power = largest === 0 || (largest >= 1e-3 && largest < 1e6) ? 0 : magnitude(largest);
     const decimals = spread === 0 ? 0 : limited(figures - 1 + power - magnitude(spread), 0, 9);
     const raised = String(power).replace(/./g, (sign) => '⁻⁰¹²³⁴⁵⁶⁷⁸⁹'['-0123456789'.indexOf(sign)]);
-    const suffix = (power ? `×10${raised}` : '') + (unit ? ` ${unit}` : '');
-    return numbers.map((value) => (value ? (value / 10 ** power).toFixed(decimals).replace('-', '−') + suffix : `0 ${unit}`.trimEnd()));
+    const suffix = (power ? `×10${raised}` : '') + (unit ? SPACE + unit : '');
+    return numbers.map((value) => (value ? (value / 10 ** power).toFixed(decimals).replace('-', '−') + suffix : `0${SPACE}${unit}`.trimEnd()));
   }
 
   function percent(share) {
     const value = 100 * share;
-    return `${value !== 0 && value < 9.95 ? value.toFixed(1) : value.toFixed(0)} %`;
+    return `${value !== 0 && value < 9.95 ? value.toFixed(1) : value.toFixed(0)}${SPACE}%`;
   }
 
   function textOf(pick) {
@@ -281,8 +282,11 @@ function mountViewer(root, payload, { onPick = () => {}, onChange = null } = {})
     root.dataset.granularity = granularity;
     for (const [name, place] of Object.entries(places)) {
       segments[name] = data[name][kind];
-      const canPick = (segment) => segment.tokens && data[name].maps;
-      place.replaceChildren(...segments[name].map((segment) => (canPick(segment) ? wordButton(segment, name, most) : document.createTextNode(segment.text))));
+      const nodeOf = (segment) => {
+        const canPick = segment.tokens && data[name].maps;
+        return canPick ? wordButton(segment, name, most) : document.createTextNode(segment.text);
+      };
+      place.replaceChildren(...segments[name].map(nodeOf));
     }
     part('legend').textContent = `how much of a word's attention is on the image: 0 to ${percent(most)}`;
     markWords();
@@ -477,7 +481,12 @@ function mountViewer(root, payload, { onPick = () => {}, onChange = null } = {})
     const scale = SMOOTH_SIDE / Math.max(data.picture.width, data.picture.height);
     const width = Math.max(columns, Math.round(data.picture.width * scale));
     const height = Math.max(rows, Math.round(data.picture.height * scale));
-    if (!between) between = { across: axis(width, columns), down: axis(height, rows), values: new Float32Array(width * height), line: new Float32Array(columns) };
+    between ??= {
+      across: axis(width, columns),
+      down: axis(height, rows),
+      values: new Float32Array(width * height),
+      line: new Float32Array(columns),
+    };
     const { across, down, values: result, line } = between;
     for (let y = 0, at = 0; y < height; y++) {
       const upper = down.before[y] * columns;
@@ -666,11 +675,14 @@ function mountViewer(root, payload, { onPick = () => {}, onChange = null } = {})
     part('caption').textContent = captionOf(pick);
     part('made').textContent = madeOf(pick);
     part('all').hidden = !isRestricted();
-    part('scaleName').textContent = `${data.method.values}${gamma() === 1 ? '' : `, coloured by its power ${gamma().toFixed(2)}`} · ${look.scale} scale`;
+    const curve = gamma() === 1 ? '' : `, coloured by its power ${gamma().toFixed(2)}`;
+    part('scaleName').textContent = `${data.method.values}${curve} · ${look.scale} scale`;
     const [low, high] = numberLabels(shownRange);
     const at = shownValues.indexOf(rangeOf(shownValues)[1]);
     const hottest = { row: Math.floor(at / data.grid[1]), col: at % data.grid[1] };
-    canvas.setAttribute('aria-label', `Map of ${nameOf(pick)} over the picture, ${data.grid[0]} rows by ${data.grid[1]} columns, from ${low} to ${high}; highest at ${placeOf(hottest)}.`);
+    const size = `${data.grid[0]} rows by ${data.grid[1]} columns`;
+    const label = `Map of ${nameOf(pick)} over the picture, ${size}, from ${low} to ${high}; highest at ${placeOf(hottest)}.`;
+    canvas.setAttribute('aria-label', label);
     if (seen) {
       const value = valueAt(seen);
       marker.style.left = `${100 * place(value)}%`;
@@ -873,7 +885,8 @@ function mountViewer(root, payload, { onPick = () => {}, onChange = null } = {})
       for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
       return node;
     };
-    const svg = make('svg', { viewBox: `0 0 ${rows.length} 100`, preserveAspectRatio: 'none', tabindex: 0, role: 'application', 'aria-label': summary });
+    const stretched = { viewBox: `0 0 ${rows.length} 100`, preserveAspectRatio: 'none' };
+    const svg = make('svg', { ...stretched, tabindex: 0, role: 'application', 'aria-label': summary });
     rows.forEach((shares, column) => {
       let top = 1;
       shares.forEach((share, i) => {
@@ -995,7 +1008,8 @@ function mountViewer(root, payload, { onPick = () => {}, onChange = null } = {})
     const last = headsShown;
     panel('heads').classList.toggle('lens-stale', !grid);
     headsCanvas.hidden = !grid && !last;
-    part('headsNote').textContent = !picked ? '' : grid ? `Of ${nameOf(picked)}` : onChange ? `The maps of ${nameOf(picked)} are being fetched …` : `There are none of ${nameOf(picked)} in this file.`;
+    const missing = onChange ? 'being fetched …' : 'not in this file';
+    part('headsNote').textContent = picked ? `${nameOf(picked)}${grid ? '' : `: ${missing}`}` : '';
     if (!grid) return;
     headsShown = true;
     const [rows, columns] = data.grid;
@@ -1058,7 +1072,8 @@ function mountViewer(root, payload, { onPick = () => {}, onChange = null } = {})
         }
       }
     }
-    headsCanvas.setAttribute('aria-label', `Maps of ${grid.layers.length} layers and ${grid.heads} heads: arrow keys move, Enter shows one alone. ${headText(headsCursor)}`);
+    const size = `${grid.layers.length} layers and ${grid.heads} heads`;
+    headsCanvas.setAttribute('aria-label', `Maps of ${size}: arrow keys move, Enter shows one alone. ${headText(headsCursor)}`);
   }
 
   function headText({ row, col }) {
@@ -1111,7 +1126,14 @@ function mountViewer(root, payload, { onPick = () => {}, onChange = null } = {})
     if (!headsLayout) return;
     const { across, down, left, top, step } = headsLayout;
     const { row, col } = headsCursor;
-    const to = { ArrowUp: [row - 1, col], ArrowDown: [row + 1, col], ArrowLeft: [row, col - 1], ArrowRight: [row, col + 1], Home: [0, 0], End: [down - 1, across - 1] }[event.key];
+    const to = {
+      ArrowUp: [row - 1, col],
+      ArrowDown: [row + 1, col],
+      ArrowLeft: [row, col - 1],
+      ArrowRight: [row, col + 1],
+      Home: [0, 0],
+      End: [down - 1, across - 1],
+    }[event.key];
     if (event.key === 'Enter' || event.key === ' ') chooseHead(headsCursor);
     else if (!to) return;
     else {
