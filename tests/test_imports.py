@@ -18,6 +18,7 @@ ROOMS = [
     "visualization",
     "targets",
     "gradcam",
+    "viewer",
     "app",
     "cli",
 ]
@@ -34,6 +35,7 @@ FORBIDDEN = {
     "targets": {"torch", "transformers", "gradio", "PIL", "attention_processor", "visualization"},
     "gradcam": {"gradio", "attention_processor"},
     "visualization": {"torch", "transformers", "gradio"},
+    "viewer": {"torch", "transformers", "gradio", "model", "gradcam", "page", "demo"},
     "app": {"transformers"},
     "page": {"transformers"} | ENTRY_POINTS,
     "cli": {"gradio", "page"},
@@ -54,7 +56,7 @@ def imported_names(tree: ast.AST) -> set[str]:
 
 def project_files() -> list[Path]:
     """Return every Python file of the project's own."""
-    folders = [ROOT, *(ROOT / name for name in ("benchmarks", "demo", "page", "tests"))]
+    folders = [ROOT, *(ROOT / name for name in ("benchmarks", "demo", "page", "tests", "viewer"))]
     return sorted(file for folder in folders for file in folder.glob("*.py"))
 
 
@@ -91,6 +93,8 @@ def test_a_file_imports_only_what_its_room_may(file: Path) -> None:
         ("targets", "from gradcam import GradCam", {"gradcam"}),
         ("cli", "import app", {"app"}),
         ("utils", "import model", {"model"}),
+        ("viewer", "import torch\nfrom page.runs import Run", {"torch", "page"}),
+        ("visualization", "from viewer import payload", {"viewer"}),
         ("config", "import numpy", {"numpy"}),
         ("benchmarks", "import app", {"app"}),
         ("tests", "import app, gradio, torch", set()),

@@ -1,0 +1,297 @@
+"""What the viewer draws, as plain data that is ready for JSON.
+
+Numbers travel packed: {"data", "bits", "low", "high"}, where `data` is base64 of little-endian whole numbers,
+row by row, and row i holds low[i] + number / (2**bits - 1) · (high[i] - low[i]).
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from PIL import Image
+
+import config
+import visualization
+from attention_processor import Aggregation, AttentionProcessor, Word
+
+if TYPE_CHECKING:
+    from attention_extractor import Capture
+
+PICTURE_SIDE = 1280  # pixels of the longer side, at most
+JPEG_QUALITY = 95
+COLORMAPS = (
+    "viridis",
+    "cividis",
+    "magma",
+    "inferno",
+    "gray",
+    "jet",
+)  # all but jet are read in the right order
+PALETTE_COLOURS = 256
+SHARE_DECIMALS = 4
+
+
+@dataclass(frozen=True)
+class Method:
+    """What made the maps, in the words that stand beside them."""
+
+    name: str
+    values: str  # what one number is, for the colour bar
+    unit: str  # "%": values are shares and are shown times 100; else shown as they are, before the unit
+    caveat: str  # what the maps do not prove, in one line
+
+
+ATTENTION = Method(
+    name="attention",
+    values="share of attention",
+    unit="%",
+    caveat="Attention says where information could flow from. It does not prove that the word would be "
+    "another one without that part of the picture, and some cells soak up attention whatever the word.",
+)
+
+
+# --- The payload --------------------------------------------------------------------------------------------
+
+
+def payload(
+    capture: Capture,
+    image: Image.Image,
+    maps: ArrayLike,
+    *,
+    method: Method = ATTENTION,
+    prompt_maps: ArrayLike | None = None,
+    layers: Sequence[int] | None = None,
+    heads: Sequence[int] | None = None,
+    aggregation: str | None = "mean",
+    look: visualization.Look | None = None,
+    scale: Literal["own", "shared"] | None = None,
+    pick: str = "all",
+    head_maps: Sequence[dict[str, Any]] = (),
+    leaned: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Return all that the viewer needs, ready for JSON.
+
+    `maps` is (token, h, w), one for each token of the answer, un-normalised; `prompt_maps` likewise for the
+    prompt's tokens, which cannot be picked without it. `layers`, `heads` (decoder layer and head numbers;
+    None: all recorded; empty: the method knows none) and `aggregation` are what the maps are made of: they
+    are shown, and the shares are taken over the same layers and heads. `look` and `scale` are how the viewer
+    starts, `config`'s values by default; `pick` is what it starts with: "all", "3", "3-5", of the prompt
+    "p0". `head_maps` are results of `heads_payload`, `leaned` is one of `leaned_payload`.
+
+    Raises:
+        ValueError: if the maps do not belong to the capture, or for a layer or head that it does not have.
+    """
+    look = look or visualization.Look()
+    processor = AttentionProcessor(capture)
+    all_heads = range(capture.attention.shape[2])
+    names = dict.fromkeys((*COLORMAPS, look.colormap))
+    return {
+        "picture": _picture(image),
+        "grid": list(capture.grid),
+        "answer": _side(processor, maps, layers or None, heads or None, of_prompt=False),
+        "prompt": _side(processor, prompt_maps, layers or None, heads or None, of_prompt=True),
+        "layers": list(capture.layers),
+        "method": asdict(method),
+        "settings": {
+            "model": capture.model_name,
+            "layers": list(capture.layers if layers is None else layers),
+            "heads": list(all_heads if heads is None else heads),
+            "head_count": len(all_heads),
+            "aggregation": aggregation,
+        },
+        "palettes": {name: _palette(name) for name in names},
+        "look": {
+            "colormap": look.colormap,
+            "opacity": look.alpha,
+            "view": look.view,
+            "cells": "smooth" if look.smooth else "cells",
+            "scale": scale or config.HEATMAP_SCALE,
+        },
+        "pick": pick,
+        "heads": list(head_maps),
+        "leaned": leaned,
+    }
+
+
+def attention_maps(
+    capture: Capture,
+    layers: Sequence[int] | None = None,
+    heads: Sequence[int] | None = None,
+    aggregation: Aggregation = "mean",
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return the attention maps of every token: of the answer (token, h, w), of the prompt (token, h, w)."""
+    processor = AttentionProcessor(capture)
+    answer = [
+        processor.get_attention_heatmap_for_token(token, layers, heads, aggregation)
+        for token in range(len(capture.token_ids))
+    ]
+    prompt = [
+        processor.get_attention_heatmap_for_prompt_token(token, layers, heads, aggregation)
+        for token in range(len(capture.prompt_token_ids))
+    ]
+    empty = np.zeros((0, *capture.grid), np.float32)
+    return (np.stack(answer) if answer else empty), (np.stack(prompt) if prompt else empty)
+
+
+def heads_payload(capture: Capture, tokens: Sequence[int], *, of_prompt: bool = False) -> dict[str, Any]:
+    """Return the maps of every layer and head for some tokens, in 8 bits, each over its own range.
+
+    `maps` and `shares` (share of attention on the image) have a row for the mean over layers and then one for
+    each recorded layer, and in each row the mean over heads and then each head: (1 + layer, 1 + head).
+
+    Raises:
+        ValueError: for a token that is not there, or none.
+    """
+    attention = capture.prompt_attention if of_prompt else capture.attention
+    shares = capture.prompt_shares if of_prompt else capture.shares
+    chosen = sorted(set(tokens))
+    if not chosen or not 0 <= chosen[0] <= chosen[-1] < len(attention):
+        raise ValueError(f"choose tokens from 0 to {len(attention) - 1}; got {chosen}")
+    rows = np.mean([attention[token].float().cpu().numpy() for token in chosen], 0)  # (layer, head, patch)
+    on_image = shares[chosen].float().cpu().numpy()[..., 0].mean(0)  # (layer, head)
+    maps = _with_means(rows)
+    return {
+        "pick": {"tokens": chosen, "of_prompt": of_prompt},
+        "layers": list(capture.layers),
+        "heads": rows.shape[1],
+        "maps": packed(maps.reshape(-1, maps.shape[-1]), bits=8),
+        "shares": np.round(_with_means(on_image[..., None])[..., 0], SHARE_DECIMALS).tolist(),
+    }
+
+
+def leaned_payload(texts: Sequence[str], picks: Sequence[str], weights: ArrayLike) -> dict[str, Any]:
+    """Return how much each token of the answer leaned on each text before it, for the viewer.
+
+    `texts` are the display texts of the text positions, `picks` what a click on each picks ("p0" for the
+    first token of the prompt, "0" for the first of the answer, "" for what cannot be picked), and `weights`
+    (token of the answer, text position) the shares of attention, 0 for positions that come later.
+
+    Raises:
+        ValueError: if the three do not have the same number of positions.
+    """
+    rows = np.asarray(weights, np.float64)
+    if rows.ndim != 2 or not len(texts) == len(picks) == rows.shape[1]:
+        raise ValueError(
+            f"expected weights (token, text position) for {len(texts)} texts and {len(picks)} picks; "
+            f"got shape {rows.shape}"
+        )
+    shown = [visualization.plain_text(text) for text in texts]
+    return {"texts": shown, "picks": list(picks), "weights": packed(rows)}
+
+
+def packed(rows: ArrayLike, bits: Literal[8, 16] = 16) -> dict[str, Any]:
+    """Return rows of numbers (row, value) as whole numbers of so many bits, each row over its own range.
+
+    What is read back differs by at most half a step: (high - low) / (2**bits - 1) / 2.
+
+    Raises:
+        ValueError: for anything but two axes of finite numbers.
+    """
+    values = np.asarray(rows, np.float64)
+    if values.ndim != 2 or not np.isfinite(values).all():
+        raise ValueError(f"expected finite numbers with axes (row, value); got shape {values.shape}")
+    low = values.min(1, initial=np.inf) if values.shape[1] else np.zeros(len(values))
+    high = values.max(1, initial=-np.inf) if values.shape[1] else np.zeros(len(values))
+    span = np.where(high > low, high - low, 1)
+    numbers = np.rint((values - low[:, None]) / span[:, None] * (2**bits - 1)).astype(f"<u{bits // 8}")
+    return {"data": _base64(numbers.tobytes()), "bits": bits, "low": low.tolist(), "high": high.tolist()}
+
+
+def _with_means(rows: NDArray[Any]) -> NDArray[Any]:
+    """Return (1 + layer, 1 + head, ...) with the means over layers and over heads put first."""
+    with_heads = np.concatenate([rows.mean(1, keepdims=True), rows], 1)
+    return np.concatenate([with_heads.mean(0, keepdims=True), with_heads], 0)
+
+
+# --- Parts --------------------------------------------------------------------------------------------------
+
+
+def _side(
+    processor: AttentionProcessor,
+    maps: ArrayLike | None,
+    layers: Sequence[int] | None,
+    heads: Sequence[int] | None,
+    *,
+    of_prompt: bool,
+) -> dict[str, Any]:
+    """Return the texts, shares and maps of the answer, or of the prompt."""
+    capture = processor.capture
+    text, shown, spans = capture.text, capture.tokens, capture.token_spans
+    words, shares, by_layer = processor.words(), processor.shares, capture.shares
+    if of_prompt:
+        text, shown, spans = capture.prompt, capture.prompt_tokens, capture.prompt_token_spans
+        words, shares, by_layer = processor.prompt_words(), processor.prompt_shares, capture.prompt_shares
+    tokens = [Word(shown[i], (i,), start, end) for i, (start, end) in enumerate(spans)]
+    chosen = slice(None) if heads is None else list(heads)
+    layer_shares = by_layer.float().cpu().numpy()[:, :, chosen].mean(2)  # (token, layer, 3)
+    side: dict[str, Any] = {
+        "text": text,
+        "tokens": [visualization.plain_text(one) for one in shown],
+        "words": _segments(text, words),
+        "pieces": _segments(text, tokens),
+        "shares": [np.round(shares(i, layers, heads), SHARE_DECIMALS).tolist() for i in range(len(spans))],
+        "layer_shares": np.round(layer_shares, SHARE_DECIMALS).tolist(),
+        "maps": None if maps is None else packed(_checked(maps, len(spans), capture.grid)),
+    }
+    if not of_prompt:
+        side["probabilities"] = capture.logprobs.float().exp().clamp(max=1).tolist()
+    return side
+
+
+def _checked(maps: ArrayLike, count: int, grid: tuple[int, int]) -> NDArray[np.float64]:
+    """Return the maps as (token, patch); ValueError unless each token has one of the grid's shape."""
+    values = np.asarray(maps, np.float64)
+    if values.shape != (count, *grid):
+        raise ValueError(f"expected maps (token, h, w) of shape {(count, *grid)}; got {values.shape}")
+    return values.reshape(count, grid[0] * grid[1])
+
+
+def _segments(text: str, words: Sequence[Word]) -> list[dict[str, Any]]:
+    """Return segments whose texts make up the text: plain ones, and words with their tokens.
+
+    White space before a word is plain. One without a text of its own (white space, a special token, the later
+    pieces of a split character) has what it is as `sign`.
+    """
+    segments: list[dict[str, Any]] = []
+    at = 0
+    for word in words:
+        own = text[max(at, word.start) : word.end]
+        start = max(at, word.end - len(own.lstrip()) if own.strip() else word.start)
+        if start > at:
+            segments.append({"text": text[at:start]})
+        segment: dict[str, Any] = {"text": text[start : max(start, word.end)], "tokens": list(word.tokens)}
+        if not own.strip():
+            name = visualization.plain_text(word.text)
+            segment["sign"] = name if name.strip() else "␣"
+        segments.append(segment)
+        at = max(at, word.end)
+    if at < len(text):
+        segments.append({"text": text[at:]})
+    return segments
+
+
+def _picture(image: Image.Image) -> dict[str, Any]:
+    """Return the picture as a data URL, and its size: lossless, unless a good JPEG is smaller."""
+    picture = visualization.fitted(visualization.as_rgb(image), max_side=PICTURE_SIDE)
+    png, jpeg = io.BytesIO(), io.BytesIO()
+    picture.save(png, "PNG", optimize=True)
+    picture.save(jpeg, "JPEG", quality=JPEG_QUALITY, subsampling=0)
+    kind, data = min(("png", png.getvalue()), ("jpeg", jpeg.getvalue()), key=lambda one: len(one[1]))
+    url = f"data:image/{kind};base64,{_base64(data)}"
+    return {"url": url, "width": picture.width, "height": picture.height}
+
+
+def _palette(name: str) -> str:
+    """Return 256 colours of a colour map, lowest first, as base64 of RGB bytes."""
+    table = visualization.palette(name)
+    return _base64(table[np.arange(PALETTE_COLOURS) * len(table) // PALETTE_COLOURS].tobytes())
+
+
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode("ascii")

@@ -1,0 +1,129 @@
+"""The viewer's sources, and one HTML file that holds them with the data of one answer.
+
+The file opens from disk and asks for nothing: its content-security policy allows its own script and style, by
+their hashes, and pictures that are in the file. What a model or a visitor wrote enters as escaped JSON or
+escaped text.
+"""
+
+import base64
+import hashlib
+import html
+import json
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+TITLE = "Where each word looks"
+_FOLDER = Path(__file__).parent
+_START = """
+const data = JSON.parse(document.getElementById("payload").textContent);
+const viewer = mountViewer(document.querySelector(".lens-viewer"), data);
+"""
+_PAGE_STYLE = """
+:root { color-scheme: light dark; }
+body { margin: 0; padding: 20px clamp(12px, 3vw, 32px) 32px; background: #fff; color: #1f2328;
+  font: 16px/1.5 system-ui, sans-serif; }
+main { max-width: 1400px; margin: 0 auto; }
+h1 { font-size: 1.45rem; margin: 0 0 12px; }
+.about { display: grid; grid-template-columns: max-content minmax(0, 1fr); gap: 4px 16px; margin: 24px 0 0;
+  padding-top: 16px; border-top: 1px solid #d0d7de; font-size: .9rem; }
+.about dt { color: #59636e; }
+.about dd { margin: 0; overflow-wrap: anywhere; white-space: pre-wrap; }
+@media (prefers-color-scheme: dark) {
+  body { background: #14171c; color: #e6e9ed; }
+  .about { border-color: #363c45; }
+  .about dt { color: #9aa4b0; }
+}
+"""
+
+
+@cache
+def _source(name: str) -> str:
+    return (_FOLDER / name).read_text("utf-8")
+
+
+def assets() -> dict[str, str]:
+    """Return the viewer's sources: markup "html", style "css", and "js", which defines `mountViewer`."""
+    return {kind: _source(f"viewer.{kind}") for kind in ("html", "css", "js")}
+
+
+def report(payload: Mapping[str, Any]) -> str:
+    """Return one HTML file with the viewer, its data, and what it shows in words."""
+    parts = assets()
+    script = f"(() => {{\n{parts['js']}\n{_START}}})();"
+    style = _PAGE_STYLE + parts["css"]
+    policy = (
+        f"default-src 'none'; script-src '{_sha256(script)}'; style-src '{_sha256(style)}'; img-src data:; "
+        "base-uri 'none'; form-action 'none'"
+    )
+    about = "\n".join(
+        f"<dt>{html.escape(name)}</dt><dd>{html.escape(value)}</dd>" for name, value in _about(payload)
+    )
+    return f"""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="{policy}">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="referrer" content="no-referrer">
+<title>{TITLE}</title>
+<style>{style}</style>
+</head>
+<body>
+<main>
+<h1>{TITLE}</h1>
+{parts["html"]}
+<dl class="about">
+{about}
+</dl>
+</main>
+<script type="application/json" id="payload">{_escaped_json(payload)}</script>
+<script>{script}</script>
+</body>
+</html>
+"""
+
+
+def _about(payload: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return what the file shows, as (name, text)."""
+    settings, method, picture = payload["settings"], payload["method"], payload["picture"]
+    (rows, columns), folded = payload["grid"], settings["aggregation"]
+    scales = {
+        "own": "own: each map from its lowest to its highest value",
+        "shared": "shared: one range for all tokens",
+    }
+    return [
+        ("Model", settings["model"]),
+        ("Question", payload["prompt"]["text"]),
+        ("Answer", payload["answer"]["text"]),
+        ("Method", f"{method['name']}: {method['values']}"),
+        *([("Layers", _numbers(settings["layers"]))] if settings["layers"] else []),
+        *([("Heads", _numbers(settings["heads"]))] if settings["heads"] else []),
+        *([("Folded by", folded)] if folded else []),
+        ("Scale", f"{scales[payload['look']['scale']]} (when opened)"),
+        ("Grid", f"{rows} × {columns} cells over {picture['width']} × {picture['height']} pixels"),
+        ("What it does not prove", method["caveat"]),
+    ]
+
+
+def _numbers(numbers: list[int]) -> str:
+    """Return ascending numbers in short: [0, 1, 2, 5] is "0–2, 5"."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return ", ".join(f"{run[0]}–{run[-1]}" if len(run) > 1 else f"{run[0]}" for run in runs)
+
+
+def _escaped_json(value: Any) -> str:
+    """Return JSON in ASCII in which nothing can end the script element or open a comment."""
+    text = json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def _sha256(text: str) -> str:
+    digest = hashlib.sha256(text.encode("utf-8")).digest()
+    return f"sha256-{base64.b64encode(digest).decode('ascii')}"
