@@ -18,6 +18,7 @@ ROOMS = [
     "visualization",
     "targets",
     "gradcam",
+    "export",
     "app",
     "cli",
 ]
@@ -31,6 +32,7 @@ FORBIDDEN = {
     "attention_extractor": {"gradio", "PIL.ImageDraw", "PIL.ImageFont"},
     "attention_processor": {"transformers", "gradio", "PIL"},
     "store": {"gradio", "PIL.ImageDraw", "PIL.ImageFont"},
+    "export": {"torch", "transformers", "gradio", "page", "PIL.ImageDraw", "PIL.ImageFont"},
     "targets": {"torch", "transformers", "gradio", "PIL", "attention_processor", "visualization"},
     "gradcam": {"gradio", "attention_processor"},
     "visualization": {"torch", "transformers", "gradio"},
