@@ -614,14 +614,14 @@ def paragraph(
 ) -> Image.Image:
     """The text in lines of `width` pixels, with letters `size` pixels high.
 
-    Characters mark[0] up to mark[1] stand on a coloured ground. With `lines` it is so many lines high,
-    whatever the text; of a longer one, those around the mark are shown, without a mark the first.
+    Characters mark[0] up to mark[1] stand on a coloured ground. With `lines` it is at most so many lines
+    high; of a longer text, those around the mark are shown, without a mark the first.
     """
     face = _font(size)
     broken = _broken(text, width, size)
     shown = broken if lines is None else broken[_first_line(broken, mark, lines) :][:lines]
     step = round(1.35 * face.height)
-    canvas = Image.new("RGB", (width, step * (lines or len(shown))), WHITE)
+    canvas = Image.new("RGB", (width, step * max(1, len(shown))), WHITE)
     draw = ImageDraw.Draw(canvas)
     for row, (start, end) in enumerate(shown):
         ends = sorted({start, end, *(min(max(at, start), end) for at in mark or ())})

@@ -62,7 +62,7 @@ def out(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def run(
-    picture: Path, out: Path, loaded: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch
+    picture: Path, out: Path, checkpoint: Path, loaded: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., int]:
     """Run `attention` in this process, with the checkpoint that is loaded already."""
     monkeypatch.setattr(model_room, "load_model", lambda name: loaded)
@@ -73,6 +73,8 @@ def run(
             str(picture),
             "--prompt",
             prompt,
+            "--model",
+            str(checkpoint),
             "--max-new-tokens",
             str(TOKENS),
             "--output",
