@@ -89,9 +89,10 @@ def whole_drawing(capture: Capture, view: View) -> Drawing:
     subject = _Subject(capture, view)
     words = [(index, word) for index, word in subject.words() if word.tokens == subject.tokens]
     if len(subject.tokens) == 1 and (view.by == "token" or not words):
-        return subject.drawing(subject.tokens[0], subject.token(subject.tokens[0]))
+        alone = subject.tokens[0]
+        return _Subject(capture, replace(view, by="token")).drawing(alone, subject.token(alone))
     if words:
-        return replace(subject, view=replace(view, by="word")).drawing(*words[0])
+        return _Subject(capture, replace(view, by="word")).drawing(*words[0])
     return subject.several()
 
 
