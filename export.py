@@ -41,6 +41,8 @@ MAX_FRAMES = 200  # of an animation; Pillow holds all of a GIF in memory
 MAX_PDF_MAPS = 300
 FRAME_SIDE = 960  # pixels of an animation's longer side, at most
 FRAMES_A_SECOND = 2
+BAR_COLOURS = 64  # of a GIF's 256
+TEXT_COLOURS = (visualization.WHITE, visualization.INK, visualization.FAINT, visualization.MARKED)
 
 
 # --- What every file says -----------------------------------------------------------------------------------
@@ -183,8 +185,8 @@ def _stacked(parts: Sequence[Image.Image], width: int, margin: int = 12) -> Imag
 
 def _frames(
     capture: Capture, image: Image.Image, view: View, watch: Watch
-) -> tuple[int, Iterator[Image.Image], tuple[str, ...]]:
-    """Return how many frames there are, the frames as they are drawn, and notes."""
+) -> tuple[Iterator[Image.Image], tuple[str, ...]]:
+    """Return the frames, each drawn when it is asked for, and notes."""
     found, notes = bounded(drawings(capture, view), MAX_FRAMES, "The animation")
     look, said = coloured(capture, view), facts(capture, view)
     side = FRAME_SIDE // 2 - 24 if look.view == "side by side" else FRAME_SIDE - 400
@@ -198,13 +200,13 @@ def _frames(
             yield stage.frame(done, one)
         watch.tell(len(found), len(found))
 
-    return len(found), drawn(), notes
+    return drawn(), notes
 
 
 def gif(capture: Capture, image: Image.Image, view: View, path: Path, watch: Watch) -> tuple[str, ...]:
     """Write an animated GIF, a frame for each token or word, two a second, without end."""
-    _, frames, notes = _frames(capture, image, view, watch)
-    indexed = (frame.quantize(256, dither=Image.Dither.NONE) for frame in frames)
+    frames, notes = _frames(capture, image, view, watch)
+    indexed = (_indexed(frame, view.look.colormap) for frame in frames)
     next(indexed).save(
         path,
         format="GIF",
@@ -217,11 +219,24 @@ def gif(capture: Capture, image: Image.Image, view: View, path: Path, watch: Wat
     return notes
 
 
+def _indexed(frame: Image.Image, colormap: str) -> Image.Image:
+    """Return the frame in 256 colours: those of texts and of the colour bar, and its own."""
+    table = visualization.palette(colormap)
+    bar = table[np.linspace(0, len(table) - 1, BAR_COLOURS).astype(int)]
+    fixed = [*TEXT_COLOURS, *map(tuple, bar.tolist())]
+    own = np.array(frame.quantize(256 - len(fixed)).getpalette("RGB")).reshape(-1, 3)
+    for colour in TEXT_COLOURS:  # Pillow takes the nearest but for a few levels: white is to stay white
+        own[np.abs(own - colour).max(axis=1) < 9] = colour
+    colours = Image.new("P", (1, 1))
+    colours.putpalette([*(part for colour in fixed for part in colour), *own.ravel().tolist()])
+    return frame.quantize(palette=colours, dither=Image.Dither.NONE)
+
+
 def mp4(capture: Capture, image: Image.Image, view: View, path: Path, watch: Watch) -> tuple[str, ...]:
     """Write the same animation as H.264 that browsers play (yuv420p, even sizes, index in front)."""
     import av
 
-    _, frames, notes = _frames(capture, image, view, watch)
+    frames, notes = _frames(capture, image, view, watch)
     with av.open(str(path), "w", format="mp4", options={"movflags": "+faststart"}) as container:
         container.metadata["title"] = TITLE
         container.metadata["comment"] = as_text(facts(capture, view)).encode("utf-8", "replace").decode()

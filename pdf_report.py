@@ -7,16 +7,20 @@ nothing of captures.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 from fpdf import FPDF
+from fpdf.fonts import TTFFont
 from PIL import Image
 
 import visualization
 from utils import Watch
 from views import CAVEAT, TITLE, Drawing
 from visualization import FAINT, INK, ISOLATES, Look, Scale, number_labels
+
+LONGEST = 100  # characters of a word that are looked at: more do not fit above its map
 
 
 class _Document(FPDF):
@@ -27,9 +31,10 @@ class _Document(FPDF):
         main, *others = visualization.font_files(text)
         self.add_font("text", fname=main)
         self.add_font("text", "B", Path(main).with_stem(f"{Path(main).stem}-Bold"))
-        for number, file in enumerate(others):
-            self.add_font(f"more{number}", fname=file)
-        self.set_fallback_fonts([f"more{number}" for number in range(len(others))], exact_match=False)
+        for file in others:
+            with suppress(Exception):  # of a kind that cannot be embedded: its characters become code points
+                self.add_font(Path(file).stem, fname=file)
+        self.set_fallback_fonts([font for font in self.fonts if font != "textB"], exact_match=False)
         self.set_text_shaping(True)  # so that right-to-left text is in order
         self.set_margin(15)
         self.set_auto_page_break(True, 22)
@@ -44,9 +49,15 @@ class _Document(FPDF):
         self.multi_cell(0, 3.4, CAVEAT, align="L", new_x="LMARGIN", new_y="NEXT")
         self.cell(0, 3.4, f"page {self.page_no()} of {{nb}}", align="R")
 
+    def written(self, text: str) -> str:
+        """Return one line of text in characters that the document's fonts have."""
+        has = {code for font in self.fonts.values() if isinstance(font, TTFFont) for code in font.cmap}
+        shown = visualization.drawable(text).strip(f"{ISOLATES} ")
+        return "".join(c if ord(c) in has else f"[U+{ord(c):04X}]" for c in shown)
+
     def block(self, text: str, size: float, style: str = "", colour: tuple[int, int, int] = INK) -> None:
         """Write text, broken at the margin; the next one stands below it."""
-        shown = "\n".join(visualization.drawable(line).strip(ISOLATES) for line in text.splitlines())
+        shown = "\n".join(map(self.written, text.splitlines()))
         self.set_text_color(*colour)
         self.set_font("text", style, size)
         self.multi_cell(0, 0.5 * size, shown, align="L", new_x="LMARGIN", new_y="NEXT")
@@ -55,7 +66,7 @@ class _Document(FPDF):
         """Write one line at a place, cut with an ellipsis where it is too wide."""
         self.set_text_color(*INK)
         self.set_font("text", style, size)
-        shown = visualization.drawable(text)
+        shown = self.written(text[:LONGEST])
         while shown and self.get_string_width(shown) > width - 2 * self.c_margin:
             shown = shown.removesuffix("…")[:-1] + "…"
         self.set_xy(x, y)
