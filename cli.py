@@ -1,4 +1,4 @@
-"""The command line: `python cli.py attention|gradcam IMAGE --prompt TEXT`. The same calls as the page.
+"""The command line: `python cli.py attention|gradcam|export IMAGE --prompt TEXT`. The same calls as the page.
 
 Goes in: arguments. Comes out: files in a folder; the answer on stdout; progress and errors of one line on
 stderr. Knows nothing of hooks, tensors or pages.
@@ -20,24 +20,27 @@ import unicodedata
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
 import config
 import visualization
+from export import FORMATS, export, figure
+from store import Checkpoint, DamagedError, Entry, Kept, Store, checkpoint
+from store import key as store_key
 from target_text import Chosen, target_choice
-from utils import ImageError, one_line, open_image, save_arrays
-from visualization import Look, isolated, number_labels, save_image, visualize_attention_on_image
+from utils import ImageError, Stopped, Watch, image_hash, one_line, open_image, save_arrays
+from views import Drawing, View, arrays_of, as_ranges, drawings
+from visualization import Look, save_image
 
 if TYPE_CHECKING:  # torch takes seconds to import: --help and mistyped arguments do not wait for it
     from attention_extractor import AttentionExtractor, Capture
-    from attention_processor import AttentionProcessor, Word
     from gradcam import GradCam, Layers
     from targets import Target
 
@@ -131,17 +134,6 @@ def numbers(chosen: Sequence[Range], count: int, name: str, owner: str) -> list[
     return sorted(found)
 
 
-def as_ranges(chosen: Sequence[int]) -> str:
-    """Return ascending numbers as they can be typed: [0, 1, 2, 5] is "0-2,5"."""
-    parts: list[list[int]] = []
-    for number in chosen:
-        if parts and number == parts[-1][-1] + 1:
-            parts[-1].append(number)
-        else:
-            parts.append([number])
-    return ",".join(f"{part[0]}-{part[-1]}" if len(part) > 1 else f"{part[0]}" for part in parts)
-
-
 def setting(name: str, kind: Callable[[str], Any]) -> Callable[[str], Any]:
     """Return a reader of one number, held to the rule that config.py has for the setting of that name."""
     return held(config.RULES[name], kind)
@@ -216,7 +208,12 @@ def add_question_arguments(command: argparse.ArgumentParser) -> None:
     add = command.add_argument
     add("image", metavar="IMAGE", help="a picture file")
     add("--prompt", required=True, type=prompt_text, metavar="TEXT", help="what to ask about the picture")
-    add(
+    add_output_argument(command)
+
+
+def add_output_argument(command: argparse.ArgumentParser) -> None:
+    """Add the folder to write into."""
+    command.add_argument(
         "--output",
         default=config.OUTPUT_DIR,
         metavar="DIR",
@@ -257,17 +254,18 @@ def add_model_arguments(command: argparse.ArgumentParser, seed: str = "of the dr
         metavar="N",
         help=f"{seed} (default: %(default)s)",
     )
+    add("--no-cache", action="store_true", help="ask the model even if it answered this before; keep nothing")
 
 
-def add_choice_arguments(command: argparse.ArgumentParser) -> None:
-    """Add the arguments that choose tokens, layers and heads."""
+def add_choice_arguments(command: argparse.ArgumentParser, tokens: str = "all") -> None:
+    """Add the arguments that choose tokens, layers and heads; `tokens` is chosen by default."""
     add = command.add_argument_group("which maps").add_argument
     add(
         "--tokens",
         type=token_choice,
-        default="all",
+        default=tokens,
         metavar="WHICH",
-        help="all, words, or numbers such as 3, 2-5 or 1,4 (default: all)",
+        help="all, words, or numbers such as 3, 2-5 or 1,4 (default: %(default)s)",
     )
     add("--prompt-words", action="store_true", help="draw the words of the prompt too")
     add(
@@ -327,52 +325,59 @@ def add_view_argument(command: argparse.ArgumentParser) -> None:
     )
 
 
-@dataclass(frozen=True)
-class Drawing:
-    """One map to draw: file name without ending, title, the smaller line below it, and the map."""
-
-    name: str
-    title: str
-    subtitle: str
-    values: NDArray[np.float32]  # (h, w)
-
-
-@dataclass(frozen=True)
-class Choice:
-    """Layers, heads and how they are folded into one map."""
-
-    layers: list[int]
-    heads: list[int]
-    aggregation: Any  # an attention_processor.Aggregation
-
-    def __str__(self) -> str:
-        return f"layers {as_ranges(self.layers)} · heads {as_ranges(self.heads)} · {self.aggregation}"
-
-
-Arrays = dict[str, tuple[NDArray[Any], str]]  # name: values, and the names of their axes, such as "token,h,w"
-
-
 def attention(args: argparse.Namespace) -> None:
     """Answer the prompt about the image and write its maps."""
     look = Look(args.colormap, args.alpha, args.view, args.smooth)
     image = opened(args.image)
     with finished_folder(Path(args.output)) as folder:
-        capture, choice = answered(args, image)
+        capture = answered(args, image)
         print(printable(capture.text), flush=True)
         if not capture.token_ids:
             raise UsageError("the model gave an empty answer: there is nothing to draw")
-        drawings, arrays = chosen_maps(capture, choice, args.tokens, args.prompt_words)
+        view = view_of(args, capture, look)
+        shown = [view]
+        if args.prompt_words:
+            shown.append(replace(view, tokens=None, by="word", of_prompt=True))
+        found = [one for part in shown for one in drawings(capture, part)]
         if args.scale == "shared":
-            low, high = visualization.shared_range(one.values for one in drawings)
+            low, high = visualization.shared_range(one.values for one in found)
             look = replace(look, vmin=low, vmax=high)
         save_image(image, folder / "original.png")
         (folder / "answer.txt").write_text(capture.text + "\n", encoding="utf-8")
-        draw(folder, image, drawings, look)
-        save_image(overview(image, drawings, look, (capture.text, str(choice))), folder / "overview.png")
+        draw(folder, image, found, look)
+        save_image(overview(image, found, look, (capture.text, str(view))), folder / "overview.png")
         files = sorted([*(file.name for file in folder.iterdir()), "maps.npz"])
         drawing = {**asdict(look), "scale": args.scale, "files": files}
-        save_arrays(folder / "maps.npz", described(capture, choice, arrays, drawing))
+        save_arrays(folder / "maps.npz", arrays_of(capture, shown, drawing))
     say(f"Wrote {len(files)} files to {args.output}")
+
+
+def view_of(args: argparse.Namespace, capture: Capture, look: Look) -> View:
+    """Return what the arguments choose of a capture.
+
+    Raises:
+        UsageError: for a token, layer or head that it does not have.
+    """
+    count, tokens = len(capture.token_ids), args.tokens
+    layers, heads = choice(args, capture.layer_count, capture.prompt_attention.shape[2])
+    if missing := set(layers or ()) - set(capture.layers):
+        recorded = as_ranges(capture.layers)
+        raise UsageError(f"layer {min(missing)} was not recorded for this answer; recorded: {recorded}")
+    return View(
+        layers=tuple(layers or capture.layers),
+        heads=tuple(heads),
+        aggregation=args.aggregation,
+        tokens=None if isinstance(tokens, str) else tuple(numbers(tokens, count, "token", "the answer")),
+        by="word" if tokens == "words" else "token",
+        look=look,
+        scale=args.scale,
+    )
+
+
+def choice(args: argparse.Namespace, layer_count: int, head_count: int) -> tuple[list[int] | None, list[int]]:
+    """Return the layers (None: all that were recorded) and heads asked for, of a model with so many."""
+    layers = numbers(args.layers, layer_count, "layer", "the model") if args.layers else None
+    return layers, numbers(args.heads or [(0, -1)], head_count, "head", "the model")
 
 
 def opened(path: str) -> Image.Image:
@@ -386,18 +391,55 @@ def opened(path: str) -> Image.Image:
     return image
 
 
-def answered(args: argparse.Namespace, image: Image.Image) -> tuple[Capture, Choice]:
-    """Load the model and generate, with a progress bar."""
+def answered(args: argparse.Namespace, image: Image.Image) -> Capture:
+    """Return the answer that is kept for this question, else load the model, generate, and keep it."""
+    if (kept := kept_answer(args, image, args.layers)) is not None:
+        return kept
     from model import load_model, model_layer_count
 
     from attention_extractor import AttentionExtractor
 
     model, processor = load_model(args.model or default_model())
-    layers = numbers(args.layers, model_layer_count(model), "layer", "the model") if args.layers else None
     head_count = model.config.get_text_config().num_attention_heads
-    heads = numbers(args.heads or [(0, -1)], head_count, "head", "the model")
+    layers, _ = choice(args, model_layer_count(model), head_count)
     capture = generated(AttentionExtractor(model, processor, layers=layers), args, image)
-    return capture, Choice(list(capture.layers), heads, args.aggregation)
+    keep(args, image, capture, layers)
+    return capture
+
+
+def kept_answer(
+    args: argparse.Namespace, image: Image.Image, layers: Sequence[Range] | None = None
+) -> Capture | None:
+    """Return the answer to the same question, with these layers in it, if one is kept; and say so."""
+    source = None if args.no_cache else checkpoint(args.model or default_model())
+    if source is None:
+        return None
+    wanted = numbers(layers, source.layer_count, "layer", "the model") if layers else []
+    for recorded in (None, wanted) if wanted else (None,):
+        kept = Store().find(question(args, image, source, recorded))
+        if kept is not None and set(wanted) <= set(kept.capture.layers):
+            say("The same question was answered before: taken from the cache (--no-cache asks again).")
+            return kept.capture
+    return None
+
+
+def keep(args: argparse.Namespace, image: Image.Image, capture: Capture, layers: list[int] | None) -> None:
+    """Keep the answer for the next time, if it may be kept and can be."""
+    source = None if args.no_cache else checkpoint(args.model or default_model())
+    if source is not None:
+        try:
+            Store().save(capture, image, question(args, image, source, layers))
+        except OSError as error:
+            say(f"note: the answer could not be kept: {error.strerror or error}")
+
+
+def question(
+    args: argparse.Namespace, image: Image.Image, source: Checkpoint, layers: list[int] | None
+) -> str:
+    """Return the key of the question in the store."""
+    names = ("max_new_tokens", "temperature", "top_p", "seed")
+    settings = {name: getattr(args, name) for name in names}
+    return store_key(source, image_hash(image), args.prompt, layers=layers, **settings)
 
 
 def generated(extractor: AttentionExtractor, args: argparse.Namespace, image: Image.Image) -> Capture:
@@ -437,138 +479,23 @@ def default_model() -> str:
     return config.MODEL_NAME if torch.cuda.is_available() else DEMO
 
 
-def chosen_maps(
-    capture: Capture, choice: Choice, tokens: str | Sequence[Range], prompt_words: bool
-) -> tuple[list[Drawing], Arrays]:
-    """Return what to draw, and the arrays to keep; the tokens' maps are kept also where words are drawn."""
-    from attention_processor import AttentionProcessor
-
-    processor = AttentionProcessor(capture)
-    count = len(capture.token_ids)
-    chosen = list(range(count)) if isinstance(tokens, str) else numbers(tokens, count, "token", "the answer")
-    drawings = token_drawings(processor, choice, chosen)
-    arrays = token_arrays(processor, choice, chosen, drawings)
-    if tokens == "words":
-        words = processor.words()
-        drawings = word_drawings(processor, choice, words, "word")
-        arrays |= word_arrays("word", words, drawings)
-    if prompt_words:
-        words = processor.prompt_words()
-        asked = word_drawings(processor, choice, words, "prompt_word")
-        arrays |= word_arrays("prompt_word", words, asked)
-        drawings = [*drawings, *asked]
-    return drawings, arrays
-
-
-def token_drawings(processor: AttentionProcessor, choice: Choice, chosen: Sequence[int]) -> list[Drawing]:
-    """Return a drawing of each chosen token of the answer."""
-    drawings = []
-    for token in chosen:
-        values = processor.get_attention_heatmap_for_token(
-            token, choice.layers, choice.heads, choice.aggregation
-        )
-        on_image = processor.shares(token, choice.layers, choice.heads)[0]
-        title = f"token {token} “{isolated(processor.capture.tokens[token])}”"
-        drawings.append(Drawing(f"token_{token:03d}", title, subtitle(on_image, choice), values))
-    return drawings
-
-
-def word_drawings(
-    processor: AttentionProcessor, choice: Choice, words: Sequence[Word], kind: str
-) -> list[Drawing]:
-    """Return a drawing of each word: kind "word" for the answer's, "prompt_word" for the prompt's."""
-    if kind == "word":
-        folded, shares = processor.get_attention_heatmap_for_token, processor.shares
-    else:
-        folded, shares = processor.get_attention_heatmap_for_prompt_token, processor.prompt_shares
-    drawings = []
-    for index, word in enumerate(words):
-        values = folded(word.tokens, choice.layers, choice.heads, choice.aggregation)
-        on_image = shares(word.tokens, choice.layers, choice.heads)[0]
-        title = f"{kind.replace('_', ' ')} {index} “{isolated(word.text)}”"
-        drawings.append(Drawing(f"{kind}_{index:03d}", title, subtitle(on_image, choice), values))
-    return drawings
-
-
-def subtitle(on_image: float, choice: Choice) -> str:
-    """Return the line below a title; `on_image` is the share of attention that went to the image, 0..1."""
-    return f"{number_labels([float(on_image)])[0]} of attention on the image · {choice}"
-
-
-def token_arrays(
-    processor: AttentionProcessor, choice: Choice, chosen: list[int], drawings: Sequence[Drawing]
-) -> Arrays:
-    """Return the chosen tokens' maps and what is known of each token."""
-    capture = processor.capture
-    shares = [processor.shares(token, choice.layers, choice.heads) for token in chosen]
-    return {
-        "maps": (np.stack([drawing.values for drawing in drawings]), "token,h,w"),
-        "token_positions": (np.array(chosen), "token"),
-        "token_ids": (np.array([capture.token_ids[token] for token in chosen]), "token"),
-        "tokens": (np.array([capture.tokens[token] for token in chosen]), "token"),
-        "logprobs": (capture.logprobs.float().cpu().numpy()[chosen], "token"),
-        "shares": (np.stack(shares), "token,part"),
-        "share_parts": (np.array(["image", "prompt", "answer"]), "part"),
-    }
-
-
-def word_arrays(kind: str, words: Sequence[Word], drawings: Sequence[Drawing]) -> Arrays:
-    """Return the words' maps, texts and tokens; a word's tokens are filled up with -1."""
-    tokens = np.full((len(words), max(len(word.tokens) for word in words)), -1)
-    for row, word in zip(tokens, words, strict=True):
-        row[: len(word.tokens)] = word.tokens
-    return {
-        f"{kind}_maps": (np.stack([drawing.values for drawing in drawings]), f"{kind},h,w"),
-        f"{kind}s": (np.array([word.text for word in words]), kind),
-        f"{kind}_tokens": (tokens, f"{kind},token of {kind}"),
-    }
-
-
-def draw(folder: Path, image: Image.Image, drawings: Sequence[Drawing], look: Look) -> None:
+def draw(folder: Path, image: Image.Image, found: Sequence[Drawing], look: Look) -> None:
     """Write a picture of each map, with a progress bar."""
     picture = visualization.fitted(image, visualization.MIN_SIDE, visualization.MAX_SIDE)
-    settings: dict[str, Any] = asdict(look)
-    with bar("Pictures", "picture", len(drawings)) as progress:
-        for one in drawings:
-            settings |= {"title": one.title, "subtitle": one.subtitle}
-            whole = visualize_attention_on_image(picture, one.values, **settings)
-            save_image(whole, folder / f"{one.name}.png")
+    with bar("Pictures", "picture", len(found)) as progress:
+        for one in found:
+            save_image(figure(picture, one, look), folder / f"{one.name}.png")
             progress.update()
 
 
 def overview(
-    image: Image.Image, drawings: Sequence[Drawing], look: Look, heading: tuple[str, str]
+    image: Image.Image, found: Sequence[Drawing], look: Look, heading: tuple[str, str]
 ) -> Image.Image:
     """Return all maps on small copies of the picture in one, under a title and a smaller line."""
-    maps, labels = [one.values for one in drawings], [one.title for one in drawings]
+    maps, labels = [one.values for one in found], [one.title for one in found]
     small = visualization.thumbnails(image, maps, look)
     title, subtitle = one_line(heading[0]), heading[1]
     return visualization.map_grid(small, maps, labels, look, title=title, subtitle=subtitle)
-
-
-def described(
-    capture: Capture, choice: Choice, arrays: Arrays, drawing: dict[str, Any]
-) -> dict[str, NDArray[Any]]:
-    """Return the arrays with what they were made from; `axes` and `settings` are JSON."""
-    chosen: Arrays = {
-        **arrays,
-        "layers": (np.array(choice.layers), "layer"),
-        "heads": (np.array(choice.heads), "head"),
-    }
-    facts = {
-        "grid": capture.grid,  # (h, w)
-        "image_size": capture.image_size,  # (h, w)
-        "image_hash": capture.image_hash,
-        "model": capture.model_name,
-        "prompt": capture.prompt,
-        "answer": capture.text,
-        "aggregation": choice.aggregation,
-        "axes": json.dumps({name: axes.split(",") for name, (_, axes) in chosen.items()}),
-        "settings": json.dumps({"generation": capture.settings, "drawing": drawing}),
-    }
-    return {name: values for name, (values, _) in chosen.items()} | {
-        name: np.array(fact) for name, fact in facts.items()
-    }
 
 
 # --- gradcam ------------------------------------------------------------------------------------------------
@@ -700,7 +627,7 @@ def explained(args: argparse.Namespace, image: Image.Image) -> GradCam:
     from model import load_model, model_layer_count
 
     from attention_extractor import AttentionExtractor
-    from gradcam import Stopped, chosen_layers, smooth_grad_cam
+    from gradcam import chosen_layers, smooth_grad_cam
     from targets import needs_answer
 
     model, processor = load_model(args.model or default_model())
@@ -708,7 +635,8 @@ def explained(args: argparse.Namespace, image: Image.Image) -> GradCam:
     chosen_layers(model_layer_count(model), layers)  # refused before the answer is generated
     target, capture = target_of(args, None), None
     if needs_answer(target):
-        capture = generated(AttentionExtractor(model, processor, layers=[0]), args, image)
+        capture = kept_answer(args, image)
+        capture = capture or generated(AttentionExtractor(model, processor, layers=[0]), args, image)
         print(printable(capture.text), flush=True)
         target = target_of(args, capture)
     with stop_on_interrupt() as stop, bar("Samples", "sample", args.num_samples) as progress:
@@ -764,6 +692,148 @@ def target_of(args: argparse.Namespace, capture: Capture | None) -> Target:
     return words[numbers([(value, value)], len(words), "word", "the answer")[0]].tokens
 
 
+# --- export -------------------------------------------------------------------------------------------------
+
+EXPORT = """Take an answer away as files: pictures, an animation, a document, a page, numbers.
+
+examples:
+  python cli.py export photo.jpg --prompt "Describe this image." --format pdf,mp4 --output outputs/photo
+  python cli.py export --recent
+  python cli.py export last --format all
+  python cli.py export 3f9a2c1b --format png --tokens 3-5 --layers 0-3
+
+A question that was asked before answers at once. With an id of --recent, or "last", no model is needed.
+
+formats:
+{formats}
+
+Each file says which model, prompt, layers, heads and scale it shows, and what attention does not prove.
+"""
+LISTED_ID = 8  # digits of an id in the list
+
+
+def format_choice(text: str) -> tuple[str, ...]:
+    """Return the formats in "png,gif"; "all" is every one."""
+    chosen = tuple(FORMATS) if text == "all" else tuple(dict.fromkeys(text.split(",")))
+    for name in chosen:
+        if name not in FORMATS:
+            raise argparse.ArgumentTypeError(f"{name!r} is not one of {', '.join(FORMATS)} or all")
+    return chosen
+
+
+def format_lines() -> str:
+    """Return what the formats are, a line for each."""
+    return "\n".join(f"  {name:<6}{form.description}" for name, form in FORMATS.items())
+
+
+def add_export_arguments(command: argparse.ArgumentParser) -> None:
+    """Add the arguments of `export`."""
+    add = command.add_argument
+    add("source", nargs="?", metavar="IMAGE|ID|last", help="a picture file, or what --recent lists")
+    add("--prompt", type=prompt_text, metavar="TEXT", help="what to ask about the picture")
+    add("--recent", action="store_true", help="list the answers that are kept, and do nothing else")
+    add(
+        "--format",
+        type=format_choice,
+        default=("png",),
+        metavar="FORMATS",
+        help="some of the formats, such as png,gif, or all (default: png)",
+    )
+    add_output_argument(command)
+    add_model_arguments(command)
+    add_choice_arguments(command, tokens="words")
+    add_drawing_arguments(command)
+    add_view_argument(command)
+
+
+def run_export(args: argparse.Namespace) -> None:
+    """List what is kept, or write an answer as files."""
+    if args.recent:
+        list_recent(args)
+        return
+    look = Look(args.colormap, args.alpha, args.view, args.smooth)
+    with finished_folder(Path(args.output)) as folder:
+        capture, image = chosen_answer(args)
+        print(printable(capture.text), flush=True)
+        view = view_of(args, capture, look)
+        for kind in args.format:
+            write_format(kind, capture, image, view, folder)
+            if args.prompt_words and kind not in ("html", "npz"):  # which have both
+                asked = replace(view, tokens=None, by="word", of_prompt=True)
+                write_format(kind, capture, image, asked, folder)
+        names = sorted(file.name for file in folder.iterdir())
+    say(f"Wrote {', '.join(names)} to {args.output}")
+
+
+def list_recent(args: argparse.Namespace) -> None:
+    """Print a line for each answer that is kept, newest first."""
+    if args.source is not None or args.prompt is not None:
+        raise UsageError("--recent lists what is kept; it takes no picture, prompt or id")
+    for entry in Store().recent():
+        print(printable(recent_line(entry)))
+
+
+def recent_line(entry: Entry) -> str:
+    """Return what a list says of an answer that is kept."""
+    saved = datetime.fromtimestamp(entry.saved).strftime("%Y-%m-%d %H:%M")
+    stopped = " (stopped)" if entry.stopped else ""
+    said = f"{one_line(entry.prompt, 60)} → {one_line(entry.answer, 60)}{stopped}"
+    return f"{entry.id[:LISTED_ID]}  {saved}  {entry.model}  {entry.bytes / 1e6:.1f} MB  {said}"
+
+
+def chosen_answer(args: argparse.Namespace) -> tuple[Capture, Image.Image]:
+    """Return the answer that is meant, with its picture: asked for now, or kept."""
+    if args.source is None:
+        raise UsageError("name a picture file with --prompt, or an id of --recent, or last")
+    if args.prompt is not None:
+        image = opened(args.source)
+        return answered(args, image), image
+    if args.model is not None:
+        raise UsageError("--model belongs to a picture file with --prompt")
+    kept = reopened(args.source)
+    return kept.capture, kept.image
+
+
+def reopened(name: str) -> Kept:
+    """Return an answer that is kept, by its id or the first digits of it; "last" is the newest.
+
+    Raises:
+        UsageError: if there is none of that id, or several, or it is damaged.
+    """
+    found = [entry.id for entry in Store().recent()]
+    if name == "last":
+        found = found[:1]
+    elif re.fullmatch(r"[0-9a-f]{4,32}", name):
+        found = [one for one in found if one.startswith(name)]
+    else:
+        hint = "; for a picture file, add --prompt" if Path(name).is_file() else ""
+        raise UsageError(f"{name!r} is neither an id of --recent nor last{hint}")
+    if len(found) != 1:
+        raise UsageError(f"{len(found) or 'no'} kept answers are named {name}: see --recent")
+    try:
+        return Store().open(found[0])
+    except KeyError:
+        raise UsageError(f"the answer {name} is no longer kept") from None
+    except DamagedError as error:
+        raise UsageError(str(error)) from error
+
+
+def write_format(kind: str, capture: Capture, image: Image.Image, view: View, folder: Path) -> None:
+    """Write one format, with a progress bar.
+
+    Raises:
+        KeyboardInterrupt: once Ctrl-C has ended the work.
+    """
+    with stop_on_interrupt() as stop, bar(FORMATS[kind].name, "step", 1) as progress:
+        try:
+            made = export(kind, capture, image, view, folder, Watch(counter(progress), stop))
+        except Stopped:
+            raise KeyboardInterrupt from None
+        progress.update(int(progress.total or 0) - progress.n)
+    for note in made.notes:
+        say(f"note: {note}")
+
+
 # --- Files, all or none -------------------------------------------------------------------------------------
 
 
@@ -792,7 +862,7 @@ def finished_folder(output: Path) -> Iterator[Path]:
 def move_all(folder: Path, output: Path) -> None:
     """Move all files into output, maps.npz last; remove an earlier run's pictures that are not among them."""
     output.mkdir(parents=True, exist_ok=True)
-    earlier = earlier_pictures(output / "maps.npz")
+    earlier = earlier_pictures(output / "maps.npz") if (folder / "maps.npz").exists() else set()
     new = sorted(folder.iterdir(), key=lambda file: (file.name == "maps.npz", file.name))
     for file in new:
         file.replace(output / file.name)
@@ -884,6 +954,7 @@ class Command(NamedTuple):
 COMMANDS = {
     "attention": Command(ATTENTION, add_attention_arguments, attention),
     "gradcam": Command(GRADCAM, add_gradcam_arguments, gradcam),
+    "export": Command(EXPORT.format(formats=format_lines()), add_export_arguments, run_export),
 }
 
 

@@ -88,6 +88,8 @@ MAX_CAPTURES: int = 16
 QUEUE_SIZE: int = 16
 OUTPUT_DIR: str = "outputs"
 CACHE_DIR: str = "cache"
+# Answers kept on disk in CACHE_DIR, all together; the one not used for longest goes first. 0 keeps none.
+MAX_CACHE_BYTES: int = 2_000_000_000
 
 
 # --- Checks -------------------------------------------------------------------------------------------------
@@ -177,6 +179,7 @@ RULES: dict[str, Rule] = {
     "QUEUE_SIZE": _whole(1, 10_000),
     "OUTPUT_DIR": _FOLDER,
     "CACHE_DIR": _FOLDER,
+    "MAX_CACHE_BYTES": _whole(0, 10**15),
 }
 
 

@@ -18,7 +18,6 @@ asked for, or in the vision tower, and logits only where the score needs them.
 from __future__ import annotations
 
 import gc
-import json
 import math
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -59,11 +58,10 @@ from targets import (
     needs_answer,
     token_explanations,
 )
-from utils import image_hash, one_line, save_arrays
+from utils import OnProgress, Stopped, Watch, described_arrays, image_hash, one_line, save_arrays
 from visualization import Look, isolated, save_image
 
 Layers = str | int | Sequence[int]
-OnProgress = Callable[[int, int], None]  # passes done, passes in all
 
 WHY_NOT_LAST = (
     "no later layer reads its features at the visual tokens, so they reach no logit of an answer and its map "
@@ -76,10 +74,6 @@ METHODS: dict[Method, str] = {
 }  # as people write them
 NAMED_LAYERS = ("auto", "early", "middle", "late", "all")
 REPRESENTATIVE = 6  # layers that "auto" takes
-
-
-class Stopped(Exception):  # noqa: N818 - not an error: the person wanted it
-    """The person stopped the computation; there is no result."""
 
 
 # --- Layers -------------------------------------------------------------------------------------------------
@@ -456,27 +450,7 @@ def _tried(
     return None
 
 
-@dataclass(frozen=True)
-class _Watch:
-    """Whom to tell how far it is, and who may stop it."""
-
-    on_progress: OnProgress | None = None
-    stop: threading.Event | None = None
-
-    def tell(self, done: int, count: int) -> None:
-        """Report; raise Stopped if the person wants no more and there is more to do."""
-        if self.on_progress is not None:
-            self.on_progress(done, count)
-        if done < count:
-            self.check()
-
-    def check(self) -> None:
-        """Raise Stopped if the person wants no more."""
-        if self.stop is not None and self.stop.is_set():
-            raise Stopped
-
-
-def _averages(passes: _Passes, watch: _Watch) -> tuple[Tensor, Tensor]:
+def _averages(passes: _Passes, watch: Watch) -> tuple[Tensor, Tensor]:
     """Return the mean raw maps (score, layer, patch) over all samples, and the scores (sample, score)."""
     count, done, scores = passes.noise.different_samples, 0, []
     total, plan = torch.zeros(()), _plan(passes)
@@ -536,7 +510,7 @@ def smooth_grad_cam(
     """
     run = _Run(model, processor, image, prompt, layers, Noise(num_samples, noise_std, seed), method)
     ids = run.answer(answer, max_new_tokens, stop) if needs_answer(target) or answer is not None else ()
-    return run.cams(explanation(run.words, target, ids), _Watch(on_progress, stop))[0]
+    return run.cams(explanation(run.words, target, ids), Watch(on_progress, stop))[0]
 
 
 def token_grad_cams(
@@ -563,7 +537,7 @@ def token_grad_cams(
     """
     run = _Run(model, processor, image, prompt, layers, Noise(num_samples, noise_std, seed), method)
     explained = token_explanations(run.words, tokens, run.answer(answer, max_new_tokens, stop))
-    return run.cams(explained, _Watch(on_progress, stop))
+    return run.cams(explained, Watch(on_progress, stop))
 
 
 class _Run:
@@ -616,7 +590,7 @@ class _Run:
                 raise ValueError(f"an answer cannot have the token id {token}")
         return ids
 
-    def cams(self, explained: Explained, watch: _Watch) -> tuple[GradCam, ...]:
+    def cams(self, explained: Explained, watch: Watch) -> tuple[GradCam, ...]:
         """Return the record of each score."""
         with _lent(self.model):
             passes = _Passes(self.model, self.encoded, explained, self.layers, self.noise, self.method)
@@ -824,12 +798,8 @@ def arrays_of(cam: GradCam, drawing: Mapping[str, Any] | None = None) -> dict[st
         "answer": cam.text,
         "target": cam.target,
         "notes": " ".join(cam.notes),
-        "axes": json.dumps({name: axes.split(",") for name, (_, axes) in named.items()}),
-        "settings": json.dumps({"gradcam": cam.settings, "drawing": dict(drawing or {})}),
     }
-    return {name: values for name, (values, _) in named.items()} | {
-        name: np.array(fact) for name, fact in facts.items()
-    }
+    return described_arrays(named, facts, {"gradcam": cam.settings, "drawing": dict(drawing or {})})
 
 
 # --- Under the names that people know -----------------------------------------------------------------------

@@ -5,11 +5,14 @@ complete. Knows nothing of models.
 """
 
 import hashlib
+import json
 import os
 import secrets
+import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -143,10 +146,53 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
         unfinished.unlink(missing_ok=True)
 
 
+NamedArrays = Mapping[str, tuple[NDArray[Any], str]]  # name: values, and their axes, such as "layer,h,w"
+
+
+def described_arrays(
+    arrays: NamedArrays, facts: Mapping[str, Any], settings: Mapping[str, Any]
+) -> dict[str, NDArray[Any]]:
+    """Return arrays and facts as one NPZ holds them; `axes` and `settings` are JSON."""
+    texts = {
+        "axes": json.dumps({name: axes.split(",") for name, (_, axes) in arrays.items()}),
+        "settings": json.dumps(settings),
+    }
+    return {name: values for name, (values, _) in arrays.items()} | {
+        name: np.array(fact) for name, fact in {**facts, **texts}.items()
+    }
+
+
 def save_arrays(path: str | os.PathLike[str], arrays: dict[str, NDArray[Any]]) -> None:
     """Write a compressed NPZ that can be read without pickle, whole or not at all."""
     with atomic_write(path) as unfinished, unfinished.open("wb") as file:
         np.savez_compressed(file, allow_pickle=False, **arrays)
+
+
+OnProgress = Callable[[int, int], None]  # steps done, steps in all
+
+
+class Stopped(Exception):  # noqa: N818 - not an error: the person wanted it
+    """The person stopped the work; there is no result."""
+
+
+@dataclass(frozen=True)
+class Watch:
+    """Whom to tell how far long work is, and who may stop it."""
+
+    on_progress: OnProgress | None = None
+    stop: threading.Event | None = None
+
+    def tell(self, done: int, count: int) -> None:
+        """Report; raise Stopped if the person wants no more and there is more to do."""
+        if self.on_progress is not None:
+            self.on_progress(done, count)
+        if done < count:
+            self.check()
+
+    def check(self) -> None:
+        """Raise Stopped if the person wants no more."""
+        if self.stop is not None and self.stop.is_set():
+            raise Stopped
 
 
 def one_line(text: object, limit: int = 300) -> str:

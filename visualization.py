@@ -12,10 +12,12 @@ everywhere.
 from __future__ import annotations
 
 import math
+import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -35,6 +37,7 @@ Box = tuple[int, int, int, int]  # (x0, y0, x1, y1) in pixels, x1 and y1 outside
 BOXES = ("picture_box", "original_box", "bar_box")  # kept in a result's .info
 
 WHITE, INK, FAINT = (255, 255, 255), (32, 33, 36), (110, 114, 120)
+MARKED = (255, 214, 102)  # ground of the words that a paragraph marks
 LARGEST = 1e300  # so that a range of values, and 100 times one, are still numbers
 MIN_SIDE, MAX_SIDE = 640, 2048  # longer side, in pixels, of a picture that is written as a file
 THUMBNAIL_SIDE, THUMBNAIL_PIXELS = 320, 20e6  # longer side of a small picture; pixels of all together
@@ -597,6 +600,80 @@ def _balanced_columns(count: int, step_w: int, step_h: int) -> int:
     return min(range(1, count + 1), key=imbalance)
 
 
+# --- text below a picture -----------------------------------------------------------------------------------
+
+
+def paragraph(
+    text: str,
+    width: int,
+    size: int,
+    *,
+    mark: tuple[int, int] | None = None,
+    lines: int | None = None,
+    colour: tuple[int, int, int] = INK,
+) -> Image.Image:
+    """The text in lines of `width` pixels, with letters `size` pixels high.
+
+    Characters mark[0] up to mark[1] stand on a coloured ground. With `lines` it is at most so many lines
+    high; of a longer text, those around the mark are shown, without a mark the first.
+    """
+    face = _font(size)
+    broken = _broken(text, width, size)
+    shown = broken if lines is None else broken[_first_line(broken, mark, lines) :][:lines]
+    step = round(1.35 * face.height)
+    canvas = Image.new("RGB", (width, step * max(1, len(shown))), WHITE)
+    draw = ImageDraw.Draw(canvas)
+    for row, (start, end) in enumerate(shown):
+        ends = sorted({start, end, *(min(max(at, start), end) for at in mark or ())})
+        x, y = 0.0, row * step
+        for left, right in pairwise(ends):
+            wide = face.width(text[left:right])
+            if mark is not None and mark[0] <= left < mark[1]:
+                draw.rectangle((round(x), y, round(x + wide), y + face.height), fill=MARKED)
+            face.write(draw, (x, y), text[left:right], colour)
+            x += wide
+    return canvas
+
+
+def _first_line(broken: Sequence[tuple[int, int]], mark: tuple[int, int] | None, lines: int) -> int:
+    """First of so many lines to show: the marked one in the middle where there are more."""
+    at = 0 if mark is None else next((i for i, (_, end) in enumerate(broken) if mark[0] < end), len(broken))
+    return max(0, min(at - lines // 2, len(broken) - lines))
+
+
+@lru_cache(maxsize=16)
+def _broken(text: str, width: int, size: int) -> tuple[tuple[int, int], ...]:
+    """Start and end in the text of each line: broken between words, or inside one wider than a line."""
+    face, lines, start, end = _font(size), [], 0, 0
+    for word in re.finditer(r"\S+\s*|\s+", text):
+        if face.width(text[start : word.end()].rstrip()) > width:
+            if end > start:
+                lines.append((start, end))
+            start = word.start()
+            for at in range(word.start() + 1, word.end()):
+                if face.width(text[start : at + 1].rstrip()) > width:
+                    lines.append((start, at))
+                    start = at
+        end = word.end()
+    return (*lines, (start, end)) if end > start else tuple(lines)
+
+
+def with_notes(figure: Image.Image, notes: Sequence[str]) -> Image.Image:
+    """The figure with small lines of text below it, broken at its width; its boxes stay where they are."""
+    size = text_size(figure.size)
+    parts = [paragraph(note, figure.width, max(11, round(0.8 * size)), colour=FAINT) for note in notes]
+    canvas = Image.new(
+        "RGB", (figure.width, figure.height + size + sum(part.height for part in parts)), WHITE
+    )
+    canvas.paste(figure, (0, 0))
+    y = figure.height + size
+    for part in parts:
+        canvas.paste(part, (0, y))
+        y += part.height
+    canvas.info.update(figure.info)
+    return canvas
+
+
 # --- letters ------------------------------------------------------------------------------------------------
 
 
@@ -672,6 +749,14 @@ def plain_text(text: str) -> str:
 def drawable(text: str) -> str:
     """The text with characters that no font at hand can draw written as code points, such as [U+4E2D]."""
     return "".join(c if c in ISOLATES or _font_with(c) else f"[U+{ord(c):04X}]" for c in plain_text(text))
+
+
+def font_files(text: str) -> list[str]:
+    """Files of the fonts that `drawable(text)` takes characters from, the main one first."""
+    found = {_font_with(character) for character in drawable(text)}
+    return [
+        path for path in (_main_font_path(), *_fallback_paths()) if path in found or path == _main_font_path()
+    ]
 
 
 @lru_cache(maxsize=1)

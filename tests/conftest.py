@@ -8,18 +8,28 @@ import signal
 os.environ.update(HF_HUB_OFFLINE="1", GRADIO_ANALYTICS_ENABLED="False", MPLBACKEND="Agg")
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
+import config
 from tests.tiny import tiny_model
 
 torch.set_num_threads(1)  # more threads make tiny models slower
 signal.signal(
     signal.SIGINT, signal.default_int_handler
 )  # what runs in the background starts with Ctrl-C ignored
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Keep captures in a folder of the test's own, and never in the person's."""
+    folder = tmp_path_factory.mktemp("cache")
+    monkeypatch.setattr(config, "CACHE_DIR", str(folder))
+    return folder
 
 
 @pytest.fixture(scope="session")
@@ -48,8 +58,8 @@ def chromium() -> str:
 
 def traces(model: nn.Module) -> dict[str, Any]:
     """Return what a room may change on a model for a while and must put back."""
-    config: Any = model.config
-    configs = (config, config.text_config, config.vision_config)
+    parts: Any = model.config
+    configs = (parts, parts.text_config, parts.vision_config)
     return {
         "hooks": {
             name: len(module._forward_hooks) + len(module._forward_pre_hooks) + len(module._backward_hooks)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -62,7 +63,7 @@ def out(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def run(
-    picture: Path, out: Path, loaded: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch
+    picture: Path, out: Path, checkpoint: Path, loaded: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., int]:
     """Run `attention` in this process, with the checkpoint that is loaded already."""
     monkeypatch.setattr(model_room, "load_model", lambda name: loaded)
@@ -73,6 +74,8 @@ def run(
             str(picture),
             "--prompt",
             prompt,
+            "--model",
+            str(checkpoint),
             "--max-new-tokens",
             str(TOKENS),
             "--output",
@@ -944,3 +947,279 @@ def _handlers_are_put_back() -> Iterator[None]:
     yield
     assert signal.getsignal(signal.SIGINT) is before
     assert attention_extractor._busy == set()
+
+
+# --- what was answered before ---
+
+AGAIN = "The same question was answered before: taken from the cache (--no-cache asks again)."
+
+
+@pytest.fixture
+def answers(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """A list that grows by the prompt each time the model is asked."""
+    asked: list[str] = []
+    generate = AttentionExtractor.generate
+
+    def counted(self: AttentionExtractor, image: Any, prompt: str, **settings: Any) -> Capture:
+        asked.append(prompt)
+        return generate(self, image, prompt, **settings)
+
+    monkeypatch.setattr(AttentionExtractor, "generate", counted)
+    return asked
+
+
+def test_the_same_question_answers_at_once(
+    run: Callable[..., int],
+    out: Path,
+    answers: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run() == 0
+    first, told = arrays(out), capsys.readouterr()
+    assert AGAIN not in told.err
+
+    def no_model(name: str) -> None:
+        raise AssertionError("the model was loaded")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(model_room, "load_model", no_model)
+        assert run("--seed", "9") == 0  # which a greedy answer does not heed
+        assert run("--layers", "0,-1", "--colormap", "jet") == 0  # recorded with all the others
+    again = capsys.readouterr()
+    assert again.err.splitlines().count(AGAIN) == 2
+    assert again.out.splitlines() == told.out.splitlines() * 2
+    assert len(answers) == 1
+    third = arrays(out)
+    assert third["layers"].tolist() == [0, 2]
+    np.testing.assert_array_equal(first["token_ids"], third["token_ids"])
+    assert run("--no-cache") == 0
+    np.testing.assert_array_equal(first["maps"], arrays(out)["maps"])
+    assert len(answers) == 2
+
+
+def test_other_questions_are_asked(
+    run: Callable[..., int], answers: list[str], own_cache: Path, checkpoint: Path
+) -> None:
+    for given in (["--layers", "1"], [], ["--temperature", "0.5"], ["--max-new-tokens", "3"]):
+        assert run("--tokens", "0", *given) == 0
+    assert run("--tokens", "0", prompt="What else?") == 0
+    assert len(answers) == 5
+    assert len(list(own_cache.iterdir())) == 5
+    assert run("--tokens", "0", "--layers", "1") == 0
+    os.utime(checkpoint / "model.safetensors")  # trained on: another model
+    assert run("--tokens", "0") == 0
+    assert len(answers) == 6
+
+
+def test_without_cache_nothing_is_kept(run: Callable[..., int], own_cache: Path) -> None:
+    assert run("--no-cache", "--tokens", "0") == 0
+    assert list(own_cache.iterdir()) == []
+
+
+def test_a_damaged_answer_is_asked_again(
+    run: Callable[..., int], answers: list[str], own_cache: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert run("--tokens", "0") == 0
+    entry = next(own_cache.iterdir())
+    (entry / "capture.safetensors").write_bytes(b"cut")
+    assert run("--tokens", "0") == 0
+    assert len(answers) == 2
+    assert [message[:16] for message in caplog.messages] == ["the kept answer "]
+    assert run("--tokens", "0") == 0
+    assert len(answers) == 2
+
+
+def test_an_answer_that_cannot_be_kept_is_given_all_the_same(
+    run: Callable[..., int],
+    tmp_path: Path,
+    out: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("no folder")
+    monkeypatch.setattr(config, "CACHE_DIR", str(blocked))
+    assert run("--tokens", "0") == 0
+    assert "note: the answer could not be kept: " in capsys.readouterr().err
+    assert "token_000.png" in names(out)
+
+
+def test_gradcam_explains_the_answer_that_is_kept(
+    run: Callable[..., int],
+    picture: Path,
+    checkpoint: Path,
+    tmp_path: Path,
+    answers: list[str],
+    own_cache: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    given = [str(picture), "--prompt", PROMPT, "--model", str(checkpoint), "--max-new-tokens", str(TOKENS)]
+    drawn = ["--mode", "single", "--num-samples", "1", "--target", "1-2"]
+
+    def maps(name: str, *arguments: str) -> np.ndarray:
+        folder = tmp_path / name
+        assert main(["gradcam", *given, *drawn, "--output", str(folder), *arguments]) == 0
+        return arrays(folder)["maps"]
+
+    asked = maps("asked")
+    assert list(own_cache.iterdir()) == []  # one layer of attention is no answer to keep
+    assert run("--tokens", "0") == 0
+    before = len(answers)
+    capsys.readouterr()
+    np.testing.assert_array_equal(maps("kept"), asked)
+    assert len(answers) == before
+    assert AGAIN in capsys.readouterr().err
+    np.testing.assert_array_equal(maps("fresh", "--no-cache"), asked)
+    assert len(answers) == before + 1
+
+
+# --- export ---
+
+
+@pytest.fixture
+def share(
+    picture: Path, out: Path, checkpoint: Path, loaded: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., int]:
+    """Run `export` with a question, in this process."""
+    monkeypatch.setattr(model_room, "load_model", lambda name: loaded)
+
+    def call(*arguments: str) -> int:
+        given = ["export", str(picture), "--prompt", PROMPT, "--model", str(checkpoint)]
+        return main([*given, "--max-new-tokens", str(TOKENS), "--output", str(out), *arguments])
+
+    return call
+
+
+def written(out: Path) -> set[str]:
+    """Return the names in a folder without the answer's 8 digits, which are checked here."""
+    found = names(out)
+    assert len({name.split("-")[1][:8] for name in found}) == 1
+    return {re.sub(r"^attention-[0-9a-f]{8}", "", name) for name in found}
+
+
+def test_export_writes_each_format(
+    share: Callable[..., int], out: Path, reference: Capture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert share("--format", "png,zip,gif,mp4,pdf,npz", "--layers", "1-2", "--heads", "0,3") == 0
+    told = capsys.readouterr()
+    assert told.out == reference.text + "\n"
+    assert written(out) == {".png", ".zip", ".gif", ".mp4", ".pdf", ".npz"}
+    assert told.err.splitlines()[-1] == f"Wrote {', '.join(sorted(names(out)))} to {out}"
+    processor = AttentionProcessor(reference)
+    with np.load(next(out.glob("*.npz"))) as made:
+        for index, word in enumerate(processor.words()):
+            expected = processor.get_attention_heatmap_for_token(word.tokens, [1, 2], [0, 3])
+            np.testing.assert_array_equal(made["word_maps"][index], expected)
+
+
+def test_export_of_chosen_tokens_and_of_the_prompt(share: Callable[..., int], out: Path) -> None:
+    assert share("--tokens", "2-4", "--prompt-words", "--format", "png") == 0
+    assert written(out) == {"-tokens-002-004.png", "-prompt.png"}
+
+
+def test_a_kept_answer_is_exported_without_a_model(
+    share: Callable[..., int],
+    out: Path,
+    picture: Path,
+    own_cache: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert share("--format", "png") == 0
+    first = next(out.glob("*.png")).read_bytes()
+    picture.unlink()
+
+    def no_model(name: str) -> None:
+        raise AssertionError("the model was loaded")
+
+    monkeypatch.setattr(model_room, "load_model", no_model)
+    assert main(["export", "--recent"]) == 0
+    listed = capsys.readouterr().out.splitlines()[-1]
+    entry_id = next(own_cache.iterdir()).name
+    assert listed.startswith(f"{entry_id[:8]}  2")
+    assert PROMPT in listed
+    for name in ("last", entry_id, entry_id[:8]):
+        next(out.glob("*.png")).unlink()
+        assert main(["export", name, "--output", str(out)]) == 0
+        assert next(out.glob("*.png")).read_bytes() == first
+
+
+def test_a_list_of_nothing_is_empty(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["export", "--recent"]) == 0
+    assert capsys.readouterr().out == ""
+
+
+def test_export_leaves_other_files(share: Callable[..., int], run: Callable[..., int], out: Path) -> None:
+    assert run("--tokens", "0-1") == 0
+    before = names(out)
+    assert share("--format", "png") == 0
+    assert before < names(out)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "name a picture file with --prompt, or an id of --recent, or last"),
+        (["last"], "no kept answers are named last: see --recent"),
+        (["abcd1234"], "no kept answers are named abcd1234: see --recent"),
+        (["../cache"], "'../cache' is neither an id of --recent nor last"),
+        (["last", "--model", "demo"], "--model belongs to a picture file with --prompt"),
+        (["last", "--recent"], "--recent lists what is kept; it takes no picture, prompt or id"),
+        (["last", "--format", "bmp"], "'bmp' is not one of png, zip, gif, mp4, pdf, html, npz or all"),
+    ],
+)
+def test_an_export_that_cannot_be_is_one_line(
+    out: Path, arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["export", *arguments, "--output", str(out)]) == 2
+    told = capsys.readouterr()
+    assert (told.out, told.err.count("\n")) == ("", 1)
+    assert told.err.startswith("error: ")
+    assert message in told.err
+    assert not out.exists()
+
+
+def test_a_picture_file_alone_is_told_what_is_missing(
+    picture: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["export", str(picture)]) == 2
+    assert capsys.readouterr().err.endswith("nor last; for a picture file, add --prompt\n")
+
+
+def test_a_layer_that_was_not_kept_is_refused(
+    share: Callable[..., int], out: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert share("--layers", "1") == 0
+    capsys.readouterr()
+    assert main(["export", "last", "--layers", "0,1", "--output", str(out)]) == 2
+    assert "layer 0 was not recorded for this answer; recorded: 1" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", ["zip", "gif", "mp4", "pdf"])
+def test_ctrl_c_during_an_export_leaves_nothing_new(
+    share: Callable[..., int],
+    out: Path,
+    kind: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert share("--format", "npz") == 0
+    before = names(out)
+    counter = cli.counter
+
+    def interrupting(progress: Any) -> Callable[[int, int], None]:
+        count = counter(progress)
+
+        def step(done: int, total: int) -> None:
+            count(done, total)
+            if done == 2:
+                os.kill(os.getpid(), signal.SIGINT)
+
+        return step
+
+    monkeypatch.setattr(cli, "counter", interrupting)
+    assert share("--format", f"png,{kind}") == 130
+    assert capsys.readouterr().err.endswith("Stopped: nothing was written.\n")
+    assert names(out) == before
+    assert all(not name.startswith(".") for name in left_behind(out.parent))

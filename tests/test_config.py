@@ -58,6 +58,7 @@ WRONG: list[tuple[str, list[object]]] = [
     ("QUEUE_SIZE", [0, None]),
     ("OUTPUT_DIR", ["", " ", None]),
     ("CACHE_DIR", ["", 1]),
+    ("MAX_CACHE_BYTES", [-1, 2e9, "2gb", True]),
 ]
 
 

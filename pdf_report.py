@@ -1,0 +1,142 @@
+"""One document about one answer: picture, question, answer, settings, and the words' maps in a grid.
+
+Goes in: drawings and what they were made from. Comes out: a PDF of A4 pages whose text can be selected. Knows
+nothing of captures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+from fpdf import FPDF
+from fpdf.fonts import TTFFont
+from PIL import Image
+
+import visualization
+from utils import Watch
+from views import CAVEAT, TITLE, Drawing
+from visualization import FAINT, INK, ISOLATES, Look, Scale, number_labels
+
+LONGEST = 100  # characters of a word that are looked at: more do not fit above its map
+
+
+class _Document(FPDF):
+    """An A4 document in fonts that have the text's characters, with the caveat and the page on each page."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(format="A4")
+        main, *others = visualization.font_files(text)
+        self.add_font("text", fname=main)
+        self.add_font("text", "B", Path(main).with_stem(f"{Path(main).stem}-Bold"))
+        for file in others:
+            with suppress(Exception):  # of a kind that cannot be embedded: its characters become code points
+                self.add_font(Path(file).stem, fname=file)
+        self.set_fallback_fonts([font for font in self.fonts if font != "textB"], exact_match=False)
+        self.set_text_shaping(True)  # so that right-to-left text is in order
+        self.set_margin(15)
+        self.set_auto_page_break(True, 22)
+        self.set_title(TITLE)
+        self.set_lang("en")
+        self.add_page()
+
+    def footer(self) -> None:
+        self.set_y(-18)
+        self.set_text_color(*FAINT)
+        self.set_font("text", size=7)
+        self.multi_cell(0, 3.4, CAVEAT, align="L", new_x="LMARGIN", new_y="NEXT")
+        self.cell(0, 3.4, f"page {self.page_no()} of {{nb}}", align="R")
+
+    def written(self, text: str) -> str:
+        """Return one line of text in characters that the document's fonts have."""
+        has = {code for font in self.fonts.values() if isinstance(font, TTFFont) for code in font.cmap}
+        shown = visualization.drawable(text).strip(f"{ISOLATES} ")
+        return "".join(c if ord(c) in has else f"[U+{ord(c):04X}]" for c in shown)
+
+    def block(self, text: str, size: float, style: str = "", colour: tuple[int, int, int] = INK) -> None:
+        """Write text, broken at the margin; the next one stands below it."""
+        shown = "\n".join(map(self.written, text.splitlines()))
+        self.set_text_color(*colour)
+        self.set_font("text", style, size)
+        self.multi_cell(0, 0.5 * size, shown, align="L", new_x="LMARGIN", new_y="NEXT")
+
+    def place(self, text: str, x: float, y: float, width: float, size: float, style: str = "") -> None:
+        """Write one line at a place, cut with an ellipsis where it is too wide."""
+        self.set_text_color(*INK)
+        self.set_font("text", style, size)
+        shown = self.written(text[:LONGEST])
+        while shown and self.get_string_width(shown) > width - 2 * self.c_margin:
+            shown = shown.removesuffix("…")[:-1] + "…"
+        self.set_xy(x, y)
+        self.cell(width, 0.5 * size, shown)
+
+
+def write_pdf(
+    path: Path,
+    image: Image.Image,
+    found: Sequence[Drawing],
+    look: Look,
+    said: Mapping[str, str],
+    notes: Sequence[str],
+    watch: Watch,
+) -> None:
+    """Write the document: `said` is what the maps were made from, `notes` what else a person should know."""
+    document = _Document("".join([*said.values(), *(one.text for one in found)]))
+    picture = visualization.fitted(visualization.as_rgb(image), max_side=1200)
+    document.block(TITLE, 16, "B")
+    document.ln(3)
+    width = min(110.0, 90 * picture.width / picture.height)
+    document.image(picture, w=width, alt_text="The picture")
+    document.ln(3)
+    for name, text in said.items():
+        document.block(name, 8, colour=FAINT)
+        document.block(text or "–", 12 if name in ("Question", "Answer") else 9, "B" * (name == "Answer"))
+        document.ln(1.5)
+    for note in notes:
+        document.block(note, 9, "B")
+    document.add_page()
+    _map_pages(document, picture, found, look, watch)
+    document.output(str(path))
+
+
+def _map_pages(
+    document: _Document, picture: Image.Image, found: Sequence[Drawing], look: Look, watch: Watch
+) -> None:
+    """Write the maps in rows, each with its word, its share on the image and its range of values."""
+    shared = look.vmin is not None and look.vmax is not None
+    scale = Scale(look.colormap, 0.0, 1.0, "of each map's own range")
+    if shared:
+        scale = visualization.scale_of(np.array([[look.vmin, look.vmax]], dtype=np.float64), look)
+    bar = visualization.colour_bar(scale, 900, 22, horizontal=True)
+    document.image(bar, w=110, alt_text="The colours, from lowest to highest")
+    document.ln(2)
+    columns, gap = (2 if picture.width > 1.6 * picture.height else 3), 6.0
+    width = (document.epw - gap * (columns - 1)) / columns
+    height = min(width * picture.height / picture.width, 90.0)
+    y = document.get_y()
+    for done, one in enumerate(found):
+        watch.tell(done, len(found))
+        if done % columns == 0 and done:
+            y += height + 18
+        if y + height + 14 > document.h - document.b_margin:
+            document.add_page()
+            y = document.get_y()
+        x = document.l_margin + done % columns * (width + gap)
+        drawn = visualization.thumbnails(picture, [one.values], look)[0]
+        low, high = visualization.value_range(visualization.checked_map(one.values), look)
+        ends = number_labels([low, high])
+        document.place(one.text, x, y, width, 10, "B")
+        document.place(f"{number_labels([one.on_image])[0]} of attention on the image", x, y + 5, width, 7)
+        document.place(f"colours from {ends[0]} to {ends[-1]}", x, y + 8.5, width, 7)
+        document.image(
+            drawn,
+            x,
+            y + 12.5,
+            width,
+            height,
+            alt_text=visualization.plain_text(one.title),
+            keep_aspect_ratio=True,
+        )
+    watch.tell(len(found), len(found))
