@@ -46,7 +46,7 @@ from page.runs import ModelRoom, Run, Visitors, streamed
 from targets import Target
 
 STOPPED = "Stopped: there is no map."
-# The layer is read where it is marked: an event that had to wait comes without what was clicked.
+# The layer is read where it is marked: an event that had to wait carries what was clicked before it.
 ENLARGED = """(run, layer, ...rest) => {
   const picked = document.querySelector('#cam .tile[aria-pressed="true"]');
   return [run, picked ? Number(picked.dataset.layer) : null, ...rest];
