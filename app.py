@@ -57,6 +57,10 @@ from page.reading import (
 from page.runs import ModelRoom, Run, Visitors, default_model, streamed
 from utils import one_line
 
+# What was clicked is read from the page: an event that had to wait carries what was clicked before it.
+CLICKED = "(run, token, ...look) => [run, document.querySelector('.reading').dataset.pick, ...look]"
+
+
 # --- The page -----------------------------------------------------------------------------------------------
 
 
@@ -106,7 +110,7 @@ class Page(Layout):
         written = started.success(self.on_generate, [*question, self.counts], answer, **MODEL_WORK, **HIDDEN)
         written.success(self.on_draw, chosen, pictures, **AT_ONCE)
         written.failure(self.on_failure, [self.reading], blank, **AT_ONCE)
-        self.reading.click(self.on_word, chosen, [self.token, *pictures], **LATEST)
+        self.reading.click(self.on_word, chosen, [self.token, *pictures], js=CLICKED, **LATEST)
         self.token.input(self.on_token, chosen, [self.reading, *pictures], **LATEST)
         for control in (*self.ranges, *self.looks):
             control.input(self.on_draw, chosen, pictures, **LATEST)
@@ -300,11 +304,8 @@ class Page(Layout):
         with told():
             self.visitors.stop(visitor_of(request))
 
-    def on_word(
-        self, request: gr.Request, event: gr.EventData, run_id: Any, token: Any, *look: Any
-    ) -> Outputs:
+    def on_word(self, request: gr.Request, run_id: Any, pick: Any, *look: Any) -> Outputs:
         """Show the word that was clicked."""
-        pick = event._data.get("pick") if isinstance(event._data, dict) else None
         with told():
             return self.picture(request, run_id, pick, *look) | {self.token: pick}
 

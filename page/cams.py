@@ -168,9 +168,9 @@ def enlarged(run: Run, layer: int, drawing: Style) -> Image.Image:
     )
 
 
-def first_layer(cam: GradCam, before: Any = None) -> int:
-    """Return the layer that is enlarged first: the one from before if it was computed, else the middle."""
-    return before if before in cam.layers else cam.layers[len(cam.layers) // 2]
+def first_layer(cam: GradCam) -> int:
+    """Return the layer that is enlarged first: the one in the middle."""
+    return cam.layers[len(cam.layers) // 2]
 
 
 def caption(cam: GradCam, layer: int) -> str:

@@ -93,7 +93,7 @@ function mark() {
 function pick(button) {
   props.picked = Number(button.dataset.layer);
   mark();
-  trigger('click', { layer: props.picked });
+  trigger('click');
 }
 
 root.addEventListener('click', (event) => {

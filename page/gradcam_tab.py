@@ -50,6 +50,11 @@ SHOWN = {
     "gradient-norm": "gradient norm: whose features would change it",
 }
 STOPPED = "Stopped: there is no map."
+# The layer is read where it is marked: an event that had to wait carries what was clicked before it.
+ENLARGED = """(run, layer, ...rest) => {
+  const picked = document.querySelector('#cam .tile[aria-pressed="true"]');
+  return [run, picked ? Number(picked.dataset.layer) : null, ...rest];
+}"""
 
 
 @dataclass(frozen=True)
@@ -72,7 +77,8 @@ class GradCamTab:
     def __init__(self) -> None:
         """Add the components to the blocks that are being built."""
         self.stopping = gr.State(None)  # the event that stops the computation which was begun last
-        self.layer = gr.State(None)  # the layer that is enlarged
+        self.layer = gr.Number(None, visible=False)  # the layer that is enlarged; see ENLARGED
+        self.drawn = gr.State(None)  # how the small pictures were drawn
         with gr.Group(elem_classes="cam_ask"):
             self._ask()
         with gr.Row(elem_id="cam_go"):
@@ -100,7 +106,7 @@ class GradCamTab:
         )
         self.caption = line("", "cam_caption")
         gr.HTML(NOTE, elem_id="cam_note", elem_classes="note", js_on_load=None)
-        self.pictures = [self.shown, self.layer, self.overlay, self.caption]
+        self.pictures = [self.shown, self.drawn, self.overlay, self.caption]
         self.outputs = [*self.pictures, self.problem, self.stop, self.stopping]
 
     def _ask(self) -> None:
@@ -170,7 +176,7 @@ class GradCamTab:
         self.around = around
         asked = [self.target, around.token, self.text, self.place, self.other, self.layers]
         asked += [self.method, self.samples, self.noise, around.seed]
-        drawing = [around.run_id, self.layer, *around.drawing]
+        drawing = [around.run_id, self.layer, self.drawn, *around.drawing]
         begun = gr.on(
             [self.start.click, self.text.submit, self.other.submit],
             self.on_start,
@@ -182,7 +188,7 @@ class GradCamTab:
         computed = begun.success(
             self.on_run, [around.run_id, self.stopping, *asked], self.outputs, **MODEL_WORK, **HIDDEN
         )
-        computed.success(self.on_draw, drawing, self.pictures, **AT_ONCE)
+        computed.success(self.on_draw, drawing, self.pictures, js=ENLARGED, **AT_ONCE)
         computed.failure(self.on_failure, [self.stopping], self.outputs, **AT_ONCE)
         self.stop.click(self.on_stop, None, None, **AT_ONCE)
         # One event for all of these: what is shown is then never of two different moments.
@@ -191,6 +197,7 @@ class GradCamTab:
             self.on_draw,
             drawing,
             self.pictures,
+            js=ENLARGED,
             **LATEST,
         )
 
@@ -218,7 +225,7 @@ class GradCamTab:
         """Return the tab without a result."""
         return {
             self.shown: gr.HTML({"state": state}, tiles=[], picked=None),
-            self.layer: None,
+            self.drawn: None,
             self.overlay: None,
             self.caption: "",
             self.problem: "",
@@ -286,20 +293,18 @@ class GradCamTab:
         with told():
             self.around.visitors.stop(visitor_of(request))
 
-    def on_draw(
-        self, request: gr.Request, event: gr.EventData, run_id: Any, layer: Any, *drawing: Any
-    ) -> Outputs:
-        """Enlarge the layer that was clicked; or draw the same maps, under other settings if they changed."""
-        clicked = event._data.get("layer") if isinstance(event._data, dict) else None
+    def on_draw(self, request: gr.Request, run_id: Any, layer: Any, drawn: Any, *drawing: Any) -> Outputs:
+        """Enlarge a layer; draw the small pictures too where they are not drawn like this yet."""
         with told():
             run = self.shown_run(request, run_id)
             if run is None or run.cam is None:
                 return gr.skip()
-            if isinstance(clicked, int):
-                return self.picture(run, clicked, drawing)
-            layer = first_layer(run.cam, layer)
-            small = gr.HTML(tiles=tiles(run, style(*drawing)), picked=layer)
-            return {self.shown: small, **self.picture(run, layer, drawing)}
+            layer = layer if isinstance(layer, int) else first_layer(run.cam)
+            outputs = self.picture(run, layer, drawing)
+            if drawn != drawing:
+                outputs[self.shown] = gr.HTML(tiles=tiles(run, style(*drawing)), picked=layer)
+                outputs[self.drawn] = drawing
+            return outputs
 
     def shown_run(self, request: gr.Request, run_id: Any) -> Run | None:
         """Return the visitor's answer if there is one with a Grad-CAM."""
@@ -313,7 +318,6 @@ class GradCamTab:
         assert run.cam is not None
         alt = f"The picture under the Grad-CAM of layer {layer}, explaining {run.cam.target}"
         return {
-            self.layer: layer,
             self.overlay: gr.Image(enlarged(run, layer, style(*drawing)), alt_text=alt),
             self.caption: caption(run.cam, layer),
         }

@@ -99,7 +99,8 @@ function pick(button) {
     of_prompt: places.prompt.contains(button),
   };
   mark();
-  trigger('click', { pick: button.dataset.pick });
+  root.dataset.pick = button.dataset.pick;
+  trigger('click');
 }
 
 root.addEventListener('click', (event) => {

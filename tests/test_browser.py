@@ -320,6 +320,24 @@ def test_with_the_keyboard_alone(tab: Tab, files: Path, direct: Capture) -> None
     assert {"generate"} <= reached
 
 
+def test_quick_keys_end_at_the_word_that_is_marked(tab: Tab, files: Path, direct: Capture) -> None:
+    ask(tab, files / "a.png")
+    words = AttentionProcessor(direct).words()
+    word(tab, 0).focus()
+    for _ in words[1:]:
+        tab.keyboard.press("ArrowRight")
+    last = words[-1].tokens
+    tab.wait_for_function(
+        "start => document.querySelector('#caption').innerText.search(start) === 0",
+        arg=rf"tokens? {last[0]}\b",
+    )
+    tab.wait_for_function(
+        "start => document.querySelector('#token input').value.search(start) === 0",
+        arg=rf"tokens? {last[0]}\b",
+    )
+    assert np.array_equal(shown(tab), drawn(direct, last))
+
+
 def test_stop_keeps_what_is_there(tab: Tab, site: tuple[Page, str], files: Path) -> None:
     upload(tab, files / "a.png")
     tab.locator("#generation button").first.click()

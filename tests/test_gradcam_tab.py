@@ -24,7 +24,7 @@ import visualization
 from app import Page
 from attention_extractor import AttentionExtractor, Capture
 from gradcam import GradCam, Stopped, layer_grid, smooth_grad_cam
-from page.cams import caption, contrast, first_layer, layers_of, range_text, style, target_of, tiles
+from page.cams import caption, contrast, layers_of, range_text, style, target_of, tiles
 from page.gradcam_tab import STOPPED, GradCamTab
 from page.reading import Pick
 from page.runs import ModelRoom, Run
@@ -167,10 +167,6 @@ def request(visitor: str) -> Any:
     return SimpleNamespace(session_hash=visitor)
 
 
-def event(**data: Any) -> Any:
-    return SimpleNamespace(_data=data)
-
-
 def asked(
     kind: str = "word",
     key: Any = "1",
@@ -247,9 +243,9 @@ def test_settings_draw_the_kept_maps_again_without_the_model(
     handle = model[0].register_forward_pre_hook(refuse)
     try:
         for drawing in (DRAWING, ("magma", 0.9, "heatmap", "smooth", "shared"), (*DRAWING[:4], "shared")):
-            drawn = tab.on_draw(request("me"), event(), kept, None, *drawing)
+            drawn = tab.on_draw(request("me"), kept, None, None, *drawing)
             low, high = (cam.maps.min(), cam.maps.max()) if drawing[-1] == "shared" else (None, None)
-            layer = drawn[tab.layer]
+            layer = 1  # the one in the middle
             expected = visualization.visualize_attention_on_image(
                 visualization.fitted(noise(0), 640, 1280),
                 cam.layer_map(layer),
@@ -265,7 +261,7 @@ def test_settings_draw_the_kept_maps_again_without_the_model(
             np.testing.assert_array_equal(pixels(drawn[tab.overlay]), np.asarray(expected))
             small = drawn[tab.shown].constructor_args["tiles"]
             assert [one["layer"] for one in small] == [0, 1]
-            assert drawn[tab.shown].constructor_args["picked"] == layer == 1
+            assert drawn[tab.shown].constructor_args["picked"] == layer
     finally:
         handle.remove()
 
@@ -303,15 +299,15 @@ def test_a_click_enlarges_and_a_layer_that_is_none_is_one_line(
     tab: GradCamTab, run: Run, kept: str, cam: GradCam
 ) -> None:
     def click(layer: Any) -> dict[Any, Any]:
-        return tab.on_draw(request("me"), event(layer=layer), kept, 1, *DRAWING)
+        return tab.on_draw(request("me"), kept, layer, DRAWING, *DRAWING)
 
     assert click(0) == gr.skip()  # nothing is computed yet
     run.cam = cam
     found = click(0)
-    assert (found[tab.layer], found[tab.caption]) == (0, caption(cam, 0))
+    assert found[tab.caption] == caption(cam, 0)
     assert "layer 0" in found[tab.overlay].alt_text
     assert tab.shown not in found  # the small pictures stay
-    assert click("0")[tab.layer] == 1
+    assert click("0")[tab.caption] == caption(cam, 1)
     with pytest.raises(Exception, match="layer 9 is not among those computed: 0, 1"):
         click(9)
 
@@ -322,11 +318,6 @@ def test_the_caption_names_target_layer_method_and_score(cam: GradCam) -> None:
         f"{cam.target} · layer 1 of 0–2 · Smooth Grad-CAM, 3 samples, noise 0.2 · "
         f"score {mean:.2f} ± {spread:.2f}"
     )
-
-
-def test_the_layer_enlarged_before_stays_if_it_can(cam: GradCam) -> None:
-    assert first_layer(cam, 0) == 0
-    assert first_layer(cam, 7) == first_layer(cam) == 1
 
 
 @pytest.mark.parametrize(
@@ -361,8 +352,8 @@ def test_without_an_answer_or_with_anothers_there_is_nothing_to_explain(
         assert next(tab.on_start(request(visitor), run_id, *asked()))[tab.problem] == line
     for visitor, run_id in (("you", kept), ("me", "wrong")):
         with pytest.raises(Exception, match="no longer kept"):
-            tab.on_draw(request(visitor), event(), run_id, 0, *DRAWING)
-    assert tab.on_draw(request("you"), event(), None, 0, *DRAWING) == gr.skip()
+            tab.on_draw(request(visitor), run_id, 0, None, *DRAWING)
+    assert tab.on_draw(request("you"), None, 0, None, *DRAWING) == gr.skip()
 
 
 # --- Stop ---------------------------------------------------------------------------------------------------
