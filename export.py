@@ -9,7 +9,6 @@ Every name is ours. What a model or a person wrote goes into a file, never into 
 from __future__ import annotations
 
 import hashlib
-import importlib
 import io
 import json
 import zipfile
@@ -268,7 +267,8 @@ def html_report(
     capture: Capture, image: Image.Image, view: View, path: Path, watch: Watch
 ) -> tuple[str, ...]:
     """Write one HTML file with the viewer and all maps in it; it opens from disk and asks for nothing."""
-    viewer = importlib.import_module("viewer")
+    import viewer
+
     maps, prompt_maps = viewer.attention_maps(capture, view.layers, view.heads, view.aggregation)
     shown = viewer.payload(
         capture,
@@ -280,6 +280,7 @@ def html_report(
         aggregation=view.aggregation,
         look=view.look,
         scale=view.scale,
+        leaned=viewer.leaned_on(capture, view.layers),
     )
     path.write_text(viewer.report(shown), encoding="utf-8")
     return ()

@@ -28,12 +28,12 @@ def rows(count: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
     ).float()
 
 
-def text_rows(shares: torch.Tensor) -> torch.Tensor:
+def text_rows(shares: torch.Tensor, context: int) -> torch.Tensor:
     """Return attention to text (token, layer, text) that belongs to the shares, nothing on later tokens."""
-    tokens = len(shares)
-    weights = torch.rand(tokens, len(RECORDED), len(CONTEXT) + tokens, generator=torch.manual_seed(2))
+    tokens, layers = shares.shape[:2]
+    weights = torch.rand(tokens, layers, context + tokens, generator=torch.manual_seed(2))
     for token in range(tokens):
-        weights[token, :, len(CONTEXT) + token :] = 0
+        weights[token, :, context + token :] = 0
     return weights / weights.sum(-1, keepdim=True) * shares[..., 1:].sum(-1).mean(2)[..., None]
 
 
@@ -61,12 +61,13 @@ def made_capture(**changed: Any) -> Capture:
         "prompt_length": GRID[0] * GRID[1] + len(CONTEXT),
         "context_tokens": CONTEXT,
         "prompt_places": tuple(range(2, 2 + PROMPT_TOKENS)),
-        "text_attention": text_rows(changed.get("shares", shares)),
         "image_size": (140, 196),
         "image_hash": "0" * 64,
         "model_name": "made",
     }
-    return Capture(**parts | changed)
+    parts |= changed
+    parts.setdefault("text_attention", text_rows(parts["shares"], len(parts["context_tokens"])))
+    return Capture(**parts)
 
 
 @pytest.fixture(scope="module")

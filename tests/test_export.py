@@ -2,9 +2,7 @@
 
 import io
 import json
-import sys
 import threading
-import types
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
@@ -20,12 +18,13 @@ from PIL import Image
 from pypdf import PdfReader
 
 import export as room
+import viewer
 import views
 import visualization
 from attention_extractor import Capture, spelled
 from attention_processor import AttentionProcessor
 from export import FORMATS, export, short_id
-from tests.test_attention_processor import ANSWER, GRID, HEADS, RECORDED, TOKENS, made_capture
+from tests.test_attention_processor import ANSWER, GRID, HEADS, RECORDED, TOKENS, made_capture, text_rows
 from utils import Stopped, Watch, image_hash
 from views import CAVEAT, View, coloured, drawings, facts, whole_drawing
 from visualization import Look
@@ -356,6 +355,7 @@ def strange(capture: Capture, prompt: str = "\ud83d lone \u202e猫") -> Capture:
         attention=capture.attention[:count],
         shares=capture.shares[:count],
         logprobs=capture.logprobs[:count],
+        text_attention=text_rows(capture.shares[:count], len(capture.context_tokens)),
         prompt=prompt,
         prompt_token_spans=((0, 1), (1, 2), (2, 3), (3, len(prompt))),
     )
@@ -449,34 +449,22 @@ def test_a_document_takes_the_fonts_that_pictures_take(
     assert "[U+732B]" not in text
 
 
-def test_the_interactive_page_is_the_viewers(
-    capture: Capture, image: Image.Image, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    given: dict[str, Any] = {}
-
-    def payload(*arguments: Any, **named: Any) -> dict[str, Any]:
-        given.update(named, arguments=arguments)
-        return {"said": "“hello”"}
-
-    stub = types.ModuleType("viewer")
-    stub.__dict__.update(
-        attention_maps=lambda *arguments: (("maps", *arguments), ("prompt maps", *arguments)),
-        payload=payload,
-        report=lambda shown: f"<!doctype html>{shown['said']}",
-    )
-    monkeypatch.setitem(sys.modules, "viewer", stub)
+def test_the_interactive_page_is_the_viewers(capture: Capture, image: Image.Image, tmp_path: Path) -> None:
     path = export("html", capture, image, replace(SOME, scale="shared"), tmp_path).path
-    assert path.read_text("utf-8") == "<!doctype html>“hello”"
-    asked = (capture, (0, 5), (1,), "max")
-    assert given.pop("arguments") == (capture, image, ("maps", *asked))
-    assert given == {
-        "prompt_maps": ("prompt maps", *asked),
-        "layers": (0, 5),
-        "heads": (1,),
-        "aggregation": "max",
-        "look": SOME.look,
-        "scale": "shared",
-    }
+    maps, prompt_maps = viewer.attention_maps(capture, (0, 5), (1,), "max")
+    expected = viewer.payload(
+        capture,
+        image,
+        maps,
+        prompt_maps=prompt_maps,
+        layers=(0, 5),
+        heads=(1,),
+        aggregation="max",
+        look=SOME.look,
+        scale="shared",
+        leaned=viewer.leaned_on(capture, (0, 5)),
+    )
+    assert path.read_text("utf-8") == viewer.report(expected)
 
 
 # --- numbers ---
@@ -567,6 +555,7 @@ def test_what_cannot_be_exported_is_refused(capture: Capture, image: Image.Image
         token_spans=(),
         attention=capture.attention[:0],
         shares=capture.shares[:0],
+        text_attention=text_rows(capture.shares[:0], len(capture.context_tokens)),
         logprobs=capture.logprobs[:0],
     )
     cases: list[tuple[str, Capture, View, str]] = [

@@ -806,6 +806,7 @@ def big() -> dict[str, Any]:
         prompt_attention=prompt_attention,
         prompt_shares=shares[:PROMPT_TOKENS],
         prompt_length=1300,
+        context_tokens=("said",) * 100,
     )
     maps, prompt_maps = viewer.attention_maps(big)
     noise = generator.integers(0, 255, (30, 40, 3), dtype=np.uint8)

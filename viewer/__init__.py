@@ -13,6 +13,7 @@ from viewer.data import (
     Method,
     attention_maps,
     heads_payload,
+    leaned_on,
     leaned_payload,
     payload,
 )
@@ -25,6 +26,7 @@ __all__ = [
     "assets",
     "attention_maps",
     "heads_payload",
+    "leaned_on",
     "leaned_payload",
     "payload",
     "report",

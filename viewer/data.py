@@ -185,6 +185,17 @@ def leaned_payload(texts: Sequence[str], picks: Sequence[str], weights: ArrayLik
     return {"texts": shown, "picks": list(picks), "weights": packed(rows)}
 
 
+def leaned_on(capture: Capture, layers: Sequence[int] | None = None) -> dict[str, Any]:
+    """Return `leaned_payload` of a capture: the mean over all heads, and over the layers chosen."""
+    processor = AttentionProcessor(capture)
+    context, count = capture.context_tokens, len(capture.token_ids)
+    asked = {place: f"p{index}" for index, place in enumerate(capture.prompt_places)}
+    picks = [asked.get(place, "") for place in range(len(context))] + [str(token) for token in range(count)]
+    weights = [processor.text_attention(token, layers) for token in range(count)]
+    empty = np.zeros((0, len(context)))
+    return leaned_payload((*context, *capture.tokens), picks, np.stack(weights) if weights else empty)
+
+
 def packed(rows: ArrayLike, bits: Literal[8, 16] = 16) -> dict[str, Any]:
     """Return rows of numbers (row, value) as whole numbers of so many bits, each row over its own range.
 
