@@ -1,7 +1,7 @@
 """The page: `python app.py`, then http://127.0.0.1:7860. Blocks, callbacks, queue and error texts.
 
-Goes in: what a person chooses, types and clicks. Comes out: the answer as words to click, and the picture
-under the map of the word that was picked. Everything that is not Gradio's stands in `page/`.
+Goes in: what a person chooses, types and clicks. Comes out: the answer, and the viewer with the maps of its
+words. Everything that is not Gradio's stands in `page/`.
 """
 
 import os
@@ -10,12 +10,12 @@ os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # before Gradio is imported: e
 
 import argparse
 import errno
+import logging
 import socket
 import sys
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
-from itertools import count
 from typing import Any
 
 from model import DEMO, ModelError
@@ -24,41 +24,20 @@ import gradio as gr
 from PIL.Image import Image
 
 import config
+import viewer
 import visualization
-from attention_extractor import Capture
 from page.gradcam_tab import Around
 from page.guard import middleware
-from page.inputs import RefusedError, asked, between, generation_settings, opened, refusal
-from page.layout import Layout, last_of, theme
-from page.parts import (
-    AT_ONCE,
-    HIDDEN,
-    LATEST,
-    MODEL_WORK,
-    Outputs,
-    following,
-    text_of,
-    toast,
-    told,
-    visitor_of,
-)
-from page.reading import (
-    Choice,
-    Pick,
-    attention_map,
-    caption,
-    choices,
-    clickable,
-    drawn,
-    first_pick,
-    label,
-    pick_of,
-)
-from page.runs import ModelRoom, Run, Visitors, default_model, streamed
-from utils import one_line
+from page.inputs import RefusedError, asked, generation_settings, opened, refusal
+from page.layout import Layout, theme
+from page.parts import AT_ONCE, HIDDEN, LATEST, Outputs, following, text_of, toast, told, visitor_of
+from page.reading import Choice, attention_map, caption, drawn
+from page.runs import Loaded, ModelRoom, Run, Visitors, default_model, streamed
+from store import Store
+from store import key as store_key
+from utils import Stopped, image_hash, one_line
 
-# What was clicked is read from the page: an event that had to wait carries what was clicked before it.
-CLICKED = "(run, token, ...look) => [run, document.querySelector('.reading').dataset.pick, ...look]"
+log = logging.getLogger(__name__)
 
 
 # --- The page -----------------------------------------------------------------------------------------------
@@ -67,12 +46,12 @@ CLICKED = "(run, token, ...look) => [run, document.querySelector('.reading').dat
 class Page(Layout):
     """The page with its callbacks, over one model and the visitors' answers."""
 
-    def __init__(self, room: ModelRoom, chosen: str, problem: str = "") -> None:
+    def __init__(self, room: ModelRoom, chosen: str, problem: str = "", store: Store | None = None) -> None:
         """Build the page. `chosen` is the model's name in the list, `problem` why it is not loaded."""
         self.room, self.chosen, self.problem_at_start = room, chosen, problem
-        self.visitors = Visitors()
-        loaded = room.loaded
-        super().__init__(chosen, self.status_text(), *((loaded.layers, loaded.heads) if loaded else (1, 1)))
+        self.visitors, self.store = Visitors(), store or Store()
+        counts = (room.loaded.layers, room.loaded.heads) if room.loaded else (1, 1)
+        super().__init__(chosen, self.status_text(), *counts, self.store)
         with self.blocks:
             self._wire()
             self._wire_api()
@@ -81,23 +60,25 @@ class Page(Layout):
     # Which callback hears what
 
     def _wire(self) -> None:
-        chosen = [self.run_id, self.token, *self.ranges, *self.looks]
-        pictures = [self.overlay, self.caption]
+        explorer, recent = self.explorer, self.recent
         blank = [
             self.reading,
             self.run_id,
-            self.token,
-            *pictures,
+            explorer.token,
+            explorer.viewer,
             self.problem,
             self.stop,
             *self.gradcam.outputs,
+            *self.share.outputs,
         ]
-        answer = [*blank, self.status, self.counts, *self.ranges]
-        question = [self.image, self.prompt, *self.settings]
+        answer = [*blank, self.status, self.counts, *self.ranges.all, recent.mine, recent.list]
+        question = [self.image, self.prompt, *self.settings, self.reuse]
+        kept = [recent.mine, self.counts, *self.ranges.all]
 
-        self.blocks.load(self.on_open, None, [self.model, self.status, self.counts, *self.ranges], **AT_ONCE)
+        opened = [self.model, self.status, self.counts, *self.ranges.all, recent.list]
+        self.blocks.load(self.on_open, [recent.mine], opened, **AT_ONCE)
         self.blocks.unload(self.on_leave)
-        self.load.click(self.on_load, [self.model], answer, **MODEL_WORK, **HIDDEN)
+        self.load.click(self.on_load, [self.model], answer, concurrency_limit=None, **HIDDEN)
         self.stop.click(self.on_stop, None, None, **AT_ONCE)
         started = gr.on(
             [self.generate.click, self.prompt.submit],
@@ -107,16 +88,17 @@ class Page(Layout):
             concurrency_limit=None,
             **HIDDEN,
         )
-        written = started.success(self.on_generate, [*question, self.counts], answer, **MODEL_WORK, **HIDDEN)
-        written.success(self.on_draw, chosen, pictures, **AT_ONCE)
-        written.failure(self.on_failure, [self.reading], blank, **AT_ONCE)
-        self.reading.click(self.on_word, chosen, [self.token, *pictures], js=CLICKED, **LATEST)
-        self.token.input(self.on_token, chosen, [self.reading, *pictures], **LATEST)
-        for control in (*self.ranges, *self.looks):
-            control.input(self.on_draw, chosen, pictures, **LATEST)
-        self.gradcam.wire(
-            Around(self.room, self.visitors, self.run_id, self.token, self.seed, self.looks[1:])
+        started.success(self.on_generate, [*question, *kept], answer, concurrency_limit=None, **HIDDEN)
+        recent.list.click(
+            self.on_reopen,
+            [recent.wanted, *kept],
+            [*answer, self.image, self.prompt],
+            js="(id, ...rest) => [document.querySelector('.recent').dataset.wanted, ...rest]",
+            **LATEST,
         )
+        explorer.wire(self.visitors, self.run_id, self.ranges)
+        self.share.wire(self.visitors, self.run_id, explorer)
+        self.gradcam.wire(Around(self.room, self.visitors, self.run_id, explorer.token, self.seed, explorer))
 
     def _wire_api(self) -> None:
         """Add /generate, /heatmap and /gradcam for `gradio_client`, about the session's own answer."""
@@ -128,7 +110,7 @@ class Page(Layout):
             [self.api_facts, self.run_id],
             api_name="generate",
             preprocess=False,
-            **MODEL_WORK,
+            concurrency_limit=None,
         )
         click(
             self.heatmap_for_api,
@@ -138,7 +120,7 @@ class Page(Layout):
             preprocess=False,
             concurrency_limit=4,
         )
-        self.gradcam.wire_api(self.api_button, self.api_picture, self.api_facts)
+        self.gradcam.wire_api(self.api_button, self.api_picture, self.api_facts, self.looks[1:])
 
     # Callbacks: guard, call, format
 
@@ -149,62 +131,66 @@ class Page(Layout):
             return self.problem_at_start or f"{self.chosen} is not loaded yet: press Load."
         return f"{loaded.name} is ready: {loaded.layers} layers × {loaded.heads} heads, {loaded.place}"
 
-    def spanning(self, layers: int, heads: int) -> Outputs:
-        """Return sliders that span all layers and heads."""
-        return {
-            self.counts: (layers, heads),
-            self.layer_from: gr.Slider(maximum=last_of(layers), value=0),
-            self.layer_to: gr.Slider(maximum=last_of(layers), value=last_of(layers)),
-            self.head_from: gr.Slider(maximum=last_of(heads), value=0),
-            self.head_to: gr.Slider(maximum=last_of(heads), value=last_of(heads)),
-        }
-
     def blank(self, state: str) -> Outputs:
         """Return a page without an answer."""
         return {
-            self.reading: gr.HTML({"state": state}, picked=None),
+            self.reading: {"state": state},
             self.run_id: None,
-            self.token: gr.Dropdown(choices=[], value=None),
-            self.overlay: None,
-            self.caption: "",
             self.problem: "",
             self.stop: gr.Button(interactive=state == "waiting"),
+            **self.explorer.blank(),
             **self.gradcam.blank(),
+            **self.share.blank(),
         }
 
-    def answered(self, run: Run, seconds: float) -> Outputs:
-        """Return the answer's words to click, the list of tokens, and the word that is shown first."""
-        capture, pick = run.capture, first_pick(run)
+    def answered(
+        self, visitor: str, run: Run, mine: Any, counts: Any, ranges: Sequence[Any], seconds: float
+    ) -> Outputs:
+        """Keep an answer for its visitor, and return what is shown of it."""
+        capture, now = run.capture, (run.capture.layer_count, run.capture.attention.shape[2])
         notes = [run.note] if run.note else []
-        if pick is not None:
-            notes.append("shown first: the word with the largest share of its attention on the picture")
-        reading = {
-            "state": "stopped" if capture.stopped else "done",
-            "count": len(capture.token_ids),
-            "seconds": seconds,
-            "note": " · ".join(notes) if capture.token_ids else "the model gave an empty answer",
-            **clickable(run),
-        }
+        if run.reused:
+            notes.append(f"kept from before, by {capture.model_name}")
+        if not capture.token_ids:
+            notes.append("the model gave an empty answer")
+        sliders: Outputs = {}
+        if tuple(counts or ()) != now:  # of another model: all layers and heads
+            ranges = [0, now[0] - 1, 0, now[1] - 1, ranges[-1]]
+            sliders = {self.counts: now, **self.ranges.spanning(*now)}
+        run_id = self.visitors.keep(visitor, run)
         return {
-            self.reading: gr.HTML(reading, picked=marked(pick)),
-            self.token: gr.Dropdown(choices=choices(run), value=pick.key if pick else None),
+            self.reading: {
+                "state": "stopped" if capture.stopped else "done",
+                "count": len(capture.token_ids),
+                "seconds": seconds,
+                "note": " · ".join(notes),
+            },
+            self.run_id: run_id,
             self.stop: gr.Button(interactive=False),
             self.status: self.status_text(),
+            **sliders,
+            **self.explorer.shown(run_id, run, ranges),
+            **self.recent.added(mine, run),
         }
 
-    def on_open(self) -> Outputs:
-        """Show the model that is in memory now: another visitor may have changed it."""
+    def on_open(self, mine: Any) -> Outputs:
+        """Show the model that is in memory now, and what this browser asked before."""
         loaded = self.room.loaded
         outputs: Outputs = {
             self.status: self.status_text(),
             self.model: loaded.name if loaded else self.chosen,
+            self.recent.list: self.recent.listed(mine),
         }
-        return outputs | (self.spanning(loaded.layers, loaded.heads) if loaded else {})
+        if loaded:
+            outputs |= {self.counts: (loaded.layers, loaded.heads)}
+            outputs |= self.ranges.spanning(loaded.layers, loaded.heads)
+        return outputs
 
     def on_leave(self, request: gr.Request) -> None:
         """Free everything of a visitor who closed or reloaded the page."""
         if request.session_hash:
             self.visitors.leave(request.session_hash)
+            self.share.end(request.session_hash)
 
     def on_load(self, request: gr.Request, name: Any) -> Iterator[Outputs]:
         """Load a model, and start the page afresh with it."""
@@ -219,7 +205,8 @@ class Page(Layout):
             self.visitors.forget_answer(visitor)
             yield {
                 self.status: self.status_text(),
-                **self.spanning(loaded.layers, loaded.heads),
+                self.counts: (loaded.layers, loaded.heads),
+                **self.ranges.spanning(loaded.layers, loaded.heads),
                 **self.blank("empty"),
             }
         except Exception as error:
@@ -229,8 +216,9 @@ class Page(Layout):
             }
             raise toast(reason) from None
 
-    def on_start(self, request: gr.Request, image: Any, prompt: Any, *settings: Any) -> Iterator[Outputs]:
+    def on_start(self, request: gr.Request, image: Any, prompt: Any, *rest: Any) -> Iterator[Outputs]:
         """Refuse at once what cannot be answered, before any waiting for the model."""
+        *settings, _ = rest
         try:
             if self.room.loaded is None:
                 raise ModelError("No model is loaded: press Load first.")
@@ -244,31 +232,39 @@ class Page(Layout):
             raise toast(reason) from None
         yield self.blank("waiting")
 
-    def on_generate(self, request: gr.Request, image: Any, prompt: Any, *rest: Any) -> Iterator[Outputs]:
-        """Write the answer token by token, then show its words and pick one."""
-        *settings, counts = rest
+    def on_generate(
+        self,
+        request: gr.Request,
+        image: Any,
+        prompt: Any,
+        max_new_tokens: Any,
+        temperature: Any,
+        top_p: Any,
+        seed: Any,
+        reuse: Any,
+        mine: Any,
+        counts: Any,
+        *ranges: Any,
+    ) -> Iterator[Outputs]:
+        """Write the answer token by token, then show its maps and pick a word."""
         start = time.monotonic()
         visitor = visitor_of(request)
         stop = self.visitors.begun(visitor)
-        progress = {"state": "reading", "text": "", "count": 0, "limit": settings[0]}
+        progress = {"state": "waiting", "text": "", "count": 0, "limit": max_new_tokens}
 
-        def so_far(written: tuple[str, int] | None) -> Outputs:
-            if written is not None:
-                progress.update(state="writing", text=written[0], count=written[1])
+        def so_far(changes: dict[str, Any] | None) -> Outputs:
+            progress.update(changes or {})
             return {self.reading: progress | {"seconds": time.monotonic() - start}}
 
         try:
-            capture, picture = yield from following(self.writing(image, prompt, settings, stop), so_far)
+            settings = [max_new_tokens, temperature, top_p, seed]
+            run = yield from following(self.writing(image, prompt, settings, stop, reuse is True), so_far)
             if not self.visitors.waits(visitor, stop):
                 return  # the page was closed, or asked something else
-            if capture is None:
+            yield self.answered(visitor, run, mine, counts, ranges, time.monotonic() - start)
+        except Stopped:
+            if self.visitors.waits(visitor, stop):
                 yield {**self.blank("empty"), self.problem: "Stopped before the answer began."}
-                return
-            run = Run(capture, picture)
-            counted = (run.capture.layer_count, run.capture.attention.shape[2])
-            sliders = {} if tuple(counts or ()) == counted else self.spanning(*counted)
-            kept = {self.run_id: self.visitors.keep(visitor, run)}
-            yield self.answered(run, time.monotonic() - start) | sliders | kept
         except Exception as error:
             reason = refusal(error)
             yield {**self.blank("empty"), self.problem: reason}
@@ -277,66 +273,55 @@ class Page(Layout):
             self.visitors.end(visitor, stop)
 
     def writing(
-        self, image: Any, prompt: Any, settings: Sequence[Any], stop: threading.Event
-    ) -> Generator[tuple[str, int] | None, None, tuple[Capture | None, Image]]:
-        """Yield (answer so far, number of tokens); return the capture and the picture it is about."""
+        self, image: Any, prompt: Any, settings: Sequence[Any], stop: threading.Event, reuse: bool
+    ) -> Generator[dict[str, Any] | None, None, Run]:
+        """Yield how far the answer is, as the page shows it; return it with its picture."""
 
-        def work(put: Callable[[tuple[str, int]], None]) -> tuple[Capture | None, Image]:
-            picture, chosen = opened(image), generation_settings(*settings)
+        def work(put: Callable[[dict[str, Any]], None]) -> Run:
+            picture, question, chosen = opened(image), asked(prompt), generation_settings(*settings)
+            loaded = self.room.loaded
+            key = answer_key(loaded, picture, question, chosen)
+            kept = self.store.find(key) if key and reuse else None
+            if kept is not None:
+                return Run(kept.capture, picture, kept=kept.id, reused=True)
             capture = self.room.answer(
-                picture, asked(prompt), chosen, lambda text, tokens: put((text, tokens)), stop
+                picture,
+                question,
+                chosen,
+                lambda text, tokens: put({"state": "writing", "text": text, "count": tokens}),
+                stop,
+                lambda ahead: put({"state": "waiting", "ahead": ahead}),
+                lambda: put({"state": "reading"}),
             )
-            return capture, picture
+            run = Run(capture, picture)
+            if capture.token_ids:  # another model may have been loaded meanwhile
+                self.keep(run, key if self.room.loaded is loaded else None)
+            return run
 
         return streamed(work)
 
-    def on_failure(self, reading: Any) -> Outputs:
-        """Give the page back after an answer that never began: the queue was full."""
-        if isinstance(reading, dict) and reading.get("state") == "waiting":
-            return {
-                **self.blank("empty"),
-                self.problem: "Too many people wait for the model. Try again in a minute.",
-            }
-        return {self.stop: gr.Button(interactive=False)}
+    def keep(self, run: Run, key: str | None) -> None:
+        """Keep an answer in the store; one that cannot be kept is shown all the same."""
+        try:
+            run.kept = self.store.save(run.capture, run.original, key)
+        except OSError as error:
+            log.warning("the answer could not be kept in %s: %s", self.store.folder, one_line(error))
+
+    def on_reopen(self, request: gr.Request, wanted: Any, mine: Any, counts: Any, *ranges: Any) -> Outputs:
+        """Show an answer from before, without a model."""
+        with told():
+            start, visitor = time.monotonic(), visitor_of(request)
+            run = self.recent.opened(mine, wanted)
+            self.visitors.stop(visitor)
+            shown = self.blank("empty") | self.answered(
+                visitor, run, mine, counts, ranges, time.monotonic() - start
+            )
+            return {**shown, self.image: gr.Image(run.original), self.prompt: run.capture.prompt}
 
     def on_stop(self, request: gr.Request) -> None:
         """End the visitor's answer after the token at hand."""
         with told():
             self.visitors.stop(visitor_of(request))
-
-    def on_word(self, request: gr.Request, run_id: Any, pick: Any, *look: Any) -> Outputs:
-        """Show the word that was clicked."""
-        with told():
-            return self.picture(request, run_id, pick, *look) | {self.token: pick}
-
-    def on_token(self, request: gr.Request, run_id: Any, token: Any, *look: Any) -> Outputs:
-        """Show what was chosen in the list, and mark its word."""
-        with told():
-            outputs = self.picture(request, run_id, token, *look)
-            if outputs:
-                pick = pick_of(token, self.visitors.run(visitor_of(request), run_id))
-                outputs[self.reading] = gr.HTML(picked=marked(pick))
-            return outputs or gr.skip()
-
-    def on_draw(self, request: gr.Request, run_id: Any, token: Any, *look: Any) -> Outputs:
-        """Show the same word under other settings."""
-        with told():
-            return self.picture(request, run_id, token, *look) or gr.skip()
-
-    def picture(self, request: gr.Request, run_id: Any, key: Any, *look: Any) -> Outputs:
-        """Return the picture of a pick and the line beneath it; nothing where there is no pick."""
-        if not isinstance(run_id, str) or not isinstance(key, str):
-            return {}
-        run = self.visitors.run(visitor_of(request), run_id)
-        layer_from, layer_to, head_from, head_to, aggregation, *drawing = look
-        layers = between(layer_from, layer_to, run.capture.layer_count, "layer")
-        heads = between(head_from, head_to, run.capture.attention.shape[2], "head")
-        choice = Choice.of(run, key, layers, heads, aggregation)
-        alt = f"The picture under the attention map of {label(choice.pick, run)}"
-        return {
-            self.overlay: gr.Image(drawn(run, choice, *drawing), alt_text=alt),
-            self.caption: caption(run, choice),
-        }
 
     # Callbacks of the API
 
@@ -356,17 +341,13 @@ class Page(Layout):
             stop = self.visitors.begin(visitor)
             settings = [max_new_tokens, temperature, top_p, seed]
             try:
-                capture, picture = yield from following(
-                    self.writing(image, prompt, settings, stop),
-                    lambda written: (
-                        {"text": written[0], "finished": False} if written else gr.skip(),
-                        gr.skip(),
-                    ),
+                run = yield from following(
+                    self.writing(image, prompt, settings, stop, reuse=False),
+                    lambda changes: ({**changes, "finished": False} if changes else gr.skip(), gr.skip()),
                 )
-                if capture is None:
-                    raise RefusedError("Stopped before the answer began.")
-                run = Run(capture, picture)
                 yield described(run), self.visitors.keep(visitor, run)
+            except Stopped:
+                raise RefusedError("Stopped before the answer began.") from None
             finally:
                 self.visitors.end(visitor, stop)
 
@@ -410,14 +391,11 @@ def wanted(name: Any) -> str:
     return name.strip()
 
 
-_turns = count()
-
-
-def marked(pick: Pick | None) -> dict[str, Any] | None:
-    """Return a pick to mark; the turn makes it new even where the same word was marked before."""
-    if pick is None:
+def answer_key(loaded: Loaded | None, image: Image, prompt: str, settings: dict[str, Any]) -> str | None:
+    """Return the id under which an answer is kept; None where the checkpoint cannot be told from another."""
+    if loaded is None or loaded.checkpoint is None:
         return None
-    return {"tokens": pick.tokens, "of_prompt": pick.of_prompt, "turn": next(_turns)}
+    return store_key(loaded.checkpoint, image_hash(image), prompt, **settings)
 
 
 def described(run: Run) -> dict[str, Any]:
@@ -465,7 +443,7 @@ def serve(page: Page, host: str, port: int) -> str:
             footer_links=["api"],
             app_kwargs={"middleware": middleware(host)},
             theme=theme(),
-            css=text_of("page.css"),
+            css=text_of("page.css") + viewer.assets()["css"],
         )
     except OSError:
         raise RefusedError(f"Port {port} at {host} cannot be used: {port_problem(host, port)}") from None

@@ -317,8 +317,8 @@ class Format(NamedTuple):
 FORMATS = {
     "png": Format("Picture", ".png", "the chosen tokens together, in one picture", png),
     "zip": Format("Pictures", ".zip", "a picture of each word or token, in an archive", archive),
-    "gif": Format("Animation (GIF)", ".gif", "word after word, two a second", gif),
-    "mp4": Format("Animation (MP4)", ".mp4", "the same as a video", mp4),
+    "gif": Format("Animation", ".gif", "word after word, two a second", gif),
+    "mp4": Format("Video", ".mp4", "the same, as a video", mp4),
     "pdf": Format("Document", ".pdf", "picture, question, answer, settings and the words' maps", pdf),
     "html": Format("Interactive page", ".html", "one file to explore in a browser, offline", html_report),
     "npz": Format("Numbers", ".npz", "the raw maps, with their axes named; numpy.load opens it", npz),

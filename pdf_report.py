@@ -106,7 +106,7 @@ def _map_pages(
 ) -> None:
     """Write the maps in rows, each with its word, its share on the image and its range of values."""
     shared = look.vmin is not None and look.vmax is not None
-    scale = Scale(look.colormap, 0.0, 1.0, "of each map's own range")
+    scale = Scale(look.colormap, 0.0, 1.0, "of each map's own range", gamma=look.gamma)
     if shared:
         scale = visualization.scale_of(np.array([[look.vmin, look.vmax]], dtype=np.float64), look)
     bar = visualization.colour_bar(scale, 900, 22, horizontal=True)

@@ -78,6 +78,7 @@ class Look:
     smooth: bool = field(default_factory=lambda: config.HEATMAP_SMOOTH)  # False: one flat cell a visual token
     vmin: float | None = None  # value of the lowest colour; None: the map's lowest
     vmax: float | None = None  # value of the highest colour; None: the map's highest
+    gamma: float = 1.0  # contrast: below 1 lifts faint values, above 1 leaves only strong ones
 
     def __post_init__(self) -> None:
         palette(self.colormap)
@@ -85,6 +86,8 @@ class Look:
             raise ValueError(f"alpha must be a number from 0 (picture) to 1 (map); got {self.alpha!r}")
         if self.view not in VIEWS:
             raise ValueError(f"view must be one of {', '.join(map(repr, VIEWS))}; got {self.view!r}")
+        if not (_is_number(self.gamma) and 0.1 <= self.gamma <= 10):
+            raise ValueError(f"gamma must be a number from 0.1 to 10; got {self.gamma!r}")
         for name in ("vmin", "vmax"):
             value = getattr(self, name)
             if value is not None and not _is_number(value):
@@ -104,6 +107,7 @@ class Scale:
     )
     below: bool = False  # values under vmin were drawn in the lowest colour
     above: bool = False  # values over vmax were drawn in the highest colour
+    gamma: float = 1.0  # colours stand for values by this power of their place between the ends
 
 
 # --- values and colours -------------------------------------------------------------------------------------
@@ -167,10 +171,15 @@ def value_range(values: NDArray[np.float64], look: Look) -> tuple[float, float]:
     return low, high
 
 
-def colours(values: NDArray[np.float64], colormap: str, low: float, high: float) -> NDArray[np.uint8]:
-    """RGB (..., 3) of the values, linear from low to high, clipped there; the lowest if low == high."""
+def colours(
+    values: NDArray[np.float64], colormap: str, low: float, high: float, gamma: float = 1.0
+) -> NDArray[np.uint8]:
+    """RGB (..., 3) of the values from low to high, clipped there; the lowest if low == high.
+
+    The place of a value between the ends is raised to the power gamma; 1 is linear.
+    """
     table = palette(colormap)
-    share = np.clip((values - low) / (high - low), 0, 1) if high > low else np.zeros_like(values)
+    share = np.clip((values - low) / (high - low), 0, 1) ** gamma if high > low else np.zeros_like(values)
     return table[np.minimum((share * len(table)).astype(np.intp), len(table) - 1)]
 
 
@@ -212,10 +221,11 @@ def _map_pixels(values: NDArray[np.float64], size_hw: tuple[int, int], look: Loo
     low, high = value_range(values, look)
     if not look.smooth:
         rows, columns = cell_index(size_hw[0], values.shape[0]), cell_index(size_hw[1], values.shape[1])
-        return colours(values, look.colormap, low, high)[rows[:, None], columns]
+        return colours(values, look.colormap, low, high, look.gamma)[rows[:, None], columns]
     pixels = np.empty((*size_hw, 3), np.uint8)
     for block in _row_blocks(size_hw[0]):
-        pixels[block] = colours(smooth_rows(values, size_hw, block), look.colormap, low, high)
+        blended = smooth_rows(values, size_hw, block)
+        pixels[block] = colours(blended, look.colormap, low, high, look.gamma)
     return pixels
 
 
@@ -269,6 +279,7 @@ def visualize_attention_on_image(
     colorbar: bool = True,
     title: str | None = None,
     *,
+    gamma: float | None = None,
     subtitle: str | None = None,
     scale_label: str = "share of attention",
     unit: str = "%",
@@ -280,9 +291,10 @@ def visualize_attention_on_image(
     `attention_map` is (h, w), un-normalised. None for colormap, alpha, view and smooth takes config's value.
     The colours run from `vmin` to `vmax`, by default the map's own range (`shared_range` gives one for
     several maps); values beyond are drawn in the end's colour, and the colour bar then says ≤ or ≥. With unit
-    "%" the bar prints values times 100. The picture keeps its size unless `min_side` / `max_side` bound its
-    longer side, in pixels. The colour bar and the title stand outside it: without a title its top left corner
-    is the result's, and `.info["picture_box"]` always has its place (x0, y0, x1, y1).
+    "%" the bar prints values times 100. `gamma` is the contrast of `Look`. The picture keeps its size unless
+    `min_side` / `max_side` bound its longer side, in pixels. The colour bar and the title stand outside it:
+    without a title its top left corner is the result's, and `.info["picture_box"]` always has its place
+    (x0, y0, x1, y1).
 
     Raises:
         ValueError: one line, for a map, colour map, alpha, view or range that cannot be drawn.
@@ -294,6 +306,7 @@ def visualize_attention_on_image(
         "smooth": smooth,
         "vmin": vmin,
         "vmax": vmax,
+        "gamma": gamma,
     }
     look = Look(**{name: value for name, value in chosen.items() if value is not None})
     values = checked_map(attention_map)
@@ -313,9 +326,9 @@ def scale_of(
 ) -> Scale:
     """What the colour bar of this map says."""
     low, high = value_range(values, look)
-    return Scale(
-        look.colormap, low, high, label, unit, bool((values < low).any()), bool((values > high).any())
-    )
+    below, above = bool((values < low).any()), bool((values > high).any())
+    label += "" if look.gamma == 1 else f" (γ {look.gamma:.2f})"
+    return Scale(look.colormap, low, high, label, unit, below, above, look.gamma)
 
 
 def save_image(image: Image.Image, path: str | Path) -> Path:
@@ -409,7 +422,7 @@ def _place(value: float, scale: Scale, span: int) -> int:
     """Pixels from the low end of the bar; one value alone stands in the middle."""
     if scale.vmax == scale.vmin:
         return span // 2
-    return round((value - scale.vmin) / (scale.vmax - scale.vmin) * (span - 1))
+    return round(((value - scale.vmin) / (scale.vmax - scale.vmin)) ** scale.gamma * (span - 1))
 
 
 def _apart(places: list[int], extents: list[int], gap: int) -> list[int]:
@@ -582,9 +595,9 @@ def map_grid(
     That is one colour bar where the look names vmin and vmax, and else each map's own range beside its label.
     """
     if look.vmin is not None and look.vmax is not None:
-        key = Scale(look.colormap, look.vmin, look.vmax, scale_label, unit)
+        key = Scale(look.colormap, look.vmin, look.vmax, scale_label, unit, gamma=look.gamma)
     else:
-        key = Scale(look.colormap, 0.0, 1.0, "of each map's own range")
+        key = Scale(look.colormap, 0.0, 1.0, "of each map's own range", gamma=look.gamma)
         ranges = [value_range(checked_map(one), look) for one in maps]
         ends = [number_labels(list(both), unit) for both in ranges]
         labels = [f"{label}  {low} to {high}" for label, (low, high) in zip(labels, ends, strict=True)]

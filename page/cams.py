@@ -16,11 +16,10 @@ import config
 import visualization
 from gradcam import METHODS, NAMED_LAYERS, GradCam, Layers, Noise, Style, chosen_layers, method
 from page.inputs import RefusedError
-from page.reading import Pick, as_ranges, numbers_of, pick_of
+from page.reading import Pick, as_ranges, look_of, numbers_of, pick_of
 from page.runs import Run
 from target_text import target_choice
 from targets import Contrast, Target, Text
-from visualization import Look
 
 TARGETS = {
     "all": "the whole answer",
@@ -125,9 +124,9 @@ def typed_target(run: Run, text: str, at: str) -> Target:
 # --- What is seen of it -------------------------------------------------------------------------------------
 
 
-def style(colormap: str, alpha: float, view: str, cells: str, scale: str) -> Style:
-    """Return how maps are drawn, as it was set on the page."""
-    return Style(Look(colormap, alpha, view, cells == "smooth"), scale)
+def style(look: Any) -> Style:
+    """Return how maps are drawn, as the viewer says it."""
+    return Style(*look_of(look))
 
 
 def finished(cam: GradCam) -> dict[str, Any]:

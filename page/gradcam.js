@@ -1,5 +1,5 @@
 // The state of a Grad-CAM, and a small picture of each layer. From the server come
-//   `props.value`: {state, done, count, seconds, target, notes}
+//   `props.value`: {state, ahead, done, count, seconds, target, notes}
 //   `props.tiles`: [{layer, range, src}], ascending
 //   `props.picked`: the layer that is enlarged
 // Everything is written with textContent: a model's or a visitor's text never becomes HTML.
@@ -10,7 +10,7 @@ function progressLine(value) {
   const seconds = value.seconds === undefined ? '' : ` · ${value.seconds.toFixed(1)} s`;
   const passes = `${value.count} pass${value.count === 1 ? '' : 'es'}`;
   const lines = {
-    waiting: 'Waiting for the model …',
+    waiting: value.ahead ? `Waiting for the model: ${value.ahead} ahead of you${seconds}` : 'Waiting for the model …',
     computing: value.count ? `${value.done} of ${passes}${seconds}` : `Reading the picture …${seconds}`,
     done: `Done: ${value.target} · ${passes}${seconds}`,
   };

@@ -13,7 +13,7 @@ from typing import Any
 import gradio as gr
 
 import config
-from gradcam import NAMED_LAYERS, GradCam, Layers, Stopped, layer_grid
+from gradcam import NAMED_LAYERS, GradCam, Layers, Stopped, Style, layer_grid
 from page.cams import (
     PLACES,
     TARGETS,
@@ -28,12 +28,12 @@ from page.cams import (
     tiles,
     typed_target,
 )
+from page.explorer import LOOK, Explorer
 from page.inputs import MOST_SAMPLES, RefusedError, gradient_settings, refusal
 from page.parts import (
     AT_ONCE,
     HIDDEN,
     LATEST,
-    MODEL_WORK,
     Outputs,
     following,
     line,
@@ -44,17 +44,18 @@ from page.parts import (
 )
 from page.runs import ModelRoom, Run, Visitors, streamed
 from targets import Target
+from visualization import Look
 
 SHOWN = {
     "grad-cam": "Grad-CAM: where features that raise the score are",
     "gradient-norm": "gradient norm: whose features would change it",
 }
 STOPPED = "Stopped: there is no map."
-# The layer is read where it is marked: an event that had to wait carries what was clicked before it.
-ENLARGED = """(run, layer, ...rest) => {
+# Layer and look are read where they are: an event that had to wait carries those of the one before it.
+ENLARGED = f"""(run, layer, drawn, look) => {{
   const picked = document.querySelector('#cam .tile[aria-pressed="true"]');
-  return [run, picked ? Number(picked.dataset.layer) : null, ...rest];
-}"""
+  return [run, picked ? Number(picked.dataset.layer) : null, drawn, ({LOOK})()];
+}}"""
 
 
 @dataclass(frozen=True)
@@ -65,8 +66,8 @@ class Around:
     visitors: Visitors
     run_id: Any  # the components: the answer at hand, the word picked,
     token: Any
-    seed: Any  # the seed, and how maps are drawn: colours, transparency, view, cells, scale
-    drawing: Sequence[Any]
+    seed: Any
+    explorer: Explorer  # says how maps are drawn
 
 
 class GradCamTab:
@@ -176,7 +177,7 @@ class GradCamTab:
         self.around = around
         asked = [self.target, around.token, self.text, self.place, self.other, self.layers]
         asked += [self.method, self.samples, self.noise, around.seed]
-        drawing = [around.run_id, self.layer, self.drawn, *around.drawing]
+        drawing = [around.run_id, self.layer, self.drawn, around.explorer.look]
         begun = gr.on(
             [self.start.click, self.text.submit, self.other.submit],
             self.on_start,
@@ -186,14 +187,17 @@ class GradCamTab:
             **HIDDEN,
         )
         computed = begun.success(
-            self.on_run, [around.run_id, self.stopping, *asked], self.outputs, **MODEL_WORK, **HIDDEN
+            self.on_run,
+            [around.run_id, self.stopping, *asked],
+            self.outputs,
+            concurrency_limit=None,
+            **HIDDEN,
         )
         computed.success(self.on_draw, drawing, self.pictures, js=ENLARGED, **AT_ONCE)
-        computed.failure(self.on_failure, [self.stopping], self.outputs, **AT_ONCE)
         self.stop.click(self.on_stop, None, None, **AT_ONCE)
         # One event for all of these: what is shown is then never of two different moments.
         gr.on(
-            [self.shown.click, *(control.input for control in around.drawing)],
+            [self.shown.click, around.explorer.viewer.select],
             self.on_draw,
             drawing,
             self.pictures,
@@ -201,7 +205,7 @@ class GradCamTab:
             **LATEST,
         )
 
-    def wire_api(self, button: gr.Button, picture: Any, facts: Any) -> None:
+    def wire_api(self, button: gr.Button, picture: Any, facts: Any, drawing: Sequence[Any]) -> None:
         """Add /gradcam for `gradio_client`, about the session's own answer."""
         with gr.Group(visible=False):
             target = gr.Textbox(
@@ -212,11 +216,11 @@ class GradCamTab:
         asked = [target, at, layers, self.method, self.samples, self.noise, self.around.seed]
         button.click(
             self.for_api,
-            [*asked, *self.around.drawing, self.around.run_id],
+            [*asked, *drawing, self.around.run_id],
             [picture, facts],
             api_name="gradcam",
             preprocess=False,
-            **MODEL_WORK,
+            concurrency_limit=None,
         )
 
     # Callbacks: guard, call, format
@@ -249,11 +253,10 @@ class GradCamTab:
         visitor, visitors, start = visitor_of(request), self.around.visitors, time.monotonic()
         if not isinstance(stop, threading.Event) or not visitors.waits(visitor, stop):
             return  # the page was closed, or asked something else
-        progress = {"state": "computing", "done": 0, "count": 0}
+        progress: dict[str, Any] = {"state": "computing", "done": 0, "count": 0}
 
-        def so_far(passes: tuple[int, int] | None) -> Outputs:
-            if passes is not None:
-                progress.update(done=passes[0], count=passes[1])
+        def so_far(changes: dict[str, Any] | None) -> Outputs:
+            progress.update(changes or {})
             if not visitors.waits(visitor, stop):
                 return gr.skip()  # the tab is blank again
             return {self.shown: progress | {"seconds": time.monotonic() - start}}
@@ -281,28 +284,22 @@ class GradCamTab:
         finally:
             visitors.end(visitor, stop)
 
-    def on_failure(self, stop: Any) -> Outputs:
-        """Give the tab back after a computation that never began: the queue was full."""
-        if not isinstance(stop, threading.Event):
-            return gr.skip()
-        stop.set()
-        return {**self.blank(), self.problem: "Too many people wait for the model. Try again in a minute."}
-
     def on_stop(self, request: gr.Request) -> None:
         """End the computation after the passes at hand."""
         with told():
             self.around.visitors.stop(visitor_of(request))
 
-    def on_draw(self, request: gr.Request, run_id: Any, layer: Any, drawn: Any, *drawing: Any) -> Outputs:
+    def on_draw(self, request: gr.Request, run_id: Any, layer: Any, drawn: Any, look: Any) -> Outputs:
         """Enlarge a layer; draw the small pictures too where they are not drawn like this yet."""
         with told():
             run = self.shown_run(request, run_id)
             if run is None or run.cam is None:
                 return gr.skip()
             layer = layer if isinstance(layer, int) else first_layer(run.cam)
+            drawing = style(look)
             outputs = self.picture(run, layer, drawing)
             if drawn != drawing:
-                outputs[self.shown] = gr.HTML(tiles=tiles(run, style(*drawing)), picked=layer)
+                outputs[self.shown] = gr.HTML(tiles=tiles(run, drawing), picked=layer)
                 outputs[self.drawn] = drawing
             return outputs
 
@@ -313,12 +310,12 @@ class GradCamTab:
         run = self.around.visitors.run(visitor_of(request), run_id)
         return run if run.cam is not None else None
 
-    def picture(self, run: Run, layer: int, drawing: Sequence[Any]) -> Outputs:
+    def picture(self, run: Run, layer: int, drawing: Style) -> Outputs:
         """Return one layer enlarged, and the line beneath it."""
         assert run.cam is not None
         alt = f"The picture under the Grad-CAM of layer {layer}, explaining {run.cam.target}"
         return {
-            self.overlay: gr.Image(enlarged(run, layer, style(*drawing)), alt_text=alt),
+            self.overlay: gr.Image(enlarged(run, layer, drawing), alt_text=alt),
             self.caption: caption(run.cam, layer),
         }
 
@@ -343,14 +340,17 @@ class GradCamTab:
 
     def computing(
         self, run: Run, layers: Layers, target: Target, settings: dict[str, Any], stop: threading.Event
-    ) -> Generator[tuple[int, int] | None, None, GradCam]:
-        """Yield (passes done, passes in all); return the maps."""
+    ) -> Generator[dict[str, Any] | None, None, GradCam]:
+        """Yield how far it is: people ahead, or passes done and passes in all; return the maps."""
 
-        def work(put: Callable[[tuple[int, int]], None]) -> GradCam:
+        def work(put: Callable[[dict[str, Any]], None]) -> GradCam:
             def tell(done: int, count: int) -> None:
-                put((done, count))
+                put({"state": "computing", "done": done, "count": count})
 
-            return self.around.room.grad_cam(run, layers, target, settings, tell, stop)
+            def wait(ahead: int) -> None:
+                put({"state": "waiting", "ahead": ahead})
+
+            return self.around.room.grad_cam(run, layers, target, settings, tell, stop, wait)
 
         return streamed(work)
 
@@ -378,17 +378,17 @@ class GradCamTab:
             visitor, visitors = visitor_of(request), self.around.visitors
             if not isinstance(run_id, str):
                 raise RefusedError("Call /generate first, with the same client.")
-            run, drawing = visitors.run(visitor, run_id), style(colormap, alpha, view, cells, scale)
+            run, drawing = (
+                visitors.run(visitor, run_id),
+                Style(Look(colormap, alpha, view, cells == "smooth"), scale),
+            )
             asked = (layers_of(run, layers), typed_target(run, str(target), str(at)))
             settings = gradient_settings(method, samples, noise, seed)
             stop = visitors.begin(visitor)
             try:
                 cam = yield from following(
                     self.computing(run, *asked, settings, stop),
-                    lambda passes: (
-                        gr.skip(),
-                        {"passes": passes[0], "of": passes[1], "finished": False} if passes else gr.skip(),
-                    ),
+                    lambda changes: (gr.skip(), {**changes, "finished": False} if changes else gr.skip()),
                 )
                 yield layer_grid(cam, run.picture, "grid", drawing.look_at(cam)), described(cam)
             except Stopped:

@@ -13,7 +13,7 @@ from PIL import Image
 
 import config
 from gradcam import METHODS
-from page.runs import RunGoneError
+from page.runs import FullError, RunGoneError
 from utils import one_line, open_image
 
 MOST_NEW_TOKENS = max(1024, config.MAX_NEW_TOKENS)
@@ -31,7 +31,7 @@ def refusal(error: Exception) -> str:
     kinds = {kind.__name__ for kind in type(error).__mro__}
     if "OutOfMemoryError" in kinds or isinstance(error, MemoryError):
         return "There is not enough memory. A smaller picture or fewer new tokens need less."
-    if isinstance(error, (ModelError, ValueError, RunGoneError)):
+    if isinstance(error, (ModelError, ValueError, RunGoneError, FullError)):
         return one_line(error)
     log.error("unexpected", exc_info=error)
     return "Something went wrong. The terminal in which the page was started shows what."

@@ -13,10 +13,14 @@ import gradio as gr
 
 import config
 import visualization
+from page.explorer import Explorer, Ranges
 from page.gradcam_tab import GradCamTab
 from page.inputs import MOST_NEW_TOKENS
 from page.parts import HERE, heading, line, text_of
 from page.reading import SCALE_LABELS
+from page.recent import Recent
+from page.share import Share
+from store import Store
 
 EXAMPLES = HERE.parent / "demo" / "examples"
 SIBLINGS = ("Qwen/Qwen2.5-VL-7B-Instruct", "Qwen/Qwen2.5-VL-32B-Instruct", "Qwen/Qwen2.5-VL-72B-Instruct")
@@ -25,7 +29,7 @@ SIBLINGS = ("Qwen/Qwen2.5-VL-7B-Instruct", "Qwen/Qwen2.5-VL-32B-Instruct", "Qwen
 class Layout:
     """The components of the page."""
 
-    def __init__(self, chosen: str, status: str, layers: int, heads: int) -> None:
+    def __init__(self, chosen: str, status: str, layers: int, heads: int, store: Store) -> None:
         """Build the blocks for the model `chosen`; `status` is the line beside it."""
         with gr.Blocks(
             title="Where each word looks",
@@ -37,24 +41,30 @@ class Layout:
             self.counts = gr.State(None)  # (layers, heads) that the sliders stand for
             gr.HTML(HEAD, elem_id="head", js_on_load=None)
             self._model_bar(chosen, status)
+            self.explorer = Explorer()
             with gr.Row(elem_id="bench"):
                 with gr.Column(elem_id="ask"):
                     self._ask()
+                    with gr.Accordion("Recent answers", open=False, elem_id="recent_panel"):
+                        self.recent = Recent(store)
                 with gr.Column(elem_id="show"):
                     self._show()
                 with gr.Column(elem_id="look"):
-                    self._look(layers, heads)
+                    heading("Shown")
+                    self.explorer.add_list()
+                    self.ranges = Ranges.made(layers, heads)
+                    heading("Share")
+                    self.share = Share()
             with gr.Group(visible=False):
                 self._for_api()
         self.settings: list[Any] = [self.max_new_tokens, self.temperature, self.top_p, self.seed]
-        self.ranges: list[Any] = [self.layer_from, self.layer_to, self.head_from, self.head_to]
         self.looks: list[Any] = [
-            self.aggregation,
-            self.colormap,
-            self.alpha,
-            self.view,
-            self.cells,
-            self.scale,
+            self.api_aggregation,
+            self.api_colormap,
+            self.api_alpha,
+            self.api_view,
+            self.api_cells,
+            self.api_scale,
         ]
 
     def _model_bar(self, chosen: str, status: str) -> None:
@@ -116,6 +126,12 @@ class Layout:
             )
             self.top_p = gr.Slider(0.05, 1, config.TOP_P, step=0.05, label="Top-p", elem_id="top_p")
             self.seed = gr.Number(config.SEED, precision=0, minimum=0, label="Seed", elem_id="seed")
+            self.reuse = gr.Checkbox(
+                True,
+                label="Answer at once what was asked before",
+                info="from cache/; without it the model answers again",
+                elem_id="reuse",
+            )
 
     def _examples(self) -> None:
         shown = examples()
@@ -137,94 +153,32 @@ class Layout:
             html_template=text_of("reading.html"),
             js_on_load=text_of("reading.js"),
             apply_default_css=False,
-            picked=None,
             elem_id="reading",
-        )
-        self.token = gr.Dropdown(
-            [],
-            value=None,
-            label="Word or token shown (or click a word above)",
-            elem_id="token",
         )
         with gr.Tabs(elem_id="ways"):
             with gr.Tab("Attention", elem_id="attention_tab", render_children=True):
-                self.overlay = gr.Image(
-                    type="pil",
-                    format="png",
-                    interactive=False,
-                    show_label=False,
-                    container=False,
-                    buttons=["download", "fullscreen"],
-                    alt_text="The picture under the attention map of the picked word",
-                    elem_id="overlay",
-                )
-                self.caption = line("", "caption")
+                self.explorer.add_viewer()
                 gr.HTML(NOTE, elem_id="note", elem_classes="note", js_on_load=None)
             with gr.Tab("Grad-CAM", elem_id="gradcam_tab", render_children=True):
                 self.gradcam = GradCamTab()
-
-    def _look(self, layers: int, heads: int) -> None:
-        heading("Map settings")
-        last_layer, last_head = last_of(layers), last_of(heads)
-        with gr.Group(elem_classes="attention_only"):
-            self.layer_from = gr.Slider(0, last_layer, 0, step=1, label="Layers from", elem_id="layer_from")
-            self.layer_to = gr.Slider(0, last_layer, last_layer, step=1, label="to layer", elem_id="layer_to")
-        with gr.Group(elem_classes="attention_only"):
-            self.head_from = gr.Slider(0, last_head, 0, step=1, label="Heads from", elem_id="head_from")
-            self.head_to = gr.Slider(0, last_head, last_head, step=1, label="to head", elem_id="head_to")
-        self.aggregation = gr.Radio(
-            list(SCALE_LABELS),
-            value=config.AGGREGATION,
-            label="Layers and heads are folded by",
-            elem_id="aggregation",
-            elem_classes="attention_only",
-        )
-        self.view = gr.Radio(
-            list(visualization.VIEWS), value=config.HEATMAP_VIEW, label="View", elem_id="view"
-        )
-        self.alpha = gr.Slider(
-            0,
-            1,
-            config.HEATMAP_ALPHA,
-            step=0.05,
-            label="Map over picture",
-            info="0 picture, 1 map",
-            elem_id="alpha",
-        )
-        self.colormap = gr.Dropdown(
-            visualization.colormaps(), value=config.HEATMAP_COLORMAP, label="Colours", elem_id="colormap"
-        )
-        self.cells = gr.Radio(
-            ["cells", "smooth"],
-            value="smooth" if config.HEATMAP_SMOOTH else "cells",
-            label="Drawn as",
-            info="One cell is one visual token",
-            elem_id="cells",
-        )
-        self.scale = gr.Radio(
-            [("each map's own", "own"), ("one for all", "shared")],
-            value=config.HEATMAP_SCALE,
-            label="Colour scale",
-            info="All words, or all layers of Grad-CAM",
-            elem_id="scale",
-        )
 
     def _for_api(self) -> None:
         """Add what calls from outside have and the page has not."""
         self.api_token = gr.Textbox("0", label="token", info='"3", "0-2,5", "all"; of the question "p0"')
         self.api_layers = gr.Textbox("all", label="layers", info='"all" or such as "0-3,-1"')
         self.api_heads = gr.Textbox("all", label="heads", info='"all" or such as "0-3"')
+        self.api_aggregation = gr.Radio(list(SCALE_LABELS), value=config.AGGREGATION)
+        self.api_colormap = gr.Dropdown(visualization.colormaps(), value=config.HEATMAP_COLORMAP)
+        self.api_alpha = gr.Slider(0, 1, config.HEATMAP_ALPHA)
+        self.api_view = gr.Radio(list(visualization.VIEWS), value=config.HEATMAP_VIEW)
+        self.api_cells = gr.Radio(["cells", "smooth"], value="smooth" if config.HEATMAP_SMOOTH else "cells")
+        self.api_scale = gr.Radio(["own", "shared"], value=config.HEATMAP_SCALE)
         self.api_facts = gr.JSON(label="facts")
         self.api_picture = gr.Image(type="pil", format="png", label="picture")
         self.api_button = gr.Button()
 
 
 # --- Small things ---
-
-
-def last_of(count: int) -> int:
-    """Return the last number of so many from 0; at least 1, because a slider needs two ends."""
-    return max(1, count - 1)
 
 
 def examples() -> list[list[str]]:
@@ -262,7 +216,7 @@ the model's attention was when it wrote that word.</p>
 """
 
 NOTE = """
-<details open>
+<details>
 <summary>How to read this, and what it does not prove</summary>
 <ul>
 <li>One cell is one visual token. Its colour is the share of attention that went there when the word was about

@@ -15,7 +15,6 @@ import gradio as gr
 from page.inputs import RefusedError, refusal
 
 HERE = Path(__file__).parent
-MODEL_WORK: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": 1}
 HIDDEN: dict[str, Any] = {"api_visibility": "private", "preprocess": False, "show_progress": "hidden"}
 AT_ONCE: dict[str, Any] = {"queue": False, **HIDDEN}
 LATEST: dict[str, Any] = {"trigger_mode": "always_last", **AT_ONCE}
@@ -29,9 +28,9 @@ Shown = TypeVar("Shown")
 # --- Components ---
 
 
-def heading(text: str) -> None:
+def heading(text: str, elem_classes: str | None = None) -> None:
     """Add a heading of one of the page's parts."""
-    gr.HTML(f"<h2>{escape(text)}</h2>", js_on_load=None)
+    gr.HTML(f"<h2>{escape(text)}</h2>", elem_classes=elem_classes, js_on_load=None)
 
 
 def line(value: str, elem_id: str, role: str = "status") -> gr.HTML:

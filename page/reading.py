@@ -8,14 +8,19 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 from PIL import Image
 
+import config
+import viewer
 import visualization
-from attention_processor import Aggregation, AttentionProcessor, Word
+from attention_processor import Aggregation
+from page.inputs import RefusedError, between
 from page.runs import Run
+from views import View
+from visualization import Look
 
 WHOLE_ANSWER = "all"
 
@@ -138,44 +143,6 @@ def text_of(pick: Pick, run: Run) -> str:
 # --- Words to click -----------------------------------------------------------------------------------------
 
 
-def clickable(run: Run) -> dict[str, Any]:
-    """Return the answer and the prompt as segments for the page, in reading order."""
-    capture, processor = run.capture, run.processor
-    return {
-        "answer": _segments(capture.text, processor.words(), processor, of_prompt=False),
-        "prompt": _segments(capture.prompt, processor.prompt_words(), processor, of_prompt=True),
-    }
-
-
-def _segments(
-    text: str, words: Sequence[Word], processor: AttentionProcessor, of_prompt: bool
-) -> list[dict[str, Any]]:
-    """Return segments whose texts make up the text: plain ones between words, and words with their pick.
-
-    A word without text of its own (a special token) has its name as `sign`, white space a visible one.
-    """
-    shares = processor.prompt_shares if of_prompt else processor.shares
-    segments: list[dict[str, Any]] = []
-    at = 0
-    for word in words:
-        if word.start > at:
-            segments.append({"text": text[at : word.start]})
-        own = text[max(at, word.start) : word.end]
-        share = float(shares(word.tokens)[0])
-        name = visualization.plain_text(word.text) or "␣"
-        segment = {
-            "text": own,
-            "pick": Pick(word.tokens, of_prompt).key,
-            "tokens": word.tokens,
-            "share": round(share, 3),
-        }
-        segments.append(segment if own.strip() else {**segment, "sign": name if name.strip() else "␣"})
-        at = max(at, word.end)
-    if at < len(text):
-        segments.append({"text": text[at:]})
-    return segments
-
-
 # --- Maps of a choice ---------------------------------------------------------------------------------------
 
 
@@ -216,6 +183,87 @@ def attention_map(run: Run, choice: Choice, pick: Pick | None = None) -> np.ndar
         else processor.get_attention_heatmap_for_token
     )
     return fold(pick.tokens, choice.layers, choice.heads, choice.aggregation)
+
+
+def choice_of(run: Run, key: str, ranges: Sequence[Any]) -> Choice:
+    """Return a pick with the layers and heads that the sliders say: two ends of each, and the aggregation."""
+    layer_from, layer_to, head_from, head_to, aggregation = ranges
+    layers = between(layer_from, layer_to, run.capture.layer_count, "layer")
+    heads = between(head_from, head_to, run.capture.attention.shape[2], "head")
+    return Choice.of(run, key, layers, heads, aggregation)
+
+
+def explored(run: Run, run_id: str, key: str, ranges: Sequence[Any]) -> dict[str, Any]:
+    """Return what the viewer shows of an answer, without its picture; `key` is picked if nothing is yet."""
+    choice = choice_of(run, "all", ranges) if run.capture.token_ids else choice_of(run, "pall", ranges)
+    folded = (choice.layers, choice.heads, choice.aggregation)
+    maps, prompt_maps = viewer.attention_maps(run.capture, *folded)
+    shown = viewer.payload(
+        run.capture,
+        None,
+        maps,
+        prompt_maps=prompt_maps,
+        layers=choice.layers,
+        heads=choice.heads,
+        aggregation=choice.aggregation,
+        pick=key,
+        leaned=viewer.leaned_on(run.capture, choice.layers),
+    )
+    return {**shown, "run": run_id}
+
+
+def look_of(look: Any) -> tuple[Look, Literal["own", "shared"]]:
+    """Return how the viewer draws, and its scale, from what it says of itself; None is config's look.
+
+    Raises:
+        ValueError: one line, for what is no look.
+    """
+    if look is None:
+        return Look(), config.HEATMAP_SCALE  # type: ignore[return-value]
+    if not isinstance(look, dict) or look.get("scale") not in ("own", "shared"):
+        raise RefusedError("The look must have opacity, contrast, colormap, view, cells and scale.")
+    contrast = look.get("contrast", 0)
+    if isinstance(contrast, bool) or not isinstance(contrast, (int, float)) or not -3 <= contrast <= 3:
+        raise RefusedError("The contrast must be a number from -3 to 3.")
+    view = "overlay" if look.get("view") == "wipe" else str(look.get("view"))
+    drawn_as = Look(
+        str(look.get("colormap")),
+        look.get("opacity"),
+        view,
+        look.get("cells") == "smooth",
+        gamma=2.0**contrast,
+    )
+    return drawn_as, look["scale"]
+
+
+def view_of(run: Run, key: Any, by: Any, look: Any, ranges: Sequence[Any]) -> View:
+    """Return what of an answer is drawn into a file: a pick or "all" of it, a map for each word or token."""
+    if by not in ("word", "token"):
+        raise RefusedError("A map is for each word or token.")
+    choice = choice_of(run, key if isinstance(key, str) else "all", ranges)
+    drawn_as, scale = look_of(look)
+    return View(
+        layers=choice.layers,
+        heads=choice.heads,
+        aggregation=choice.aggregation,
+        tokens=None if key == "all" else choice.pick.tokens,
+        by=by,
+        of_prompt=choice.pick.of_prompt,
+        look=drawn_as,
+        scale=scale,
+    )
+
+
+def alone_of(chosen: Any, run: Run) -> list[int]:
+    """Return the ends of layers and of heads for [layer, head]; None is all of them."""
+    if not isinstance(chosen, list) or len(chosen) != 2:
+        raise RefusedError("Choose a layer and a head.")
+    counts = {"layer": run.capture.layer_count, "head": run.capture.attention.shape[2]}
+    ends: list[int] = []
+    for number, (name, count) in zip(chosen, counts.items(), strict=True):
+        numbers = range(count) if number is None else numbers_of(str(number), count, name)
+        ends += [numbers[0], numbers[-1]]
+    return ends
 
 
 def shared_range(run: Run, choice: Choice) -> tuple[float, float]:

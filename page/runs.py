@@ -9,7 +9,8 @@ import queue
 import secrets
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, TypeVar
@@ -20,14 +21,21 @@ import torch
 from PIL.Image import Image
 
 import config
+import viewer
 from attention_extractor import AttentionExtractor, Capture, OnToken
 from attention_processor import AttentionProcessor
-from gradcam import GradCam, Layers, OnProgress, Stopped, smooth_grad_cam
+from gradcam import GradCam, Layers, smooth_grad_cam
+from store import Checkpoint, checkpoint
 from targets import Target
+from utils import OnProgress, Stopped
 from visualization import fitted
 
+TICK = (
+    0.25  # seconds after which who waits looks again, and a caller hears something even if nothing happened
+)
 SIDE = (640, 1280)  # pixels of the shown picture's longer side: at least and at most
 
+OnPlace = Callable[[int], None]  # people ahead in line
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -50,13 +58,69 @@ class Loaded:
     layers: int
     heads: int
     place: str  # such as "CPU, float32"
+    checkpoint: Checkpoint | None  # None: its answers cannot be told from another's, and are not used again
+
+
+class Line:
+    """People waiting for one thing, served as they came; at most `config.QUEUE_SIZE` wait."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._tickets: list[object] = []  # the first one has its turn
+
+    def __len__(self) -> int:
+        return len(self._tickets)
+
+    @contextmanager
+    def turn(self, on_place: OnPlace | None = None, stop: threading.Event | None = None) -> Iterator[None]:
+        """Wait for one's turn and hold it; `on_place(people ahead)` is called whenever that number changes.
+
+        Raises:
+            Stopped: if `stop` was set before the turn came.
+            FullError: if too many wait already.
+        """
+        ticket = object()
+        with self._changed:
+            if len(self._tickets) > config.QUEUE_SIZE:
+                raise FullError
+            self._tickets.append(ticket)
+        try:
+            self._wait(ticket, on_place, stop)
+            yield
+        finally:
+            with self._changed:
+                self._tickets.remove(ticket)
+                self._changed.notify_all()
+
+    def _wait(self, ticket: object, on_place: OnPlace | None, stop: threading.Event | None) -> None:
+        told = None
+        while True:
+            with self._changed:
+                ahead = self._tickets.index(ticket)
+                if ahead and ahead == told:
+                    self._changed.wait(TICK)
+                    ahead = self._tickets.index(ticket)
+            if stop is not None and stop.is_set():
+                raise Stopped
+            if not ahead:
+                return
+            if ahead != told and on_place is not None:
+                on_place(ahead)
+            told = ahead
+
+
+class FullError(RuntimeError):
+    """Too many people wait already."""
+
+    def __str__(self) -> str:
+        return "Too many people wait for the model. Try again in a minute."
 
 
 class ModelRoom:
-    """Holds at most one model. Whoever loads it or has it work waits for whoever does; nothing else does."""
+    """Holds at most one model. Whoever loads it or has it work waits in line for it; nothing else does."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._line = Line()
         self._loaded: Loaded | None = None
 
     @property
@@ -67,15 +131,16 @@ class ModelRoom:
     @property
     def busy(self) -> bool:
         """Whether something is being loaded or computed."""
-        return self._lock.locked()
+        return len(self._line) > 0
 
     def load(self, name: str) -> Loaded:
         """Free the model in memory, load another in its place, and return it.
 
         Raises:
             ModelError: one line. The model from before is then in memory again, if it can be.
+            FullError: if too many wait for the model already.
         """
-        with self._lock:
+        with self._line.turn():
             before = self._loaded.name if self._loaded else None
             self._free()
             try:
@@ -86,19 +151,29 @@ class ModelRoom:
             return self._loaded
 
     def answer(
-        self, image: Image, prompt: str, settings: dict[str, Any], on_token: OnToken, stop: threading.Event
-    ) -> Capture | None:
-        """Return the answer with its attention; None if it was stopped before it began.
+        self,
+        image: Image,
+        prompt: str,
+        settings: dict[str, Any],
+        on_token: OnToken,
+        stop: threading.Event,
+        on_place: OnPlace | None = None,
+        on_turn: Callable[[], None] = lambda: None,
+    ) -> Capture:
+        """Return the answer with its attention.
+
+        `on_place` hears how many people are ahead meanwhile, `on_turn` when nobody is any more.
 
         Raises:
+            Stopped: if it was stopped before it began.
             ModelError: if no model is loaded.
             ValueError: for a picture, prompt or setting that cannot be used.
+            FullError: if too many wait for the model already.
         """
-        with self._lock:
-            if stop.is_set():
-                return None
+        with self._line.turn(on_place, stop):
             if self._loaded is None:
                 raise ModelError("No model is loaded: press Load first.")
+            on_turn()
             extractor = AttentionExtractor(self._loaded.model, self._loaded.processor)
             return extractor.generate(image, prompt, **settings, on_token=on_token, stop=stop)
 
@@ -110,6 +185,7 @@ class ModelRoom:
         settings: dict[str, Any],
         on_progress: OnProgress,
         stop: threading.Event,
+        on_place: OnPlace | None = None,
     ) -> GradCam:
         """Return the Smooth Grad-CAM of an answer; `settings` as keywords: method, samples, σ and seed.
 
@@ -117,10 +193,9 @@ class ModelRoom:
             Stopped: if `stop` was set.
             ModelError: if the model in memory is not the one that gave the answer.
             ValueError: for layers or a target that cannot be explained.
+            FullError: if too many wait for the model already.
         """
-        with self._lock:
-            if stop.is_set():
-                raise Stopped
+        with self._line.turn(on_place, stop):
             loaded, capture = self._loaded, run.capture
             if loaded is None or str(loaded.model.name_or_path) != capture.model_name:
                 now = f"{loaded.name} is loaded now" if loaded else "no model is loaded now"
@@ -166,12 +241,12 @@ def _ready(name: str) -> Loaded:
         layers=model_layer_count(model),
         heads=int(model.config.get_text_config().num_attention_heads),
         place=f"{'CPU' if device == 'cpu' else device.upper()}, {dtype}",
+        checkpoint=checkpoint(name),
     )
 
 
 # --- Work in a thread, told as it goes on -------------------------------------------------------------------
 
-TICK = 0.25  # seconds after which a caller hears something even if nothing happened
 PAUSE = 0.04  # seconds between two items at least: a page need not be told of every token of a fast model
 
 
@@ -223,11 +298,18 @@ class Run:
     original: Image  # the picture as it was opened
     ranges: dict[Any, tuple[float, float]] = field(default_factory=dict)  # shared scales that were worked out
     cam: GradCam | None = None  # the latest
+    kept: str | None = None  # its id in the store
+    reused: bool = False  # answered from the store, not by the model
 
     @cached_property
     def picture(self) -> Image:
         """The picture at the size in which it is shown."""
         return fitted(self.original, *SIDE)
+
+    @cached_property
+    def picture_payload(self) -> dict[str, Any]:
+        """The picture as the viewer takes it."""
+        return viewer.picture_payload(self.original)
 
     @property
     def note(self) -> str:

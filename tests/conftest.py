@@ -32,6 +32,14 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
     return folder
 
 
+@pytest.fixture(autouse=True, scope="session")
+def sessions_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The same for pages that several tests share."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(config, "CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def shared_tiny() -> tuple[Any, Any]:
     return tiny_model()

@@ -16,6 +16,7 @@ from viewer.data import (
     leaned_on,
     leaned_payload,
     payload,
+    picture_payload,
 )
 from viewer.document import assets, report
 
@@ -29,5 +30,6 @@ __all__ = [
     "leaned_on",
     "leaned_payload",
     "payload",
+    "picture_payload",
     "report",
 ]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import io
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -61,7 +62,7 @@ ATTENTION = Method(
 
 def payload(
     capture: Capture,
-    image: Image.Image,
+    image: Image.Image | None,
     maps: ArrayLike,
     *,
     method: Method = ATTENTION,
@@ -77,12 +78,13 @@ def payload(
 ) -> dict[str, Any]:
     """Return all that the viewer needs, ready for JSON.
 
-    `maps` is (token, h, w), one for each token of the answer, un-normalised; `prompt_maps` likewise for the
-    prompt's tokens, which cannot be picked without it. `layers`, `heads` (decoder layer and head numbers;
-    None: all recorded; empty: the method knows none) and `aggregation` are what the maps are made of: they
-    are shown, and the shares are taken over the same layers and heads. `look` and `scale` are how the viewer
-    starts, `config`'s values by default; `pick` is what it starts with: "all", "3", "3-5", of the prompt
-    "p0". `head_maps` are results of `heads_payload`, `leaned` is one of `leaned_payload`.
+    `image` may be None for a page that has its `picture_payload` already. `maps` is (token, h, w), one for
+    each token of the answer, un-normalised; `prompt_maps` likewise for the prompt's tokens, which cannot be
+    picked without it. `layers`, `heads` (decoder layer and head numbers; None: all recorded; empty: the
+    method knows none) and `aggregation` are what the maps are made of: they are shown, and the shares are
+    taken over the same layers and heads. `look` and `scale` are how the viewer starts, `config`'s values by
+    default; `pick` is what it starts with: "all", "3", "3-5", of the prompt "p0". `head_maps` are results of
+    `heads_payload`, `leaned` is one of `leaned_payload`.
 
     Raises:
         ValueError: if the maps do not belong to the capture, or for a layer or head that it does not have.
@@ -92,7 +94,7 @@ def payload(
     all_heads = range(capture.attention.shape[2])
     names = dict.fromkeys((*COLORMAPS, look.colormap))
     return {
-        "picture": _picture(image),
+        **({} if image is None else {"picture": picture_payload(image)}),
         "grid": list(capture.grid),
         "answer": _side(processor, maps, layers or None, heads or None, of_prompt=False),
         "prompt": _side(processor, prompt_maps, layers or None, heads or None, of_prompt=True),
@@ -109,6 +111,7 @@ def payload(
         "look": {
             "colormap": look.colormap,
             "opacity": look.alpha,
+            "contrast": math.log2(look.gamma),
             "view": look.view,
             "cells": "smooth" if look.smooth else "cells",
             "scale": scale or config.HEATMAP_SCALE,
@@ -163,6 +166,17 @@ def heads_payload(capture: Capture, tokens: Sequence[int], *, of_prompt: bool = 
         "maps": packed(maps.reshape(-1, maps.shape[-1]), bits=8),
         "shares": np.round(_with_means(on_image[..., None])[..., 0], SHARE_DECIMALS).tolist(),
     }
+
+
+def picture_payload(image: Image.Image) -> dict[str, Any]:
+    """Return the picture as a data URL, and its size: lossless, unless a good JPEG is smaller."""
+    picture = visualization.fitted(visualization.as_rgb(image), max_side=PICTURE_SIDE)
+    png, jpeg = io.BytesIO(), io.BytesIO()
+    picture.save(png, "PNG", optimize=True)
+    picture.save(jpeg, "JPEG", quality=JPEG_QUALITY, subsampling=0)
+    kind, data = min(("png", png.getvalue()), ("jpeg", jpeg.getvalue()), key=lambda one: len(one[1]))
+    url = f"data:image/{kind};base64,{_base64(data)}"
+    return {"url": url, "width": picture.width, "height": picture.height}
 
 
 def leaned_payload(texts: Sequence[str], picks: Sequence[str], weights: ArrayLike) -> dict[str, Any]:
@@ -285,17 +299,6 @@ def _segments(text: str, words: Sequence[Word]) -> list[dict[str, Any]]:
     if at < len(text):
         segments.append({"text": text[at:]})
     return segments
-
-
-def _picture(image: Image.Image) -> dict[str, Any]:
-    """Return the picture as a data URL, and its size: lossless, unless a good JPEG is smaller."""
-    picture = visualization.fitted(visualization.as_rgb(image), max_side=PICTURE_SIDE)
-    png, jpeg = io.BytesIO(), io.BytesIO()
-    picture.save(png, "PNG", optimize=True)
-    picture.save(jpeg, "JPEG", quality=JPEG_QUALITY, subsampling=0)
-    kind, data = min(("png", png.getvalue()), ("jpeg", jpeg.getvalue()), key=lambda one: len(one[1]))
-    url = f"data:image/{kind};base64,{_base64(data)}"
-    return {"url": url, "width": picture.width, "height": picture.height}
 
 
 def _palette(name: str) -> str:

@@ -1,0 +1,184 @@
+"""The explorer: the viewer of an answer's maps, in step with the list of words and the map settings.
+
+Goes in: a `Run`, layers and heads. Comes out: the viewer's data. What is pointed at and picked is drawn in
+the browser; the server is asked only for maps of other layers and heads. The viewer itself is `viewer/`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+import config
+import viewer
+from page.parts import LATEST, Outputs, told, visitor_of
+from page.parts import text_of as file_of
+from page.reading import SCALE_LABELS, alone_of, choices, explored, first_pick, pick_of
+from page.runs import Run, Visitors
+
+ROOT = "document.querySelector('#viewer .lens-viewer')"
+STATE = f"{ROOT}?.viewer?.state()"
+PICKED = f"() => {STATE}?.pick?.key ?? null"
+LOOK = f"() => {STATE}?.look ?? null"
+PICK = f"(key) => {{ {ROOT}?.viewer?.pick(key ?? 'all'); }}"
+WANTED = f"(run) => [run, {STATE}?.pick?.key ?? null]"
+ALONE = f"(run, alone, how) => [run, JSON.parse({ROOT}.dataset.alone), how]"
+
+
+@dataclass(frozen=True)
+class Ranges:
+    """The controls that say which layers and heads are folded into a map, and how."""
+
+    layer_from: Any
+    layer_to: Any
+    head_from: Any
+    head_to: Any
+    aggregation: Any
+
+    @property
+    def all(self) -> list[Any]:
+        """The components, in the order in which callbacks take their values."""
+        return [self.layer_from, self.layer_to, self.head_from, self.head_to, self.aggregation]
+
+    @classmethod
+    def made(cls, layers: int, heads: int) -> "Ranges":
+        """Add them to the blocks that are being built."""
+        last_layer, last_head = last_of(layers), last_of(heads)
+        with gr.Group(elem_classes="attention_only"):
+            layer_from = gr.Slider(0, last_layer, 0, step=1, label="Layers from", elem_id="layer_from")
+            layer_to = gr.Slider(0, last_layer, last_layer, step=1, label="to layer", elem_id="layer_to")
+        with gr.Group(elem_classes="attention_only"):
+            head_from = gr.Slider(0, last_head, 0, step=1, label="Heads from", elem_id="head_from")
+            head_to = gr.Slider(0, last_head, last_head, step=1, label="to head", elem_id="head_to")
+        aggregation = gr.Radio(
+            list(SCALE_LABELS),
+            value=config.AGGREGATION,
+            label="Layers and heads are folded by",
+            elem_id="aggregation",
+            elem_classes="attention_only",
+        )
+        return cls(layer_from, layer_to, head_from, head_to, aggregation)
+
+    def spanning(self, layers: int, heads: int) -> Outputs:
+        """Return sliders that span all layers and heads."""
+        return {
+            self.layer_from: gr.Slider(maximum=last_of(layers), value=0),
+            self.layer_to: gr.Slider(maximum=last_of(layers), value=last_of(layers)),
+            self.head_from: gr.Slider(maximum=last_of(heads), value=0),
+            self.head_to: gr.Slider(maximum=last_of(heads), value=last_of(heads)),
+        }
+
+
+class Explorer:
+    """The list of words and the viewer; and once it is wired, what happens when something is chosen."""
+
+    visitors: Visitors
+    ranges: Ranges
+
+    def __init__(self) -> None:
+        """Add what is not seen to the blocks that are being built."""
+        self.alone = gr.JSON(visible=False)  # [layer, head] to be shown alone; null is all of them
+        self.look = gr.JSON(
+            visible=False
+        )  # how the viewer draws: opacity, contrast, colormap, view, cells, scale
+
+    def add_list(self) -> None:
+        """Add the list of words and tokens to the blocks that are being built."""
+        self.token = gr.Dropdown(
+            [],
+            value=None,
+            allow_custom_value=True,
+            label="Word or token: choose, or type 3-5",
+            elem_id="token",
+        )
+
+    def add_viewer(self) -> None:
+        """Add the viewer to the blocks that are being built."""
+        assets = viewer.assets()
+        self.viewer = gr.HTML(
+            None,
+            html_template=assets["html"],
+            js_on_load=f"{assets['js']}\n{file_of('explorer.js')}",
+            apply_default_css=False,
+            picture=None,
+            heads=None,
+            elem_id="viewer",
+        )
+
+    def wire(self, visitors: Visitors, run_id: Any, ranges: Ranges) -> None:
+        """Connect the components with each other and with the page around them."""
+        self.visitors, self.ranges = visitors, ranges
+        in_browser: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+        self.viewer.click(None, None, [self.token], js=PICKED, **in_browser)
+        self.token.input(None, [self.token], None, js=PICK, **in_browser)
+        self.viewer.select(None, None, [self.look], js=LOOK, **in_browser)
+        self.viewer.input(self.on_heads, [run_id, self.token], [self.viewer], js=WANTED, **LATEST)
+        self.viewer.submit(
+            self.on_alone,
+            [run_id, self.alone, ranges.aggregation],
+            [self.viewer, *ranges.all],
+            js=ALONE,
+            **LATEST,
+        )
+        for control in ranges.all:
+            control.input(self.on_maps, [run_id, *ranges.all], [self.viewer], **LATEST)
+
+    # Callbacks: guard, call, format
+
+    def blank(self) -> Outputs:
+        """Return the explorer without an answer."""
+        return {
+            self.viewer: gr.HTML(None, picture=None, heads=None),
+            self.token: gr.Dropdown(choices=[], value=None),
+        }
+
+    def shown(self, run_id: str, run: Run, ranges: Sequence[Any]) -> Outputs:
+        """Return the explorer with an answer; its most telling word is picked."""
+        pick = first_pick(run)
+        key = pick.key if pick else None
+        return {
+            self.viewer: gr.HTML(
+                explored(run, run_id, key or "all", ranges),
+                picture={**run.picture_payload, "run": run_id},
+                heads=None,
+            ),
+            self.token: gr.Dropdown(choices=choices(run), value=key),
+        }
+
+    def on_maps(self, request: gr.Request, run_id: Any, *ranges: Any) -> Outputs:
+        """Show maps of other layers and heads; the browser keeps its pick."""
+        with told():
+            run = self.own(request, run_id)
+            if run is None:
+                return gr.skip()
+            return {self.viewer: explored(run, run_id, "all", ranges)}
+
+    def on_heads(self, request: gr.Request, run_id: Any, key: Any) -> Outputs:
+        """Show every layer and head of the picked word."""
+        with told():
+            run = self.own(request, run_id)
+            if run is None or not isinstance(key, str):
+                return gr.skip()
+            pick = pick_of(key, run)
+            heads = viewer.heads_payload(run.capture, pick.tokens, of_prompt=pick.of_prompt)
+            return {self.viewer: gr.HTML(heads=heads)}
+
+    def on_alone(self, request: gr.Request, run_id: Any, alone: Any, aggregation: Any) -> Outputs:
+        """Restrict the maps to one layer and head, or to one of them; or lift that."""
+        with told():
+            run = self.own(request, run_id)
+            if run is None:
+                return gr.skip()
+            ranges = [*alone_of(alone, run), aggregation]
+            shown = {self.viewer: explored(run, run_id, "all", ranges)}
+            return shown | dict(zip(self.ranges.all, ranges, strict=True))
+
+    def own(self, request: gr.Request, run_id: Any) -> Run | None:
+        """Return the visitor's answer; None where there is none yet."""
+        return self.visitors.run(visitor_of(request), run_id) if isinstance(run_id, str) else None
+
+
+def last_of(count: int) -> int:
+    """Return the last number of so many from 0; at least 1, because a slider needs two ends."""
+    return max(1, count - 1)
