@@ -222,18 +222,25 @@ def look_of(look: Any) -> tuple[Look, Literal["own", "shared"]]:
         return Look(), config.HEATMAP_SCALE  # type: ignore[return-value]
     if not isinstance(look, dict) or look.get("scale") not in ("own", "shared"):
         raise RefusedError("The look must have opacity, contrast, colormap, view, cells and scale.")
-    contrast = look.get("contrast", 0)
-    if isinstance(contrast, bool) or not isinstance(contrast, (int, float)) or not -3 <= contrast <= 3:
+    contrast, opacity = (number(look.get(name), name) for name in ("contrast", "opacity"))
+    if not -3 <= contrast <= 3:
         raise RefusedError("The contrast must be a number from -3 to 3.")
     view = "overlay" if look.get("view") == "wipe" else str(look.get("view"))
     drawn_as = Look(
         str(look.get("colormap")),
-        look.get("opacity"),
+        opacity,
         view,
         look.get("cells") == "smooth",
         gamma=2.0**contrast,
     )
     return drawn_as, look["scale"]
+
+
+def number(value: Any, name: str) -> float:
+    """Return a number; ValueError for anything else."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise RefusedError(f"The {name} must be a number.")
+    return float(value)
 
 
 def view_of(run: Run, key: Any, by: Any, look: Any, ranges: Sequence[Any]) -> View:

@@ -6,7 +6,7 @@ Needs Chromium (Debian's package) and playwright. Starts the page on a free port
 import shutil
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from model import DEMO
@@ -18,25 +18,28 @@ import cli
 from app import Page, serve
 from page.layout import examples
 from page.runs import ModelRoom
+from store import Store
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 CHROMIUM = "/usr/bin/chromium"
 PORT = 7899
-# file, width, height, colour scheme, and 0 as it opens, 1 after Generate, 2 with other settings, 3 Grad-CAM
-STATES: tuple[tuple[str, int, int, str, int], ...] = (
-    ("page.png", 1440, 1000, "light", 1),
-    ("page-start.png", 1440, 800, "light", 0),
-    ("page-settings.png", 1440, 1000, "light", 2),
-    ("gradcam.png", 1440, 1400, "light", 3),
-    ("page-dark.png", 1024, 900, "dark", 1),
-    ("page-phone.png", 390, 844, "light", 1),
+# file, width, height, colour scheme, and what is done after the page is open: one of STEPS
+STATES: tuple[tuple[str, int, int, str, str], ...] = (
+    ("page-start.png", 1440, 860, "light", "nothing"),
+    ("page.png", 1440, 1000, "light", "answer"),
+    ("page-wipe.png", 1440, 1000, "light", "wipe"),
+    ("page-heads.png", 1440, 1000, "light", "heads"),
+    ("gradcam.png", 1440, 1400, "light", "gradcam"),
+    ("page-dark.png", 1024, 1000, "dark", "answer"),
+    ("page-phone.png", 390, 844, "light", "answer"),
 )
 BLUE = ("gradcam", "--layer-range", "all", "--target", "word:1")
 # file, a command of the shell, and which of the files that it writes
 DRAWN: dict[str, tuple[tuple[str, ...], str]] = {
     "words.png": (("attention", "--tokens", "words"), "overview.png"),
     "gradcam-blue.png": (BLUE, "layer_grid.png"),
+    "animation.gif": (("export", "--format", "gif", "--no-cache"), "*.gif"),
     "gradient-norm-blue.png": ((*BLUE, "--method", "gradient-norm"), "layer_grid.png"),
 }
 
@@ -54,54 +57,79 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def photograph(states: Sequence[tuple[str, int, int, str, int]]) -> None:
+def photograph(states: Sequence[tuple[str, int, int, str, str]]) -> None:
     """Write a screenshot of each state of the page."""
     room = ModelRoom()
     room.load(DEMO)
-    page = Page(room, DEMO)
-    url = serve(page, "127.0.0.1", PORT)
-    try:
-        with sync_playwright() as playwright:
-            browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-            for name, width, height, scheme, clicks in states:
+    with tempfile.TemporaryDirectory() as cache, sync_playwright() as playwright:
+        page = Page(room, DEMO, store=Store(cache))
+        url = serve(page, "127.0.0.1", PORT)
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        try:
+            for name, width, height, scheme, step in states:
                 context = browser.new_context(
                     viewport={"width": width, "height": height},
                     color_scheme="dark" if scheme == "dark" else "light",
                 )
                 tab = context.new_page()
                 tab.goto(url)
-                bring_to(tab, clicks)
-                if width < 760 and clicks:
+                ready(tab)
+                if step != "nothing":
+                    answer(tab)
+                STEPS[step](tab)
+                if width < 760:
                     tab.locator("#reading").evaluate("one => one.scrollIntoView()")
+                tab.mouse.move(0, 0)
+                tab.wait_for_timeout(800)  # until nothing fades any more
                 tab.screenshot(path=DOCS / name)
                 print(DOCS / name)
                 context.close()
+        finally:
             browser.close()
-    finally:
-        page.blocks.close(verbose=False)
+            page.blocks.close(verbose=False)
 
 
-def bring_to(tab: Tab, clicks: int) -> None:
-    """Wait until the page is ready, and click so many times."""
+def ready(tab: Tab) -> None:
+    """Wait until the page is there."""
     tab.wait_for_function("document.querySelector('#status')?.innerText.includes('ready')")
-    tab.wait_for_selector("#scale input")
     tab.wait_for_function("[...document.querySelectorAll('#examples img')].every((one) => one.naturalWidth)")
-    if clicks == 0:
-        return
+
+
+def answer(tab: Tab) -> None:
+    """Ask about the first example, and wait until a map is drawn."""
     tab.locator("#examples button.gallery-item").first.click()
     tab.wait_for_selector("#image img")
     tab.click("#generate")
-    tab.wait_for_function("document.querySelector('#overlay img')?.naturalWidth")
-    if clicks == 2:
-        before = tab.get_attribute("#overlay img", "src")
-        tab.click("#view label:has-text('side by side')")
-        tab.wait_for_function("src => document.querySelector('#overlay img').src !== src", arg=before)
-    if clicks == 3:
-        tab.click("#gradcam_tab-button")
-        tab.click("#cam_run")
-        tab.wait_for_function("document.querySelector('#cam_overlay img')?.naturalWidth")
-    tab.mouse.move(0, 0)
-    tab.wait_for_timeout(800)  # until nothing fades any more
+    tab.wait_for_function("document.querySelector('#viewer .lens-viewer')?.viewer?.state().frames > 0")
+
+
+def wipe(tab: Tab) -> None:
+    """Show another word, the picture on one side of a line and the map on the other."""
+    tab.click("#viewer .lens-word:has-text('boat')")
+    tab.click("#viewer label:has-text('wipe')")
+
+
+def heads(tab: Tab) -> None:
+    """Show every layer and head."""
+    tab.click('#viewer [data-panel="heads"] summary')
+    tab.wait_for_function("document.querySelector('#viewer [data-part=headsCanvas]').height > 200")
+    tab.locator('#viewer [data-panel="shares"]').evaluate("one => { one.open = true; one.scrollIntoView(); }")
+
+
+def gradcam(tab: Tab) -> None:
+    """Run Grad-CAM on the word that is shown."""
+    tab.click("#gradcam_tab-button")
+    tab.click("#cam_run")
+    tab.wait_for_function("document.querySelector('#cam_overlay img')?.naturalWidth")
+
+
+STEPS: dict[str, Callable[[Tab], None]] = {
+    "nothing": lambda tab: None,
+    "answer": lambda tab: None,
+    "wipe": wipe,
+    "heads": heads,
+    "gradcam": gradcam,
+}
 
 
 def draw(name: str, arguments: Sequence[str], file: str) -> None:
@@ -111,7 +139,7 @@ def draw(name: str, arguments: Sequence[str], file: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         asked = [command, picture, "--prompt", prompt, "--model", DEMO, *rest, "--output", folder]
         if cli.main(asked) == 0:
-            shutil.copy(Path(folder) / file, DOCS / name)
+            shutil.copy(next(Path(folder).glob(file)), DOCS / name)
             print(DOCS / name)
 
 
