@@ -17,6 +17,7 @@ ROOMS = [
     "visualization",
     "targets",
     "gradcam",
+    "methods",
     "app",
     "cli",
 ]
@@ -31,6 +32,7 @@ FORBIDDEN = {
     "attention_processor": {"transformers", "gradio", "PIL"},
     "targets": {"torch", "transformers", "gradio", "PIL", "attention_processor", "visualization"},
     "gradcam": {"gradio", "attention_processor"},
+    "methods": {"gradio", "matplotlib", "visualization", "page", "demo"} | ENTRY_POINTS,
     "visualization": {"torch", "transformers", "gradio"},
     "app": {"transformers"},
     "page": {"transformers"} | ENTRY_POINTS,
@@ -52,7 +54,7 @@ def imported_names(tree: ast.AST) -> set[str]:
 
 def project_files() -> list[Path]:
     """Return every Python file of the project's own."""
-    folders = [ROOT, *(ROOT / name for name in ("benchmarks", "demo", "page", "tests"))]
+    folders = [ROOT, *(ROOT / name for name in ("benchmarks", "demo", "methods", "page", "tests"))]
     return sorted(file for folder in folders for file in folder.glob("*.py"))
 
 
