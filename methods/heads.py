@@ -19,15 +19,14 @@ class HeadRank(NamedTuple):
     head: int
     share: float  # of its attention that is on the image, 0..1, the mean over tokens
     entropy: float  # in nats, the mean over tokens; 0: all above the map's mean is one piece
-    on_image: bool  # its share is at or above the threshold
+    on_image: bool  # its share is above the threshold
 
 
 def rank_heads(capture: Capture, tokens: int | Sequence[int] | None = None) -> tuple[HeadRank, ...]:
     """Return all recorded heads, those first that look at the image and there at one place.
 
-    Two criteria, as published: the share on the image must reach a threshold, the bend of the sorted shares
-    (the value furthest below the straight line between the largest and the smallest); of these heads, the
-    lowest spatial entropy comes first. The entropy is that of the sizes of the connected pieces (8
+    Two criteria, as published: the share on the image must be above a threshold, the bend of the sorted
+    shares (see `above_bend`); of these heads, the lowest spatial entropy comes first. The entropy is that of the sizes of the connected pieces (8
     neighbours) of the map's cells above its mean: Σ -p log p, p a piece's part of all such cells. The heads
     below the threshold follow, in the order of their shares. Deviation: published ranks are counted over many
     pictures; here they are of one answer, all its tokens or those given, whose shares and entropies are
@@ -42,9 +41,9 @@ def rank_heads(capture: Capture, tokens: int | Sequence[int] | None = None) -> t
     for token in chosen:
         rows = capture.attention[token].float().cpu().numpy()  # (layer, head, patch)
         entropies += spatial_entropy(rows.reshape(*shares.shape, *capture.grid)) / len(chosen)
-    threshold = bend(shares.reshape(-1))
+    on_image = above_bend(shares)
     ranks = [
-        HeadRank(layer, head, float(share), float(entropies[index, head]), bool(share >= threshold))
+        HeadRank(layer, head, float(share), float(entropies[index, head]), bool(on_image[index, head]))
         for index, layer in enumerate(capture.layers)
         for head, share in enumerate(shares[index])
     ]
@@ -63,11 +62,16 @@ def top_heads(
     return tuple((rank.layer, rank.head) for rank in ranks[:count])
 
 
-def bend(values: NDArray[np.floating]) -> float:
-    """Return the value at the bend of the sorted values: furthest below the line from largest to smallest."""
-    falling = np.sort(values)[::-1]
-    line = np.linspace(falling[0], falling[-1], len(falling))
-    return float(falling[np.argmax(line - falling)])
+def above_bend(values: NDArray[np.floating]) -> NDArray[np.bool_]:
+    """Return which values are above the bend of the sorted values; all, if they have none.
+
+    The bend is the value furthest below the straight line from the largest to the smallest.
+    """
+    falling = np.sort(values, axis=None)[::-1].astype(np.float64)
+    below = np.linspace(falling[0], falling[-1], len(falling)) - falling
+    if below.max() <= 1e-9:
+        return np.ones(values.shape, dtype=bool)
+    return values > falling[np.argmax(below)]
 
 
 def spatial_entropy(maps: NDArray[np.floating]) -> NDArray[np.float64]:
