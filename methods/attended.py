@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from attention_extractor import Mixing, attention_rows, attention_watched
 from attention_processor import Aggregation, AttentionProcessor, fold_of
 from gradcam import lent
-from methods.reading import Maps, Question
+from methods.reading import Maps, Question, later_half
 
 GENERAL_PROMPT = "Write a general description of the image."
 Pairs = Sequence[tuple[int, int]]  # of a layer and a head
@@ -30,7 +30,7 @@ def attention(
     chosen = _pairs(question, layers, heads, pairs)
     fold = fold_of(aggregation)
     maps = [fold(_rows(question, token, chosen), axis=0) for token in question.tokens]
-    return Maps(np.stack(maps), _named(question, chosen))
+    return Maps(np.stack(maps), _named(question, chosen, pairs))
 
 
 def relative(
@@ -39,21 +39,28 @@ def relative(
     heads: Sequence[int] | None = None,
     aggregation: Aggregation = "mean",
     pairs: Pairs | None = None,
-    epsilon: float = 1e-3,
+    epsilon: float | None = None,
 ) -> Maps:
     """Return A[l, h, q, V] / (A'[l, h, q', V] + ε), folded as attention is.
 
     A' is the attention of the last position of a general prompt about the same picture: one forward pass.
+    By default ε is a patch's share if all attention were spread evenly over the picture: far below it, shares
+    are noise. Deviation: published, heads are averaged before the division.
     """
+    h, w = question.capture.grid
+    epsilon = 1 / (h * w) if epsilon is None else epsilon
     if not 0 < epsilon < np.inf:
         raise ValueError(f"epsilon must be above 0; got {epsilon!r}")
+    if layers is None and pairs is None:
+        late = later_half(question.capture.layer_count)
+        layers = [layer for layer in question.capture.layers if layer in late] or None
     chosen, fold = _pairs(question, layers, heads, pairs), fold_of(aggregation)
     question.watch.tell(0, 1)
     general = _general(question, [question.capture.layers[layer] for layer, _ in chosen])
     question.watch.tell(1, 1)
     below = np.stack([general[question.capture.layers[layer]][head] for layer, head in chosen])
     maps = [fold(_rows(question, token, chosen) / (below + epsilon), axis=0) for token in question.tokens]
-    return Maps(np.stack(maps), _named(question, chosen), forward=1)
+    return Maps(np.stack(maps), {**_named(question, chosen, pairs), "epsilon": epsilon}, forward=1)
 
 
 def _pairs(
@@ -76,8 +83,13 @@ def _rows(question: Question, token: int, pairs: Pairs) -> NDArray[np.float32]:
     return question.capture.attention[token, list(layers), list(heads)].float().cpu().numpy()
 
 
-def _named(question: Question, pairs: Pairs) -> dict[str, Any]:
-    return {"pairs": [[question.capture.layers[layer], head] for layer, head in pairs]}
+def _named(question: Question, chosen: Pairs, asked: Pairs | None) -> dict[str, Any]:
+    """Return what was chosen, in the model's own numbers."""
+    named = [[question.capture.layers[layer], head] for layer, head in chosen]
+    if asked is not None:
+        return {"pairs": named}
+    layers, heads = (sorted(set(numbers)) for numbers in zip(*named, strict=True))
+    return {"layers": layers, "heads": heads}
 
 
 def _general(question: Question, layers: Sequence[int]) -> dict[int, NDArray[np.float32]]:

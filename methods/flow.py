@@ -47,7 +47,7 @@ def rollout(
 ) -> Maps:
     """Return row q, columns V of Ã_L ⋯ Ã_1, Ã_l = (mean over heads of A_l + I) / 2, for each token."""
     reading, chosen = question.reading, question.heads(heads)
-    numbers = question.layers(layers, range(question.capture.layer_count))
+    numbers = question.layers(layers)
     question.watch.tell(0, 1)
     with lent(reading.model), torch.no_grad():
         mixings, _ = _read(reading, numbers)
@@ -72,7 +72,7 @@ def gradient_attention(
     pass.
     """
     reading, chosen = question.reading, question.heads(heads)
-    numbers = question.layers(layers, range(question.capture.layer_count))
+    numbers = question.layers(layers)
     watch = question.watch
     with lent(reading.model):
         found = None

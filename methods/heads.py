@@ -26,11 +26,11 @@ def rank_heads(capture: Capture, tokens: int | Sequence[int] | None = None) -> t
     """Return all recorded heads, those first that look at the image and there at one place.
 
     Two criteria, as published: the share on the image must be above a threshold, the bend of the sorted
-    shares (see `above_bend`); of these heads, the lowest spatial entropy comes first. The entropy is that of the sizes of the connected pieces (8
-    neighbours) of the map's cells above its mean: Σ -p log p, p a piece's part of all such cells. The heads
-    below the threshold follow, in the order of their shares. Deviation: published ranks are counted over many
-    pictures; here they are of one answer, all its tokens or those given, whose shares and entropies are
-    averaged.
+    shares (see `above_bend`); of these heads, the lowest spatial entropy comes first. The entropy is that of
+    the sizes of the connected pieces (8 neighbours) of the map's cells above its mean: Σ -p log p, p a
+    piece's part of all such cells. The heads below the threshold follow, in the order of their shares.
+    Deviation: published ranks are counted over many pictures; here they are of one answer, all its tokens or
+    those given, whose shares and entropies are averaged.
     """
     count = len(capture.token_ids)
     chosen = list(range(count)) if tokens is None else chosen_indices(tokens, count, "token")

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 from transformers.processing_utils import ProcessorMixin
 
-from attention_extractor import Capture, decoder_layer_numbers
+from attention_extractor import Capture
 from attention_processor import Aggregation, chosen_indices
 from gradcam import WHY_NOT_LAST, OnProgress, Watch, text_config, token_grad_cams
 from gradcam import Method as GradCamMethod
@@ -19,25 +19,27 @@ from methods.activation import token_activation
 from methods.attended import Pairs, attention, relative
 from methods.flow import gradient_attention, rollout
 from methods.occlusion import Fill, occlusion
-from methods.reading import Maps, Question
+from methods.reading import Maps, Question, later_half
 from methods.record import METHODS, Cost, TokenMaps
 
 
 class Options(TypedDict, total=False):
     """What a method may take beside the capture; `METHODS[name].options` says which, and the defaults.
 
-    None for layers is the method's own choice, for heads all of them.
+    None is the method's own choice. Layers: all recorded ones for attention, the later half for the others.
+    Heads: all. `epsilon`: 1 / number of patches. `size`: a quarter of the grid's shorter side; `stride`: half
+    the size.
     """
 
     layers: Sequence[int] | None
     heads: Sequence[int] | None
     aggregation: Aggregation
     pairs: Pairs | None  # (layer, head) each: in the place of layers and heads
-    epsilon: float
+    epsilon: float | None
     num_samples: int
     noise_std: float
     seed: int
-    size: int
+    size: int | None
     stride: int | None
     fill: Fill
 
@@ -124,7 +126,7 @@ def _grad_cam(
 ) -> Maps:
     """Return the mean over layers of the Grad-CAM (or gradient norm) of each token; the last has none."""
     count = question.capture.layer_count
-    numbers = decoder_layer_numbers(count, layers)
+    numbers = later_half(count - 1) if layers is None else question.layers(layers)
     below = [layer for layer in numbers if layer < count - 1]
     if not below:
         raise ValueError(f"layer {count - 1} is the last one and has no Grad-CAM: {WHY_NOT_LAST}")

@@ -22,15 +22,19 @@ Fill = Literal["mean", "blur"]
 BLUR = 1.0  # σ of the Gaussian blur, in merged patches
 
 
-def occlusion(question: Question, size: int = 1, stride: int | None = None, fill: Fill = "mean") -> Maps:
+def occlusion(
+    question: Question, size: int | None = None, stride: int | None = None, fill: Fill = "mean"
+) -> Maps:
     """Return log p(t | picture) - log p(t | picture without r), spread over the cells of each region r.
 
-    Regions are size × size cells, `stride` cells apart (by default side by side; those at the edge may
-    overlap the ones before). A cell's value is the mean over the regions that cover it. The answer is kept,
-    and all tokens share the same passes: one for each region, and one for the picture as it is. Values can
-    be negative: the word became likelier.
+    Regions are size × size cells, by default a quarter of the grid's shorter side, `stride` cells apart, by
+    default half a region; those at the edge may overlap more. A cell's value is the mean over the regions
+    that cover it. The answer is kept, and all tokens share the same passes: one for each region, and one for
+    the picture as it is. Values can be negative: the word became likelier.
     """
-    reading, stride = question.reading, size if stride is None else stride
+    reading = question.reading
+    size = max(1, round(min(reading.encoded.grid) / 4)) if size is None else size
+    stride = max(1, size // 2) if stride is None else stride
     regions = _regions(reading.encoded.grid, size, stride)
     filling = covering(reading, fill)
     pictures = [lambda: reading.pixels] + [partial(covered, reading, region, filling) for region in regions]
@@ -38,7 +42,7 @@ def occlusion(question: Question, size: int = 1, stride: int | None = None, fill
         logprobs = reading.logprobs(pictures, question.watch).numpy()  # (picture, token)
     falls = logprobs[0] - logprobs[1:]  # (region, token)
     each = np.einsum("rt,rhw->thw", falls, regions) / regions.sum(axis=0)
-    settings: dict[str, Any] = {"stride": stride, "regions": len(regions)}
+    settings: dict[str, Any] = {"size": size, "stride": stride, "regions": len(regions)}
     return Maps(each.astype(np.float32), settings, forward=len(pictures))
 
 

@@ -40,6 +40,11 @@ class Maps:
     notes: tuple[str, ...] = ()
 
 
+def later_half(count: int) -> tuple[int, ...]:
+    """Return the later half of so many layers, where words look at what they name."""
+    return tuple(range(count // 2, count))
+
+
 @dataclass(frozen=True, eq=False)
 class Question:
     """What is to be explained: tokens of a captured answer; and the model, where one is needed."""
@@ -68,9 +73,10 @@ class Question:
         check_belongs(self.capture, encoded, self.model)
         return Reading(self.model, self.image, encoded, self.capture.token_ids, self.tokens)
 
-    def layers(self, asked: Sequence[int] | None, default: Sequence[int]) -> tuple[int, ...]:
-        """Return the decoder layers asked for, ascending; the default for None."""
-        return tuple(default) if asked is None else decoder_layer_numbers(self.capture.layer_count, asked)
+    def layers(self, asked: Sequence[int] | None) -> tuple[int, ...]:
+        """Return the decoder layers asked for, ascending; the later half for None."""
+        count = self.capture.layer_count
+        return later_half(count) if asked is None else decoder_layer_numbers(count, asked)
 
     def heads(self, asked: Sequence[int] | None) -> list[int]:
         """Return the heads asked for, all for None."""

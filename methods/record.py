@@ -104,7 +104,7 @@ METHODS: Mapping[str, Method] = MappingProxyType(
                 scale_label="attention relative to a general question",
                 needs_model=True,
                 caveat="Patches that nothing looks at can come out high: a small share over a smaller one.",
-                options={**_OF_ROWS, "epsilon": 1e-3},
+                options={**_OF_ROWS, "epsilon": None},
             ),
             Method(
                 name="rollout",
@@ -184,7 +184,7 @@ METHODS: Mapping[str, Method] = MappingProxyType(
                 scale_label="fall in log-probability",
                 needs_model=True,
                 caveat="Larger things are only partly covered, and covered pictures are new to the model.",
-                options={"size": 1, "stride": None, "fill": "mean"},
+                options={"size": None, "stride": None, "fill": "mean"},
             ),
         )
     }

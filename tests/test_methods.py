@@ -1,5 +1,6 @@
 """Every method against its definition, computed slowly: full matrices, one region at a time, plain loops."""
 
+import json
 import math
 import threading
 from collections.abc import Iterator
@@ -124,7 +125,8 @@ def test_attention_is_that_of_the_capture(aggregation: Any) -> None:
     ]
     np.testing.assert_array_equal(found.maps, expected)
     assert found.tokens == (3, 9)
-    assert found.settings["pairs"] == [[0, 1], [5, 1]]
+    settings = {"layers": [0, 5], "heads": [1], "aggregation": aggregation, "pairs": None}
+    assert found.settings == settings
     assert (found.cost.forward, found.cost.backward) == (0, 0)
     np.testing.assert_allclose(found.token_map([9, 3]), np.mean(expected, axis=0), rtol=1e-6)
 
@@ -134,11 +136,12 @@ def test_attention_of_single_heads(aggregation: Any) -> None:
     capture = made_capture()
     pairs = [(5, 0), (2, 1), (-6, 1)]
     found = token_maps("attention", capture, pairs=pairs, aggregation=aggregation)
-    fold = {"mean": np.mean, "max": np.max, "min": np.min}[aggregation]
+    fold: Any = {"mean": np.mean, "max": np.max, "min": np.min}[aggregation]
     for token in range(TOKENS):
         each = [capture.attention[token, index, head].numpy() for index, head in ((2, 0), (1, 1), (0, 1))]
         np.testing.assert_allclose(found.maps[token].reshape(-1), fold(each, axis=0), rtol=1e-6)
-    assert found.settings["pairs"] == [[5, 0], [2, 1], [0, 1]]
+    pairs_ = [[5, 0], [2, 1], [0, 1]]
+    assert found.settings == {"layers": None, "heads": None, "aggregation": aggregation, "pairs": pairs_}
 
 
 @pytest.mark.parametrize("grid", [LANDSCAPE, PORTRAIT])
@@ -268,7 +271,7 @@ def test_the_grad_cams_are_means_over_layers(
 ) -> None:
     given = {} if method == "grad-cam" else options
     found = maps_of(small, method, tokens=[5, 2], layers=[1, 3, 4], **given)
-    of = "gradient-norm" if method == "gradient-norm" else "grad-cam"
+    of: Any = "gradient-norm" if method == "gradient-norm" else "grad-cam"
     for index, token in enumerate((2, 5)):
         cam = smooth_grad_cam(*small, picture(), PROMPT, [1, 3], token, answer=answer(), method=of, **options)
         np.testing.assert_allclose(found.maps[index], (cam.maps[0] + cam.maps[1]) / 2, rtol=1e-4)
@@ -368,7 +371,7 @@ def test_occlusion_equals_painting_over(
     found = maps_of(small, "occlusion", grid, size=size, stride=stride)
     h, w = grid
     as_it_is = logprobs_of(small, picture(grid), answer(grid))
-    step = stride or size
+    step = stride or max(1, size // 2)
     tops = [*range(0, h - size, step), h - size]
     lefts = [*range(0, w - size, step), w - size]
     falls: dict[tuple[int, int], list[np.ndarray]] = {}
@@ -384,7 +387,11 @@ def test_occlusion_equals_painting_over(
     assert_close(found.maps, expected, 1e-4)
     assert found.maps.min() < 0 < found.maps.max()
     assert found.cost.forward == 1 + len(tops) * len(lefts)
-    assert (found.settings["stride"], found.settings["regions"]) == (step, len(tops) * len(lefts))
+    assert [found.settings[name] for name in ("size", "stride", "regions")] == [
+        size,
+        step,
+        len(tops) * len(lefts),
+    ]
 
 
 def test_all_tokens_share_the_passes_of_occlusion(
@@ -587,13 +594,9 @@ def test_what_cannot_be_used_is_refused(
 
 
 def test_an_empty_answer_has_no_maps() -> None:
-    nothing = replace(
-        made_capture(),
-        **dict.fromkeys(("token_ids", "tokens", "token_spans"), ()),
-        **{name: getattr(made_capture(), name)[:0] for name in ("attention", "shares", "logprobs")},
-        text="",
-        text_attention=torch.empty(0, len(RECORDED), 8),
-    )
+    parts = ("token_ids", "tokens", "token_spans", "text", "attention", "shares", "logprobs")
+    none_left = {name: getattr(made_capture(), name)[:0] for name in parts}
+    nothing = made_capture(**none_left, text_attention=torch.empty(0, len(RECORDED), 8))
     with pytest.raises(ValueError, match="empty answer"):
         token_maps("attention", nothing)
     with pytest.raises(ValueError, match="empty answer"):
@@ -612,7 +615,7 @@ def test_an_empty_answer_has_no_maps() -> None:
     ],
 )
 def test_a_record_refuses_parts_that_disagree(changed: dict[str, Any], message: str) -> None:
-    parts = {"method": "tam", "tokens": (1, 3), "maps": np.zeros((2, 3, 4), np.float32)}
+    parts: dict[str, Any] = {"method": "tam", "tokens": (1, 3), "maps": np.zeros((2, 3, 4), np.float32)}
     assert TokenMaps(**parts).cost == Cost(0, 0, 0.0)
     with pytest.raises(ValueError, match=message):
         TokenMaps(**parts | changed)
@@ -625,6 +628,31 @@ def test_the_map_of_a_word_is_the_mean_of_its_tokens() -> None:
     np.testing.assert_allclose(record.token_map([1, 6]), (maps[0] + maps[2]) / 2, rtol=1e-6)
     with pytest.raises(ValueError, match="token 4 is not among those computed: 1, 2, 6"):
         record.token_map([1, 4])
+
+
+def test_what_each_method_chooses_itself(small: tuple[Any, Any]) -> None:
+    late, below = [2, 3, 4], [2, 3]  # of five layers; of those below the last
+    expected: dict[str, Any] = {
+        "relative": {
+            "pairs": [[layer, head] for layer in late for head in range(OF_MODEL)],
+            "epsilon": 1 / 18,
+        },
+        "rollout": {"layers": late, "heads": [0, 1, 2, 3]},
+        "gradient-attention": {"layers": late, "heads": [0, 1, 2, 3]},
+        "grad-cam": {"layers": below},
+        "gradient-norm": {"layers": below, "num_samples": 1, "noise_std": 0.0},
+        "occlusion": {"size": 1, "stride": 1, "fill": "mean", "regions": 18},
+    }
+    for method, chosen in expected.items():
+        found = maps_of(small, method, PORTRAIT, tokens=6)
+        assert {name: found.settings[name] for name in chosen} == chosen
+        assert found.notes == ()
+        assert json.loads(json.dumps(found.settings)) == found.settings
+        assert found.cost.seconds > 0
+    larger = maps_of(small, "occlusion", (9, 8), tokens=0)
+    assert [larger.settings[name] for name in ("size", "stride", "regions")] == [2, 1, 8 * 7]
+    plainly = token_maps("attention", made_capture()).settings
+    assert (plainly["layers"], plainly["heads"]) == (list(RECORDED), list(range(HEADS)))
 
 
 # --- Sinks --------------------------------------------------------------------------------------------------
@@ -767,15 +795,15 @@ def test_heads_that_look_at_one_place_come_first() -> None:
 
 def test_ranks_are_means_over_the_tokens() -> None:
     capture = made_capture()
-    ranks = {(rank.layer, rank.head): rank for rank in rank_heads(capture, [2, -1])}
+    ranks = {(rank.layer, rank.head): rank for rank in rank_heads(capture, [5, -1])}
     assert len(ranks) == len(RECORDED) * HEADS
     for index, layer in enumerate(RECORDED):
         for head in range(HEADS):
-            each = [capture.attention[token, index, head].numpy().reshape(GRID) for token in (2, TOKENS - 1)]
+            each = [capture.attention[token, index, head].numpy().reshape(GRID) for token in (5, TOKENS - 1)]
             rank = ranks[layer, head]
             assert rank.entropy == pytest.approx(np.mean([slow_entropy(one) for one in each]))
             assert rank.share == pytest.approx(np.mean([one.sum() for one in each]), rel=1e-5)
-    order = rank_heads(capture, [2, -1])
+    order = rank_heads(capture, [5, -1])
     on, off = ([rank for rank in order if rank.on_image is side] for side in (True, False))
     assert list(order) == on + off
     assert [rank.entropy for rank in on] == sorted(rank.entropy for rank in on)
