@@ -633,10 +633,7 @@ def test_the_map_of_a_word_is_the_mean_of_its_tokens() -> None:
 def test_what_each_method_chooses_itself(small: tuple[Any, Any]) -> None:
     late, below = [2, 3, 4], [2, 3]  # of five layers; of those below the last
     expected: dict[str, Any] = {
-        "relative": {
-            "pairs": [[layer, head] for layer in late for head in range(OF_MODEL)],
-            "epsilon": 1 / 18,
-        },
+        "relative": {"layers": late, "heads": [0, 1, 2, 3], "pairs": None, "epsilon": 1 / 18},
         "rollout": {"layers": late, "heads": [0, 1, 2, 3]},
         "gradient-attention": {"layers": late, "heads": [0, 1, 2, 3]},
         "grad-cam": {"layers": below},
