@@ -2,7 +2,8 @@
 
 They are published as a property of the features: visual tokens with massive activations in the same few
 dimensions as the first token's (Kang et al. 2025, arXiv 2503.03321). A capture holds no features; here they
-are found by what makes them a nuisance: nearly every row looks at them, far more than at a usual patch.
+are found by what makes them a nuisance: nearly every word looks at them with most of the heads, far more than
+at a usual patch.
 """
 
 from __future__ import annotations
@@ -16,15 +17,17 @@ from numpy.typing import NDArray
 from attention_extractor import Capture
 from attention_processor import AttentionProcessor
 
-STRENGTH = 5.0  # times the usual patch
-NEARLY_EVERY = 0.8  # of the rows
+STRENGTH = 3.0  # times the usual patch
+NEARLY_EVERY = 0.8  # of the words
+MOST = 0.5  # of the heads, and one more
+LOWEST = 1e-6  # share of attention below which a usual patch is not told from none
 
 
 class Sink(NamedTuple):
     """A patch that soaks up attention."""
 
     patch: int  # row * w + col
-    strength: float  # times the usual patch, in nearly every row at least
+    strength: float  # times the usual patch: for nearly every word and most heads at least
 
 
 def sink_patches(
@@ -33,28 +36,25 @@ def sink_patches(
     heads: Sequence[int] | None = None,
     threshold: float = STRENGTH,
 ) -> tuple[Sink, ...]:
-    """Return the sinks of the mean over the chosen layers and heads, the strongest first.
+    """Return the sinks among the chosen layers and heads, the strongest first.
 
-    A row is a token of the prompt or of the answer; its usual patch is the median over patches. A patch's
-    strength is what it exceeds in four of five rows, as a multiple of the row's usual patch; from `threshold`
-    on it is a sink. What single words look at, however hard, is none. A patch that most of the words speak of
-    can be taken for one: an answer about one thing only tells the two apart by the prompt's words.
+    The words are the tokens of prompt and answer. In each word's row of each head, a patch counts by how many
+    times the row's usual patch (the median) it is; its strength is what more than half of the heads reach,
+    for four of five words. From `threshold` on, a patch is a sink. That most heads must look at it tells it
+    from a thing that the whole answer speaks of, which only some heads look for.
     """
     if not threshold > 1:
         raise ValueError(f"threshold must be above 1; got {threshold!r}")
     processor = AttentionProcessor(capture)
-    rows = [
-        find(token, layers, heads)
-        for find, count in (
-            (processor.get_attention_heatmap_for_prompt_token, len(capture.prompt_token_ids)),
-            (processor.get_attention_heatmap_for_token, len(capture.token_ids)),
-        )
-        for token in range(count)
-    ]
-    looked = np.stack(rows).reshape(len(rows), -1)  # (row, patch)
-    usual = np.maximum(np.median(looked, axis=1, keepdims=True), np.finfo(np.float32).tiny)
-    strengths = np.quantile(looked / usual, 1 - NEARLY_EVERY, axis=0, method="lower")  # (patch,)
-    found = [Sink(int(patch), float(strengths[patch])) for patch in np.flatnonzero(strengths >= threshold)]
+    chosen = np.ix_(processor.recorded(layers), processor.heads(heads))
+    strengths = []
+    for attention in (capture.prompt_attention, capture.attention):
+        for of_word in attention:
+            rows = of_word.float().cpu().numpy()[chosen].reshape(-1, of_word.shape[-1])  # (row, patch)
+            usual = np.maximum(np.median(rows, axis=-1, keepdims=True), LOWEST)
+            strengths.append(np.quantile(rows / usual, 1 - MOST, axis=0, method="lower"))
+    nearly = np.quantile(strengths, 1 - NEARLY_EVERY, axis=0, method="lower")  # (patch,)
+    found = [Sink(int(patch), float(nearly[patch])) for patch in np.flatnonzero(nearly >= threshold)]
     return tuple(sorted(found, key=lambda sink: -sink.strength))
 
 

@@ -696,6 +696,19 @@ def test_words_that_look_elsewhere_each_are_no_sinks() -> None:
     assert sink_patches(capture_of(noisy(TOKENS, 2), noisy(PROMPT_TOKENS, 3))) == ()
 
 
+@pytest.mark.parametrize(("looking", "found"), [(3, []), (4, [17])])
+def test_a_thing_that_every_word_looks_at_with_few_heads_is_no_sink(looking: int, found: list[int]) -> None:
+    planted: dict[str, Any] = {}
+    for name, count in (("", TOKENS), ("prompt_", PROMPT_TOKENS)):
+        attention = torch.tensor(noisy(count, 5), dtype=torch.float32)[:, None, None]
+        attention = attention.repeat(1, len(RECORDED), HEADS, 1)
+        attention.reshape(count, -1, attention.shape[-1])[:, :looking, 17] *= 60  # of six heads
+        planted[f"{name}attention"] = attention / attention.sum(-1, keepdim=True) / 2
+        shares = torch.tensor([0.5, 0.3, 0.2]).expand(count, len(RECORDED), HEADS, 3)
+        planted[f"{name}shares"] = shares.contiguous()
+    assert [sink.patch for sink in sink_patches(made_capture(**planted))] == found
+
+
 def test_sinks_of_chosen_layers_and_heads() -> None:
     (attention, shares), (asked, asked_shares) = rows(TOKENS, 0), rows(PROMPT_TOKENS, 1)
     for each, parts in ((attention, shares), (asked, asked_shares)):
