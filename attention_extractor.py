@@ -325,8 +325,8 @@ def attention_watched(
 ) -> Iterator[None]:
     """Call watch(layer, mixing) inside the attention of these decoder layers, at each forward.
 
-    sdpa takes the place of eager attention, which would keep a (head, token, token) matrix of every layer for
-    the gradients.
+    The model must be had alone. sdpa takes the place of eager attention, which would keep a (head, token,
+    token) matrix of every layer for the gradients.
 
     Raises:
         ValueError: for sliding-window attention, whose rows do not run over all keys.
@@ -378,12 +378,12 @@ _busy_lock = threading.Lock()
 
 @contextmanager
 def alone(text_config: object) -> Iterator[None]:
-    """Refuse a second capture or Grad-CAM on a decoder while one is running."""
+    """Refuse a second capture or map on a decoder while one is being computed."""
     key = id(text_config)
     with _busy_lock:
         if key in _busy:
             raise RuntimeError(
-                "this model is already generating for another capture, or its gradients are being computed; "
+                "this model is already at work for another answer or map; "
                 "wait for it, or load the model again"
             )
         _busy.add(key)

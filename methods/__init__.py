@@ -7,6 +7,8 @@ pages.
 
 from methods.heads import HeadRank, rank_heads, top_heads
 from methods.maps import Options, token_maps
+from methods.occlusion import covered, covering
+from methods.reading import Question, Reading
 from methods.record import METHODS, Cost, Method, TokenMaps
 from methods.sinks import Sink, sink_patches, without_sinks
 
@@ -16,8 +18,12 @@ __all__ = [
     "HeadRank",
     "Method",
     "Options",
+    "Question",
+    "Reading",
     "Sink",
     "TokenMaps",
+    "covered",
+    "covering",
     "rank_heads",
     "sink_patches",
     "token_maps",

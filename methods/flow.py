@@ -9,6 +9,7 @@ times (position, channel).
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 from model import decoder_layers
@@ -73,15 +74,15 @@ def gradient_attention(
     """
     reading, chosen = question.reading, question.heads(heads)
     numbers = question.layers(layers)
-    watch = question.watch
+    tries = partial(_explained, reading, numbers, chosen, question.watch)
+    # The graph begins inside the lowest layer: what is kept of that one counts too.
+    begins = [layer - 1 for layer in numbers]
     with lent(reading.model):
-        found = None
-        for recompute in (False, True):
-            needed = pass_bytes(
-                reading.model, reading.read, len(reading.rows), [layer - 1 for layer in numbers], recompute
-            )
-            if found is None and (recompute or needed < USABLE * free_bytes(reading.model)):
-                found = attempt(lambda: _explained(reading, numbers, chosen, recompute, watch))  # noqa: B023
+        needed = pass_bytes(reading.model, reading.read, len(reading.rows), begins)
+        fits = needed < USABLE * free_bytes(reading.model)
+        found = attempt(partial(tries, recompute=False)) if fits else None
+        if found is None:
+            found = attempt(partial(tries, recompute=True))
         if found is None:
             raise MemoryError(
                 "there is not enough memory for the gradients; "
@@ -91,7 +92,7 @@ def gradient_attention(
 
 
 def _explained(
-    reading: Reading, layers: Sequence[int], heads: list[int], recompute: bool, watch: Watch
+    reading: Reading, layers: Sequence[int], heads: list[int], watch: Watch, recompute: bool
 ) -> NDArray[np.float32]:
     """Return the maps (token, h, w) of gradient × attention."""
     count = len(reading.tokens)

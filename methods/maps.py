@@ -62,8 +62,8 @@ def token_maps(
     "attention" needs the capture alone; the others the model, its processor and the picture, and read prompt
     and answer as they are (teacher forcing). `on_progress(passes done, passes in all)` is called before the
     first pass and after each batch of them; setting `stop` ends the computation there. The model is put back
-    as it was, also after an error. Of the attention (head, position, position) at most one layer is ever
-    held, and that a few hundred rows at a time.
+    as it was, also after an error. Of the attention of one sequence (head, position, position), at most one
+    layer is held at a time, and where it is rebuilt a few hundred rows of that.
 
     Raises:
         ValueError: for an unknown method, an option that it does not take or a value out of range; for a
@@ -130,10 +130,12 @@ def _grad_cam(
     below = [layer for layer in numbers if layer < count - 1]
     if not below:
         raise ValueError(f"layer {count - 1} is the last one and has no Grad-CAM: {WHY_NOT_LAST}")
+    model, image = question.reading.model, question.image
+    assert image is not None  # there would be no reading
     cams = token_grad_cams(
-        question.reading.model,
+        model,
         question.processor,
-        question.reading.image,
+        image,
         question.capture.prompt,
         below,
         question.tokens,

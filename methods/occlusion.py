@@ -15,7 +15,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gradcam import lent
 from methods.reading import Maps, Question, Reading
 
 Fill = Literal["mean", "blur"]
@@ -38,8 +37,7 @@ def occlusion(
     regions = _regions(reading.encoded.grid, size, stride)
     filling = covering(reading, fill)
     pictures = [lambda: reading.pixels] + [partial(covered, reading, region, filling) for region in regions]
-    with lent(reading.model):
-        logprobs = reading.logprobs(pictures, question.watch).numpy()  # (picture, token)
+    logprobs = reading.logprobs(pictures, question.watch).numpy()  # (picture, token)
     falls = logprobs[0] - logprobs[1:]  # (region, token)
     each = np.einsum("rt,rhw->thw", falls, regions) / regions.sum(axis=0)
     settings: dict[str, Any] = {"size": size, "stride": stride, "regions": len(regions)}

@@ -24,6 +24,7 @@ from gradcam import (
     attempt,
     check_belongs,
     free_bytes,
+    lent,
     teacher_forced,
     tokens_at_once,
 )
@@ -71,7 +72,7 @@ class Question:
         """
         encoded = self.encoded(self.capture.prompt)
         check_belongs(self.capture, encoded, self.model)
-        return Reading(self.model, self.image, encoded, self.capture.token_ids, self.tokens)
+        return Reading(self.model, encoded, self.capture.token_ids, self.tokens)
 
     def layers(self, asked: Sequence[int] | None) -> tuple[int, ...]:
         """Return the decoder layers asked for, ascending; the later half for None."""
@@ -89,7 +90,6 @@ class Reading:
     """A model, and the prompt and answer that it reads in one pass."""
 
     model: Any
-    image: Any  # the picture given
     encoded: Encoded
     ids: tuple[int, ...]  # the answer
     tokens: tuple[int, ...]  # those that are explained
@@ -135,28 +135,32 @@ class Reading:
 
         The answer stays the same: every token is predicted after those that were really said. A picture is a
         function that returns `pixel_values`; it is called when its turn comes. As many are read at once as
-        memory allows; the model must be lent. `watch` is told how many of them are done.
+        memory allows. `watch` is told how many of them are done.
 
         Raises:
             MemoryError: if one picture alone does not fit.
             Stopped: if the watch was told to stop.
+            RuntimeError: if the model is at work for something else.
         """
         watch, done, found = watch or Watch(), 0, []
         needed = forward_bytes(self.model, self.read, len(self.rows))
         at_once = min(int(USABLE * free_bytes(self.model) / needed), tokens_at_once(self.model) // self.read)
         at_once = max(1, at_once)
-        watch.tell(0, len(pictures))
-        while done < len(pictures):
-            some = [picture() for picture in pictures[done : done + at_once]]
-            each = attempt(partial(self._logprobs, some))
-            if each is None and at_once == 1:
-                raise MemoryError("there is not enough memory to read one picture; a smaller one needs less")
-            if each is None:
-                at_once //= 2
-                continue
-            found.append(each)
-            done += len(some)
-            watch.tell(done, len(pictures))
+        with lent(self.model):
+            watch.tell(0, len(pictures))
+            while done < len(pictures):
+                some = [picture() for picture in pictures[done : done + at_once]]
+                each = attempt(partial(self._logprobs, some))
+                if each is None and at_once == 1:
+                    raise MemoryError(
+                        "there is not enough memory to read one picture; a smaller one needs less"
+                    )
+                if each is None:
+                    at_once //= 2
+                    continue
+                found.append(each)
+                done += len(some)
+                watch.tell(done, len(pictures))
         return torch.cat(found)
 
     def _logprobs(self, pictures: Sequence[Tensor]) -> Tensor:

@@ -752,9 +752,7 @@ def test_two_at_a_time_on_one_model_are_refused(small: tuple[Any, Any]) -> None:
             lambda: cam_of(small),
             lambda: AttentionExtractor(*small).generate(picture(), PROMPT, 2),
         ):
-            with pytest.raises(
-                RuntimeError, match="already generating for another capture, or its gradients"
-            ):
+            with pytest.raises(RuntimeError, match="already at work for another answer or map"):
                 other()
             refused.append("")
 

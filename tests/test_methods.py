@@ -258,6 +258,28 @@ def test_gradient_attention_where_memory_is_short(
         maps_of(small, "gradient-attention")
 
 
+@pytest.mark.parametrize("backend", ["sdpa", "eager"])
+def test_no_layer_keeps_its_attention_for_the_gradients(small: tuple[Any, Any], backend: str) -> None:
+    read_, shapes = answer().prompt_length + 6, set()
+
+    def pack(tensor: torch.Tensor) -> torch.Tensor:
+        shapes.add(tuple(tensor.shape[-2:]))
+        return tensor
+
+    small[0].set_attn_implementation({"text_config": backend})
+    try:
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+            found = maps_of(small, "gradient-attention", tokens=[5, 6], layers=[1, 2, 3, 4])
+    finally:
+        small[0].set_attn_implementation({"text_config": "sdpa"})
+    assert found.cost.backward == 2
+    assert (read_, 48) in shapes  # of the layers something is kept
+    assert (read_, read_) not in shapes
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        plain()(**read(small, picture(), answer())[0])
+    assert (read_ + 1, read_ + 1) in shapes  # eager attention keeps it
+
+
 @pytest.mark.parametrize(
     ("method", "options"),
     [
@@ -340,6 +362,15 @@ def test_token_activation_equals_the_definition(small: tuple[Any, Any], grid: tu
     assert sum(pulled) > 1
     assert_close(found.maps, np.stack(expected), 1e-4)
     assert (found.cost.forward, found.cost.backward) == (1, 0)
+
+
+def test_an_lm_head_that_is_not_in_memory_is_refused(
+    small: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = torch.nn.Linear(2, 3, device="meta")
+    monkeypatch.setattr(small[0], "get_output_embeddings", lambda: elsewhere)
+    with pytest.raises(ValueError, match="lm_head is not in memory"):
+        maps_of(small, "tam")
 
 
 def test_the_rank_gaussian_filter() -> None:
@@ -468,7 +499,7 @@ def test_the_blur_equals_its_definition(small: tuple[Any, Any]) -> None:
         return np.stack(found)
 
     np.testing.assert_allclose(encoded.inputs["pixel_values"], patches(plain_), atol=1e-5)
-    reading = Reading(small[0], image, encoded, (65,), (0,))
+    reading = Reading(small[0], encoded, (65,), (0,))
     np.testing.assert_allclose(covering(reading, "blur"), patches(blurred), atol=1e-5)
 
 
@@ -537,7 +568,7 @@ def test_a_capture_of_something_else_is_refused(small: tuple[Any, Any], method: 
 
 def test_grown_keys_of_the_processor_are_passed_on(small: tuple[Any, Any]) -> None:
     """Without mm_token_type_ids the model falls back to text positions, silently: the maps would differ."""
-    inputs = Reading(small[0], None, encode(*small, picture(), PROMPT), (65, 66, 67), (1,)).inputs()
+    inputs = Reading(small[0], encode(*small, picture(), PROMPT), (65, 66, 67), (1,)).inputs()
     assert set(inputs) == set(encode(*small, picture(), PROMPT).inputs)
     assert inputs["input_ids"][0, -1] == 65
     assert inputs["mm_token_type_ids"].shape == inputs["input_ids"].shape
