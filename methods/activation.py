@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import torch
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from gradcam import lent
-from methods.reading import Maps, Question, Reading
+from methods.reading import Maps, Question, Reading, within_memory
 
 SIDE = 3  # of the window of the rank-Gaussian filter
 
@@ -26,7 +28,7 @@ def token_activation(question: Question) -> Maps:
     question.watch.tell(0, 1)
     places, ids = _earlier(reading)
     with lent(reading.model), torch.no_grad():
-        visual, text, weights = _features(reading, places, ids)
+        visual, text, weights = within_memory(partial(_features, reading, places, ids))
     question.watch.tell(1, 1)
     before = len(reading.encoded.prompt_positions)
     for token in question.tokens:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from itertools import product
 from typing import Any
 
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from attention_extractor import Mixing, attention_rows, attention_watched
 from attention_processor import Aggregation, AttentionProcessor, fold_of
 from gradcam import lent
-from methods.reading import Maps, Question, later_half
+from methods.reading import Maps, Question, later_half, within_memory
 
 GENERAL_PROMPT = "Write a general description of the image."
 Pairs = Sequence[tuple[int, int]]  # of a layer and a head
@@ -104,5 +105,5 @@ def _general(question: Question, layers: Sequence[int]) -> dict[int, NDArray[np.
         found[layer] = rows[:, 0].cpu()[:, encoded.image_positions.cpu()].numpy()
 
     with lent(model), torch.no_grad(), attention_watched(model, sorted(set(layers)), keep):
-        model(**encoded.inputs, use_cache=False, logits_to_keep=1)
+        within_memory(partial(model, **encoded.inputs, use_cache=False, logits_to_keep=1))
     return found

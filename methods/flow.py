@@ -21,7 +21,7 @@ from torch import Tensor
 
 from attention_extractor import Mixing, attention_rows, attention_watched
 from gradcam import USABLE, Watch, attempt, free_bytes, lent, pass_bytes, recomputed
-from methods.reading import Maps, Question, Reading
+from methods.reading import Maps, Question, Reading, within_memory
 
 BLOCK = 256  # rows of (head, row, key) that are computed together
 
@@ -51,7 +51,7 @@ def rollout(
     numbers = question.layers(layers)
     question.watch.tell(0, 1)
     with lent(reading.model), torch.no_grad():
-        mixings, _ = _read(reading, numbers)
+        mixings, _ = within_memory(partial(_read, reading, numbers))
         relevance = _rows(reading)
         for layer in reversed(numbers):
             question.watch.check()
@@ -82,12 +82,7 @@ def gradient_attention(
         fits = needed < USABLE * free_bytes(reading.model)
         found = attempt(partial(tries, recompute=False)) if fits else None
         if found is None:
-            found = attempt(partial(tries, recompute=True))
-        if found is None:
-            raise MemoryError(
-                "there is not enough memory for the gradients; "
-                "a smaller picture (MAX_PIXELS), later layers or an earlier token need less"
-            )
+            found = within_memory(partial(tries, recompute=True))
     return Maps(found, _settings(numbers, chosen), forward=1, backward=len(found))
 
 

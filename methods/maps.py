@@ -8,6 +8,7 @@ from time import perf_counter
 from typing import Any, TypedDict, Unpack
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 from transformers.processing_utils import ProcessorMixin
 
@@ -86,7 +87,7 @@ def token_maps(
         maps=found.maps.reshape(-1, *capture.grid),
         cost=cost,
         settings={**settings, **found.settings, **(_of_model(model) if METHODS[method].needs_model else {})},
-        notes=found.notes,
+        notes=(*found.notes, *_zero_notes(chosen, found.maps)),
     )
 
 
@@ -106,6 +107,11 @@ def _chosen_tokens(capture: Capture, tokens: int | Sequence[int] | None) -> tupl
     return (
         tuple(range(count)) if tokens is None else tuple(sorted(set(chosen_indices(tokens, count, "token"))))
     )
+
+
+def _zero_notes(tokens: Sequence[int], maps: NDArray[np.float32]) -> list[str]:
+    pairs = zip(tokens, maps, strict=True)
+    return [f"The map of token {token} is zero everywhere." for token, heat in pairs if not heat.any()]
 
 
 def _of_model(model: Any) -> dict[str, str]:

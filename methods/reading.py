@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Any
 
-from model import Encoded, encode, model_layer_count
+from model import Encoded, encode
 
 import numpy as np
 import torch
@@ -17,9 +17,10 @@ from torch import Tensor
 from transformers.processing_utils import ProcessorMixin
 
 from attention_extractor import Capture, decoder_layer_numbers
-from attention_processor import chosen_indices
+from attention_processor import AttentionProcessor
 from gradcam import (
     USABLE,
+    Result,
     Watch,
     attempt,
     check_belongs,
@@ -28,6 +29,19 @@ from gradcam import (
     teacher_forced,
     tokens_at_once,
 )
+
+NO_MEMORY = (
+    "there is not enough memory for one pass; "
+    "a smaller picture (MAX_PIXELS), later layers or an earlier token need less"
+)
+
+
+def within_memory(compute: Callable[[], Result]) -> Result:
+    """Return what is computed; MemoryError, with what to do about it, if memory did not suffice."""
+    found = attempt(compute)
+    if found is None:
+        raise MemoryError(NO_MEMORY)
+    return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,8 +95,7 @@ class Question:
 
     def heads(self, asked: Sequence[int] | None) -> list[int]:
         """Return the heads asked for, all for None."""
-        count = self.capture.prompt_attention.shape[2]
-        return list(range(count)) if asked is None else chosen_indices(asked, count, "head")
+        return AttentionProcessor(self.capture).heads(asked)
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,11 +106,6 @@ class Reading:
     encoded: Encoded
     ids: tuple[int, ...]  # the answer
     tokens: tuple[int, ...]  # those that are explained
-
-    @property
-    def layer_count(self) -> int:
-        """The number of decoder layers."""
-        return model_layer_count(self.model)
 
     @property
     def rows(self) -> list[int]:
@@ -151,11 +159,9 @@ class Reading:
             while done < len(pictures):
                 some = [picture() for picture in pictures[done : done + at_once]]
                 each = attempt(partial(self._logprobs, some))
-                if each is None and at_once == 1:
-                    raise MemoryError(
-                        "there is not enough memory to read one picture; a smaller one needs less"
-                    )
                 if each is None:
+                    if at_once == 1:
+                        raise MemoryError(NO_MEMORY)
                     at_once //= 2
                     continue
                 found.append(each)

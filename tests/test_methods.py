@@ -30,7 +30,16 @@ from methods.occlusion import covering
 from methods.reading import Reading
 from methods.sinks import Sink
 from tests.conftest import traces
-from tests.test_attention_processor import GRID, HEADS, PROMPT_TOKENS, RECORDED, TOKENS, made_capture, rows
+from tests.test_attention_processor import (
+    CONTEXT,
+    GRID,
+    HEADS,
+    PROMPT_TOKENS,
+    RECORDED,
+    TOKENS,
+    made_capture,
+    rows,
+)
 from tests.tiny import tiny_model
 
 LAYERS, OF_MODEL, CELL = 5, 4, 28  # decoder layers, heads, pixels of a merged patch
@@ -254,7 +263,7 @@ def test_gradient_attention_where_memory_is_short(
         raise torch.OutOfMemoryError
 
     monkeypatch.setattr(methods.flow, "_read", fail)
-    with pytest.raises(MemoryError, match="not enough memory for the gradients"):
+    with pytest.raises(MemoryError, match="not enough memory for one pass"):
         maps_of(small, "gradient-attention")
 
 
@@ -466,8 +475,17 @@ def test_a_smaller_batch_where_memory_does_not_suffice(
     assert tried[0] > 2
     assert sum(size for size in tried if size <= 2) == 29
     monkeypatch.setattr(Reading, "logits", lambda self, pictures=(): short(self, [*pictures] * 3))
-    with pytest.raises(MemoryError, match="not enough memory to read one picture"):
+    with pytest.raises(MemoryError, match="not enough memory for one pass"):
         maps_of(small, "occlusion")
+
+
+@pytest.mark.parametrize("method", ["relative", "rollout", "gradient-attention", "tam", "occlusion"])
+def test_too_little_memory_is_said_plainly(small: tuple[Any, Any], method: str) -> None:
+    def full(index: int, module: Any, args: Any, output: Any) -> None:
+        raise torch.OutOfMemoryError
+
+    with hooked([decoder_layers(small[0])[1]], full), pytest.raises(MemoryError, match="for one pass"):
+        maps_of(small, method)
 
 
 def test_the_blur_equals_its_definition(small: tuple[Any, Any]) -> None:
@@ -679,6 +697,13 @@ def test_what_each_method_chooses_itself(small: tuple[Any, Any]) -> None:
         assert found.cost.seconds > 0
     larger = maps_of(small, "occlusion", (9, 8), tokens=0)
     assert [larger.settings[name] for name in ("size", "stride", "regions")] == [2, 1, 8 * 7]
+    dark = replace(
+        made_capture(),
+        attention=torch.zeros_like(made_capture().attention),
+        shares=torch.tensor([0.0, 0.6, 0.4]).expand(TOKENS, len(RECORDED), HEADS, 3),
+        text_attention=torch.eye(len(CONTEXT) + TOKENS)[:1].expand(TOKENS, len(RECORDED), -1),
+    )
+    assert token_maps("attention", dark, tokens=3).notes == ("The map of token 3 is zero everywhere.",)
     plainly = token_maps("attention", made_capture()).settings
     assert (plainly["layers"], plainly["heads"]) == (list(RECORDED), list(range(HEADS)))
 
