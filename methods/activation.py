@@ -20,9 +20,9 @@ def token_activation(question: Question) -> Maps:
 
     A_t = (F·w_t)⁺, F the final-norm features at the visual tokens, w_t the row of lm_head of token t; less
     s·E, E the mean of the maps A_j of earlier, different tokens j of prompt and answer, weighted by how much
-    they suggest t themselves, (f_j·w_t)⁺ with f_j the features at token j, and s the least-squares scale.
-    What is below 0 after that is 0; then the rank-Gaussian filter. Of lm_head only the rows of tokens that
-    occur are used.
+    they suggest t themselves, (f_j·w_t)⁺, and s the least-squares scale. As published, f_j are the features
+    at a token of the prompt itself, and for a token of the answer those that predicted it. What is below 0
+    after that is 0; then the rank-Gaussian filter. Of lm_head only the rows of tokens that occur are used.
     """
     reading, found = question.reading, []
     question.watch.tell(0, 1)
@@ -42,26 +42,23 @@ def token_activation(question: Question) -> Maps:
 
 
 def _earlier(reading: Reading) -> tuple[list[int], list[int]]:
-    """Return position and id of each token of the prompt's text, then of the answer, up to the last one."""
+    """Return f_j's position and j's id, for the prompt's text and then for the answer, up to the last one."""
     encoded, said = reading.encoded, reading.ids[: reading.tokens[-1] + 1]
     of_prompt = encoded.prompt_positions
-    places = of_prompt.tolist() + [encoded.prompt_length + index for index in range(len(said))]
+    places = of_prompt.tolist() + [encoded.prompt_length + index - 1 for index in range(len(said))]
     return places, encoded.input_ids[of_prompt].tolist() + list(said)
 
 
 def _features(
     reading: Reading, places: list[int], ids: list[int]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Return features of the patches, of the tokens of text, and their rows of lm_head: (…, channel).
-
-    The last token of text is not read: nothing comes after it.
-    """
+    """Return features of the patches, of the tokens of text, and their rows of lm_head: (…, channel)."""
     head = reading.model.get_output_embeddings().weight
     if head.device.type == "meta":
         raise ValueError("the model's lm_head is not in memory; TAM needs a model that fits into memory")
     features = reading.model.model(**reading.inputs(), use_cache=False).last_hidden_state[0]
     weights = head[torch.tensor(ids, device=head.device)]
-    of_text = features[torch.tensor(places[:-1], device=features.device)]
+    of_text = features[torch.tensor(places, device=features.device)]
     of_patches = features[reading.patches.to(features.device)]
     visual, text, rows = (part.double().cpu().numpy() for part in (of_patches, of_text, weights))
     return visual, text, rows

@@ -351,15 +351,14 @@ def test_token_activation_equals_the_definition(small: tuple[Any, Any], grid: tu
     expected, pulled = [], []
     for token in (0, 2, 4, 6):
         own = capture.token_ids[token]
-        text = [
-            *encoded.prompt_positions.tolist(),
-            *range(encoded.prompt_length, encoded.prompt_length + token),
-        ]
-        earlier = [place for place in text if ids[place] != own]
+        first = encoded.prompt_length
+        text = [(place, ids[place]) for place in encoded.prompt_positions.tolist()]
+        text += [(first + index - 1, ids[first + index]) for index in range(token)]
+        earlier = [(place, said) for place, said in text if said != own]
         assert len(earlier) < len(text) or token == 0
         interference, total = np.zeros(len(visual)), 0.0
-        for place in earlier:
-            interference += logits[place, own] * logits[visual, ids[place]]
+        for place, said in earlier:
+            interference += logits[place, own] * logits[visual, said]
             total += logits[place, own]
         activation = logits[visual, own]
         pulled.append(total > 0)
