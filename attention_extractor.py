@@ -9,12 +9,13 @@ one query each.
 """
 
 import threading
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import groupby
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 from model import Encoded, decoder_layers, encode, model_layer_count
@@ -216,6 +217,20 @@ def hooked(modules: Sequence[nn.Module], hook: Callable[..., Any]) -> Iterator[N
 # included). Modules that are not here pay nothing, whatever model they belong to.
 _wanted_rows: WeakKeyDictionary[nn.Module, Tensor] = WeakKeyDictionary()
 
+
+class Mixing(NamedTuple):
+    """What one layer's attention is made of, positions applied."""
+
+    query: Tensor  # (batch, head, token, dim)
+    key: Tensor  # (batch, kv head, token, dim)
+    value: Tensor  # (batch, kv head, token, dim)
+    output: Tensor  # (batch, token, head, dim): softmax(q·Kᵀ·scaling)·V, before the heads are joined
+    scaling: float
+
+
+# For each watched attention module, who sees what it mixes.
+_watchers: WeakKeyDictionary[nn.Module, Callable[[Mixing], None]] = WeakKeyDictionary()
+
 _PREFIX = "captured_"
 
 
@@ -239,7 +254,7 @@ def attention_rows(query: Tensor, key: Tensor, scaling: float, positions: Tensor
 def _captured_attention(
     backend: Callable[..., Any],
     name: str,
-    module: nn.Module,
+    module: Any,
     query: Tensor,
     key: Tensor,
     value: Tensor,
@@ -253,6 +268,9 @@ def _captured_attention(
     """
     seen_as = module if name in ("sdpa", "eager") else _seen_with_backend(module, name)
     output, _ = backend(seen_as, query, key, value, attention_mask, **settings)
+    watch = _watchers.get(module)
+    if watch is not None:
+        watch(Mixing(query, key, value, output, module.scaling))
     rows = _wanted_rows.get(module)
     if rows is None:
         return output, None
@@ -302,10 +320,45 @@ def _rows_wanted(modules: Sequence[nn.Module], rows: Tensor) -> Iterator[None]:
 
 
 @contextmanager
-def _backend_wrapped(model: Any, module: Any) -> Iterator[str]:
-    """Switch the decoder to our attention function, and back on exit; yield the name of the one in use."""
+def attention_watched(
+    model: Any, layers: Sequence[int], watch: Callable[[int, Mixing], None]
+) -> Iterator[None]:
+    """Call watch(layer, mixing) inside the attention of these decoder layers, at each forward.
+
+    The model must be had alone. sdpa takes the place of eager attention, which would keep a (head, token,
+    token) matrix of every layer for the gradients.
+
+    Raises:
+        ValueError: for sliding-window attention, whose rows do not run over all keys.
+    """
+    of_layer: Sequence[Any] = list(decoder_layers(model))
+    modules = {layer: of_layer[layer].self_attn for layer in layers}
+    _check_full_attention(modules.values())
+    try:
+        for layer, module in modules.items():
+            _watchers[module] = partial(watch, layer)
+        with _backend_wrapped(model, of_layer[0].self_attn, {"eager": "sdpa"}):
+            yield
+    finally:
+        for module in modules.values():
+            _watchers.pop(module, None)
+
+
+def _check_full_attention(modules: Iterable[Any]) -> None:
+    if any(getattr(module, "sliding_window", None) for module in modules):
+        raise ValueError("this model uses sliding-window attention, which cannot be recorded exactly")
+
+
+@contextmanager
+def _backend_wrapped(
+    model: Any, module: Any, instead: Mapping[str, str] = MappingProxyType({})
+) -> Iterator[str]:
+    """Switch the decoder to our attention function, and back on exit; yield the name of the one in use.
+
+    Our function computes with that one, or with what is to be used `instead` of it.
+    """
     backend = module.config._attn_implementation
-    name = _registered(backend)
+    name = _registered(instead.get(backend, backend))
     try:
         model.set_attn_implementation({"text_config": name})
         if module.config._attn_implementation != name:
@@ -325,12 +378,12 @@ _busy_lock = threading.Lock()
 
 @contextmanager
 def alone(text_config: object) -> Iterator[None]:
-    """Refuse a second capture or Grad-CAM on a decoder while one is running."""
+    """Refuse a second capture or map on a decoder while one is being computed."""
     key = id(text_config)
     with _busy_lock:
         if key in _busy:
             raise RuntimeError(
-                "this model is already generating for another capture, or its gradients are being computed; "
+                "this model is already at work for another answer or map; "
                 "wait for it, or load the model again"
             )
         _busy.add(key)
@@ -639,8 +692,7 @@ class AttentionExtractor:
         self.store_on_cpu = config.STORE_ON_CPU if store_on_cpu is None else store_on_cpu
         self.float16 = config.USE_FLOAT16 if float16 is None else float16
         self._modules: list[Any] = [decoder_layers(model)[layer].self_attn for layer in self.layers]
-        if any(getattr(module, "sliding_window", None) for module in self._modules):
-            raise ValueError("this model uses sliding-window attention, which cannot be recorded exactly")
+        _check_full_attention(self._modules)
 
     def generate(
         self,

@@ -79,7 +79,7 @@ class AttentionProcessor:
 
         The mean over tokens, layers and heads; sums to 1.
         """
-        tokens = _chosen(token_position, len(self.capture.token_ids), "token")
+        tokens = chosen_indices(token_position, len(self.capture.token_ids), "token")
         return self._mean_shares(self.capture.shares, tokens, layer_indices, head_indices)
 
     def prompt_shares(
@@ -89,14 +89,14 @@ class AttentionProcessor:
         head_indices: Sequence[int] | None = None,
     ) -> np.ndarray:
         """Return where a prompt token's attention went (3,): image, rest of the prompt, answer (0)."""
-        tokens = _chosen(token_position, len(self.capture.prompt_token_ids), "prompt token")
+        tokens = chosen_indices(token_position, len(self.capture.prompt_token_ids), "prompt token")
         return self._mean_shares(self.capture.prompt_shares, tokens, layer_indices, head_indices)
 
     def layer_shares(
         self, token_position: Positions, head_indices: Sequence[int] | None = None
     ) -> np.ndarray:
         """Return where a token's attention went in each recorded layer (layer, 3); otherwise as `shares`."""
-        tokens = _chosen(token_position, len(self.capture.token_ids), "token")
+        tokens = chosen_indices(token_position, len(self.capture.token_ids), "token")
         return np.stack(
             [
                 self._mean_shares(self.capture.shares, tokens, [layer], head_indices)
@@ -111,8 +111,8 @@ class AttentionProcessor:
 
         The mean over tokens, layers and all heads; with the share on the image it sums to 1.
         """
-        tokens = _chosen(token_position, len(self.capture.token_ids), "token")
-        chosen = np.ix_(tokens, self._layers(layer_indices))
+        tokens = chosen_indices(token_position, len(self.capture.token_ids), "token")
+        chosen = np.ix_(tokens, self.recorded(layer_indices))
         return self.capture.text_attention.cpu().numpy()[chosen].mean(axis=(0, 1))
 
     def words(self) -> list[Word]:
@@ -132,13 +132,9 @@ class AttentionProcessor:
         head_indices: Sequence[int] | None,
         aggregation: Aggregation,
     ) -> np.ndarray:
-        fold = _folds().get(aggregation)
-        if fold is None:
-            raise ValueError(
-                f"aggregation must be one of {', '.join(get_args(Aggregation))}; got {aggregation!r}"
-            )
-        tokens = _chosen(token_position, len(attention), name)
-        layers, heads = self._layers(layer_indices), self._heads(head_indices)
+        fold = fold_of(aggregation)
+        tokens = chosen_indices(token_position, len(attention), name)
+        layers, heads = self.recorded(layer_indices), self.heads(head_indices)
         total = np.zeros(attention.shape[-1], dtype=np.float32)  # (patch,)
         for token in tokens:
             rows = attention[token].float().cpu().numpy()[np.ix_(layers, heads)]  # (layer, head, patch)
@@ -152,15 +148,19 @@ class AttentionProcessor:
         layer_indices: Sequence[int] | None,
         head_indices: Sequence[int] | None,
     ) -> np.ndarray:
-        chosen = np.ix_(tokens, self._layers(layer_indices), self._heads(head_indices))
+        chosen = np.ix_(tokens, self.recorded(layer_indices), self.heads(head_indices))
         return shares.cpu().numpy()[chosen].mean(axis=(0, 1, 2))
 
-    def _layers(self, layer_indices: Sequence[int] | None) -> list[int]:
-        """Return the index in the capture of each decoder layer asked for."""
+    def recorded(self, layer_indices: Sequence[int] | None) -> list[int]:
+        """Return the index in the capture of each decoder layer asked for; None asks for all.
+
+        Raises:
+            ValueError: for a layer beyond the model, or one that was not recorded.
+        """
         recorded, count = self.capture.layers, self.capture.layer_count
         if layer_indices is None:
             return list(range(len(recorded)))
-        numbers = _chosen(layer_indices, count, "layer")
+        numbers = chosen_indices(layer_indices, count, "layer")
         missing = [number for number in numbers if number not in recorded]
         if missing:
             raise ValueError(
@@ -168,16 +168,23 @@ class AttentionProcessor:
             )
         return [recorded.index(number) for number in numbers]
 
-    def _heads(self, head_indices: Sequence[int] | None) -> list[int]:
+    def heads(self, head_indices: Sequence[int] | None) -> list[int]:
+        """Return the heads asked for, none of them negative; None asks for all."""
         count = self.capture.prompt_attention.shape[2]
-        return list(range(count)) if head_indices is None else _chosen(head_indices, count, "head")
+        return list(range(count)) if head_indices is None else chosen_indices(head_indices, count, "head")
 
 
-def _folds() -> dict[str, Callable[..., np.ndarray]]:
-    return {"mean": np.mean, "max": np.max, "min": np.min}
+def fold_of(aggregation: Aggregation) -> Callable[..., np.ndarray]:
+    """Return the numpy function that folds axes; ValueError for an unknown aggregation."""
+    folds: dict[str, Callable[..., np.ndarray]] = {"mean": np.mean, "max": np.max, "min": np.min}
+    if aggregation not in folds:
+        raise ValueError(
+            f"aggregation must be one of {', '.join(get_args(Aggregation))}; got {aggregation!r}"
+        )
+    return folds[aggregation]
 
 
-def _chosen(indices: Positions, count: int, name: str) -> list[int]:
+def chosen_indices(indices: Positions, count: int, name: str) -> list[int]:
     """Return the indices as a list, negative ones counted from the last.
 
     Raises:

@@ -26,7 +26,7 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, partial
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypedDict, Unpack, get_args
+from typing import Any, Literal, NamedTuple, TypedDict, TypeVar, Unpack, get_args
 
 from model import Encoded, decoder_layers, encode, free_memory, model_layer_count
 
@@ -62,6 +62,7 @@ from utils import OnProgress, Stopped, Watch, described_arrays, image_hash, one_
 from visualization import Look, isolated, save_image
 
 Layers = str | int | Sequence[int]
+Result = TypeVar("Result")
 
 WHY_NOT_LAST = (
     "no later layer reads its features at the visual tokens, so they reach no logit of an answer and its map "
@@ -224,10 +225,39 @@ class Noise:
         return pixels + float(self.noise_std) * noise.to(pixels.device, pixels.dtype)
 
 
-# --- One pass: several noisy copies, forward and backward ---------------------------------------------------
+# --- Reading an answer that was given -----------------------------------------------------------------------
 
 # What the processor returns for each token, and what stands there for a token of the answer.
 _OF_TOKENS = {"attention_mask": 1, "mm_token_type_ids": 0}
+
+
+def teacher_forced(encoded: Encoded, said: Sequence[int], pictures: Sequence[Tensor]) -> dict[str, Tensor]:
+    """Return what the model reads: the prompt and the tokens said, once with each picture, in one batch.
+
+    A picture is `pixel_values` (patch, value) of the prompt's own grid. Every key of the processor is passed
+    on.
+    """
+    batch = {}
+    for name, value in encoded.inputs.items():
+        if name == "pixel_values":
+            batch[name] = torch.cat(list(pictures))
+            continue
+        if name in ("input_ids", *_OF_TOKENS):
+            answer = list(said) if name == "input_ids" else [_OF_TOKENS[name]] * len(said)
+            value = torch.cat([value, value.new_tensor([answer])], dim=1)
+        batch[name] = torch.cat([value] * len(pictures))
+    return batch
+
+
+def check_belongs(capture: Capture, encoded: Encoded, model: Any) -> None:
+    """Raise ValueError unless the capture is of this picture, prompt and model."""
+    asked = tuple(encoded.input_ids[encoded.prompt_positions].tolist())
+    here = (encoded.image_hash, asked, str(model.name_or_path))
+    if (capture.image_hash, capture.prompt_token_ids, capture.model_name) != here:
+        raise ValueError("the answer was given to another picture or prompt, or by another model")
+
+
+# --- One pass: several noisy copies, forward and backward ---------------------------------------------------
 
 
 @dataclass(frozen=True, eq=False)
@@ -254,19 +284,11 @@ class _Passes:
 
     def inputs(self, samples: range) -> dict[str, Tensor]:
         """Return what the model reads, each sample a row of the batch."""
-        prompt = self.encoded.inputs
+        vision, pixels = self.model.config.vision_config, self.encoded.inputs["pixel_values"]
+        of_patch = (vision.in_channels, vision.temporal_patch_size)
+        noisy = [self.noise.noisy(pixels, index, *of_patch) for index in samples]
         said = self.explained.token_ids[: self.read - self.encoded.prompt_length]
-        vision, batch = self.model.config.vision_config, {}
-        for name, value in prompt.items():
-            if name == "pixel_values":
-                of_patch = (vision.in_channels, vision.temporal_patch_size)
-                batch[name] = torch.cat([self.noise.noisy(value, index, *of_patch) for index in samples])
-                continue
-            if name in ("input_ids", *_OF_TOKENS):
-                answer = said if name == "input_ids" else [_OF_TOKENS[name]] * len(said)
-                value = torch.cat([value, value.new_tensor([answer])], dim=1)
-            batch[name] = torch.cat([value] * len(samples))
-        return batch
+        return teacher_forced(self.encoded, said, noisy)
 
     def forward(self, samples: range) -> tuple[list[Tensor], Tensor]:
         """Return each layer's features (sample, token, channel), and logits (sample, row, vocabulary)."""
@@ -316,16 +338,16 @@ class _Passes:
         return torch.relu(torch.einsum("spc,sc->sp", visual, gradient.mean(dim=1)))
 
 
-def _text_config(model: Any) -> Any:
+def text_config(model: Any) -> Any:
     """Return the configuration that the decoder's layers share, which is what a capture switches too."""
     first: Any = decoder_layers(model)[0]
     return first.self_attn.config
 
 
 @contextmanager
-def _lent(model: Any) -> Iterator[None]:
+def lent(model: Any) -> Iterator[None]:
     """Have the model alone, in eval mode, its parameters without gradients; put everything back on exit."""
-    with alone(_text_config(model)), in_eval_mode(model), torch.inference_mode(False), torch.enable_grad():
+    with alone(text_config(model)), in_eval_mode(model), torch.inference_mode(False), torch.enable_grad():
         trained = [weight for weight in model.parameters() if weight.requires_grad]
         position_offset = model.model.rope_deltas
         try:
@@ -339,7 +361,7 @@ def _lent(model: Any) -> Iterator[None]:
 
 
 @contextmanager
-def _recomputed(layers: Iterable[Any], wanted: bool) -> Iterator[None]:
+def recomputed(layers: Iterable[Any], wanted: bool) -> Iterator[None]:
     """Keep only each layer's input, and compute its inside again in the backward pass.
 
     transformers does this where a layer has these attributes (gradient checkpointing). That the layer itself
@@ -364,7 +386,7 @@ def _recomputed(layers: Iterable[Any], wanted: bool) -> Iterator[None]:
 
 # Beyond so many tokens at once a batch is no faster: the processor is busy anyway.
 _TOKENS_AT_ONCE = {"cpu": 1024, "cuda": 16_384, "mps": 4096}
-_USABLE = 0.7  # of the free memory; the estimates are rough, and Linux ends a process that takes too much
+USABLE = 0.7  # of the free memory; the estimates are rough, and Linux ends a process that takes too much
 
 
 @dataclass(frozen=True)
@@ -407,16 +429,29 @@ def pass_bytes(model: Any, tokens: int, rows: int, layers: Sequence[int], recomp
 
 def _plan(passes: _Passes) -> _Plan:
     """Return how to begin: batches that fit into the free memory, and are worth it."""
-    devices = {weight.device for weight in passes.model.parameters() if weight.device.type != "meta"}
-    devices = devices or {torch.device("cpu")}
-    free = sum(map(_free_bytes, devices))
+    free = free_bytes(passes.model)
     needed = partial(pass_bytes, passes.model, passes.read, len(passes.rows), passes.layers)
-    if needed() > _USABLE * free:
+    if needed() > USABLE * free:
         sparing = _Plan(1, recompute=True)
         return sparing if needed(recompute=True) <= free else sparing.smaller()
-    useful = min(_TOKENS_AT_ONCE.get(device.type, 1024) for device in devices) // passes.read
-    fitting = int(_USABLE * free / needed())
+    useful = tokens_at_once(passes.model) // passes.read
+    fitting = int(USABLE * free / needed())
     return _Plan(max(1, min(fitting, useful, passes.noise.different_samples)))
+
+
+def free_bytes(model: Any) -> int:
+    """Return the bytes that tensors can still take on the model's devices, all together."""
+    return sum(map(_free_bytes, _devices(model)))
+
+
+def tokens_at_once(model: Any) -> int:
+    """Return beyond how many tokens a larger batch is no faster on the model's devices."""
+    return min(_TOKENS_AT_ONCE.get(device.type, 1024) for device in _devices(model))
+
+
+def _devices(model: Any) -> set[torch.device]:
+    devices = {weight.device for weight in model.parameters() if weight.device.type != "meta"}
+    return devices or {torch.device("cpu")}
 
 
 def _free_bytes(device: torch.device) -> int:
@@ -434,13 +469,10 @@ def _out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and any(words in str(error) for words in said)
 
 
-def _tried(
-    passes: _Passes, samples: range, plan: _Plan, check: Callable[[], None]
-) -> tuple[Tensor, Tensor] | None:
-    """Return a pass's maps and scores, or None if memory did not suffice; what it took is free again then."""
+def attempt(compute: Callable[[], Result]) -> Result | None:
+    """Return what is computed, or None if memory did not suffice; what it took is free again then."""
     try:
-        with _recomputed(decoder_layers(passes.model), plan.recompute):
-            return passes.run(samples, check)
+        return compute()
     except Exception as error:
         if not _out_of_memory(error):
             raise
@@ -448,6 +480,18 @@ def _tried(
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     return None
+
+
+def _tried(
+    passes: _Passes, samples: range, plan: _Plan, check: Callable[[], None]
+) -> tuple[Tensor, Tensor] | None:
+    """Return a pass's maps and scores, or None if memory did not suffice."""
+
+    def compute() -> tuple[Tensor, Tensor]:
+        with recomputed(decoder_layers(passes.model), plan.recompute):
+            return passes.run(samples, check)
+
+    return attempt(compute)
 
 
 def _averages(passes: _Passes, watch: Watch) -> tuple[Tensor, Tensor]:
@@ -578,10 +622,7 @@ class _Run:
                 raise Stopped
             return capture.token_ids
         if isinstance(given, Capture):
-            asked = tuple(self.encoded.input_ids[self.encoded.prompt_positions].tolist())
-            here = (self.encoded.image_hash, asked, str(self.model.name_or_path))
-            if (given.image_hash, given.prompt_token_ids, given.model_name) != here:
-                raise ValueError("the answer was given to another picture or prompt, or by another model")
+            check_belongs(given, self.encoded, self.model)
             return given.token_ids
         ids = tuple(int(token) for token in given)
         images = (self.model.config.image_token_id, self.model.config.video_token_id)
@@ -592,7 +633,7 @@ class _Run:
 
     def cams(self, explained: Explained, watch: Watch) -> tuple[GradCam, ...]:
         """Return the record of each score."""
-        with _lent(self.model):
+        with lent(self.model):
             passes = _Passes(self.model, self.encoded, explained, self.layers, self.noise, self.method)
             maps, scores = _averages(passes, watch)
         shape = (len(explained.scores), len(self.layers), *self.encoded.grid)
@@ -628,7 +669,7 @@ class _Run:
                 "method": self.method,
                 **asdict(self.noise),
                 "dtype": str(self.model.dtype).removeprefix("torch."),
-                "attention_backend": _text_config(self.model)._attn_implementation,
+                "attention_backend": text_config(self.model)._attn_implementation,
             },
             notes=(*self.notes, *_zero_notes(self.layers, maps)),
         )

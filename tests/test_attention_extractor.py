@@ -534,7 +534,7 @@ def test_a_second_capture_on_one_model_is_refused(small: tuple[Any, Any]) -> Non
     messages = []
 
     def again(text: str, count: int) -> None:
-        with pytest.raises(RuntimeError, match="already generating for another capture") as refusal:
+        with pytest.raises(RuntimeError, match="already at work for another answer") as refusal:
             AttentionExtractor(*small).generate(picture(), PROMPT, 1, 0)
         messages.append(str(refusal.value))
 

@@ -621,9 +621,9 @@ def test_the_first_batch_fits_the_free_memory(
     assert sparing < whole
     for free, expected in (
         (1000 * whole, gradcam._Plan(1024 // read)),
-        (3.5 * whole / gradcam._USABLE, gradcam._Plan(3)),
-        (1.01 * whole / gradcam._USABLE, gradcam._Plan(1)),
-        (0.99 * whole / gradcam._USABLE, gradcam._Plan(1, recompute=True)),
+        (3.5 * whole / gradcam.USABLE, gradcam._Plan(3)),
+        (1.01 * whole / gradcam.USABLE, gradcam._Plan(1)),
+        (0.99 * whole / gradcam.USABLE, gradcam._Plan(1, recompute=True)),
         (1.01 * sparing, gradcam._Plan(1, recompute=True)),
     ):
         monkeypatch.setattr(gradcam, "free_memory", lambda device, free=free: int(free))
@@ -752,9 +752,7 @@ def test_two_at_a_time_on_one_model_are_refused(small: tuple[Any, Any]) -> None:
             lambda: cam_of(small),
             lambda: AttentionExtractor(*small).generate(picture(), PROMPT, 2),
         ):
-            with pytest.raises(
-                RuntimeError, match="already generating for another capture, or its gradients"
-            ):
+            with pytest.raises(RuntimeError, match="already at work for another answer or map"):
                 other()
             refused.append("")
 

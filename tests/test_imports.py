@@ -23,6 +23,7 @@ ROOMS = [
     "views",
     "pdf_report",
     "export",
+    "methods",
     "app",
     "cli",
 ]
@@ -49,6 +50,7 @@ FORBIDDEN = {
     "export": {"torch", "transformers", "gradio", "page", "PIL.ImageDraw", "PIL.ImageFont"},
     "targets": {"torch", "transformers", "gradio", "PIL", "attention_processor", "visualization"},
     "gradcam": {"gradio", "attention_processor"},
+    "methods": {"gradio", "matplotlib", "visualization", "page", "demo"} | ENTRY_POINTS,
     "visualization": {"torch", "transformers", "gradio"},
     "viewer": {"torch", "transformers", "gradio", "model", "gradcam", "page", "demo"},
     "app": {"transformers"},
@@ -71,7 +73,7 @@ def imported_names(tree: ast.AST) -> set[str]:
 
 def project_files() -> list[Path]:
     """Return every Python file of the project's own."""
-    folders = [ROOT, *(ROOT / name for name in ("benchmarks", "demo", "page", "tests", "viewer"))]
+    folders = [ROOT, *(ROOT / name for name in ("benchmarks", "demo", "methods", "page", "tests", "viewer"))]
     return sorted(file for folder in folders for file in folder.glob("*.py"))
 
 

@@ -1,0 +1,157 @@
+"""Attention followed from layer to layer: rollout, and gradient × attention.
+
+Both are a product of one (position, position) matrix for each layer, of which single rows are read. Row q of
+M_L ⋯ M_1 is e_q M_L ⋯ M_1: taken from the last layer down, it never needs more than one layer's matrix, and
+that one only some rows at a time. What is kept of a layer are its queries, keys, values and output: a few
+times (position, channel).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Any
+
+from model import decoder_layers
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from attention_extractor import Mixing, attention_rows, attention_watched
+from gradcam import USABLE, Watch, attempt, free_bytes, lent, pass_bytes, recomputed
+from methods.reading import Maps, Question, Reading, within_memory
+
+BLOCK = 256  # rows of (head, row, key) that are computed together
+
+
+def _blocks(mixing: Mixing, end: int) -> Iterator[tuple[slice, Tensor]]:
+    """Yield attention (head, row, key) of the positions before `end`, some rows at a time."""
+    key = mixing.key[:, :, :end]
+    for first in range(0, end, BLOCK):
+        rows = slice(first, min(first + BLOCK, end))
+        positions = torch.arange(rows.start, rows.stop, device=key.device)
+        yield rows, attention_rows(mixing.query[:, :, rows], key, mixing.scaling, positions)
+
+
+def _slopes(mixing: Mixing, gradient: Tensor, rows: slice, end: int) -> Tensor:
+    """Return ∂s/∂A (head, row, key) of some rows: ∂s/∂o (1, position, head, dim) times the values."""
+    _, kv_heads, _, dim = mixing.value.shape
+    of_rows = gradient[0, rows].float().transpose(0, 1)  # (head, row, dim)
+    value = mixing.value[0, :, :end].float().transpose(1, 2)  # (kv head, dim, key)
+    return torch.bmm(of_rows.reshape(kv_heads, -1, dim), value).view(len(of_rows), -1, end)
+
+
+def rollout(
+    question: Question, layers: Sequence[int] | None = None, heads: Sequence[int] | None = None
+) -> Maps:
+    """Return row q, columns V of Ã_L ⋯ Ã_1, Ã_l = (mean over heads of A_l + I) / 2, for each token."""
+    reading, chosen = question.reading, question.heads(heads)
+    numbers = question.layers(layers)
+    question.watch.tell(0, 1)
+    with lent(reading.model), torch.no_grad():
+        mixings, _ = within_memory(partial(_read, reading, numbers))
+        relevance = _rows(reading)
+        for layer in reversed(numbers):
+            question.watch.check()
+            relevance = relevance.to(mixings[layer].query.device)
+            mixed = torch.zeros_like(relevance)
+            for rows, attention in _blocks(mixings[layer], reading.read):
+                mixed += relevance[:, rows] @ attention[chosen].mean(dim=0)
+            relevance = (relevance + mixed) / 2
+    question.watch.tell(1, 1)
+    return Maps(_maps(reading, relevance), _settings(numbers, chosen), forward=1)
+
+
+def gradient_attention(
+    question: Question, layers: Sequence[int] | None = None, heads: Sequence[int] | None = None
+) -> Maps:
+    """Return row q, columns V of (I + Ā_L) ⋯ (I + Ā_1), Ā_l = E_h[(∂s/∂A_l ⊙ A_l)⁺], for each token.
+
+    s is the token's logit. All tokens share one forward pass, whose graph is kept; each costs one backward
+    pass.
+    """
+    reading, chosen = question.reading, question.heads(heads)
+    numbers = question.layers(layers)
+    tries = partial(_explained, reading, numbers, chosen, question.watch)
+    # The graph begins inside the lowest layer: what is kept of that one counts too.
+    begins = [layer - 1 for layer in numbers]
+    with lent(reading.model):
+        needed = pass_bytes(reading.model, reading.read, len(reading.rows), begins)
+        fits = needed < USABLE * free_bytes(reading.model)
+        found = attempt(partial(tries, recompute=False)) if fits else None
+        if found is None:
+            found = within_memory(partial(tries, recompute=True))
+    return Maps(found, _settings(numbers, chosen), forward=1, backward=len(found))
+
+
+def _explained(
+    reading: Reading, layers: Sequence[int], heads: list[int], watch: Watch, recompute: bool
+) -> NDArray[np.float32]:
+    """Return the maps (token, h, w) of gradient × attention."""
+    count = len(reading.tokens)
+    watch.tell(0, count + 1)
+    # The lowest layer is where the graph begins, so that its inside is not computed again.
+    with recomputed(decoder_layers(reading.model)[layers[0] + 1 :], recompute):
+        mixings, logits = _read(reading, layers)
+        watch.tell(1, count + 1)
+        outputs, found = [mixings[layer].output for layer in layers], []
+        for index, token in enumerate(reading.tokens):
+            score = logits[0, index, reading.ids[token]].float()
+            slopes = torch.autograd.grad(score, outputs, retain_graph=index < count - 1)
+            with torch.no_grad():
+                found.append(_chained(reading, index, [mixings[layer] for layer in layers], slopes, heads))
+            watch.tell(index + 2, count + 1)
+    return _maps(reading, torch.stack([row.cpu() for row in found]))
+
+
+def _chained(
+    reading: Reading, index: int, mixings: Sequence[Mixing], gradients: Sequence[Tensor], heads: list[int]
+) -> Tensor:
+    """Return the relevance (position,) of one token, from the last layer down."""
+    end, relevance = reading.rows[index] + 1, _rows(reading)[index]
+    for mixing, gradient in reversed(list(zip(mixings, gradients, strict=True))):
+        relevance = relevance.to(mixing.query.device)
+        mixed = torch.zeros_like(relevance)
+        for rows, attention in _blocks(mixing, end):
+            if relevance[rows].any():
+                weighted = attention.mul_(_slopes(mixing, gradient, rows, end)).clamp_(min=0)
+                mixed[:end] += relevance[rows] @ weighted[heads].mean(dim=0)
+        relevance = relevance + mixed
+    return relevance
+
+
+def _read(reading: Reading, layers: Sequence[int]) -> tuple[dict[int, Mixing], Tensor]:
+    """Return what each layer's attention is rebuilt from, and the logits (1, row, vocabulary).
+
+    With gradients switched on, the graph begins at the lowest layer's output.
+    """
+    kept: dict[int, Mixing] = {}
+
+    def keep(layer: int, mixing: Mixing) -> None:
+        if layer in kept:  # computed again for a backward pass
+            return
+        if torch.is_grad_enabled() and not mixing.output.requires_grad:
+            mixing.output.requires_grad_()
+        kept[layer] = mixing._replace(
+            query=mixing.query.detach(), key=mixing.key.detach(), value=mixing.value.detach()
+        )
+
+    with attention_watched(reading.model, layers, keep):
+        logits = reading.logits()
+    return kept, logits
+
+
+def _settings(layers: Sequence[int], heads: Sequence[int]) -> dict[str, Any]:
+    return {"layers": list(layers), "heads": list(heads)}
+
+
+def _rows(reading: Reading) -> Tensor:
+    """Return a one at each token's own row: (token, position)."""
+    return torch.nn.functional.one_hot(torch.tensor(reading.rows), reading.read).float()
+
+
+def _maps(reading: Reading, relevance: Tensor) -> NDArray[np.float32]:
+    """Return the image's columns of (token, position) as maps (token, h, w)."""
+    return relevance.cpu()[:, reading.patches.cpu()].reshape(-1, *reading.encoded.grid).numpy()
