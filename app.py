@@ -66,6 +66,10 @@ class Page(Layout):
             self.run_id,
             explorer.token,
             explorer.viewer,
+            *explorer.way,
+            explorer.method_line,
+            explorer.method_stop,
+            *self.ranges.groups,
             self.problem,
             self.stop,
             *self.gradcam.outputs,
@@ -96,7 +100,7 @@ class Page(Layout):
             js="(id, ...rest) => [document.querySelector('.recent').dataset.wanted, ...rest]",
             **LATEST,
         )
-        explorer.wire(self.visitors, self.run_id, self.ranges)
+        explorer.wire(self.room, self.visitors, self.run_id, self.ranges)
         self.share.wire(self.visitors, self.run_id, explorer)
         self.gradcam.wire(Around(self.room, self.visitors, self.run_id, explorer.token, self.seed, explorer))
 

@@ -23,7 +23,7 @@ from PIL import Image, PngImagePlugin
 
 import visualization
 from utils import Watch, atomic_write, one_line
-from views import CAVEAT, TITLE, Drawing, View, arrays_of, coloured, drawings, facts, whole_drawing
+from views import TITLE, UNPROVEN, Drawing, View, arrays_of, coloured, drawings, facts, whole_drawing
 from visualization import (
     Look,
     isolated,
@@ -60,11 +60,12 @@ def as_text(said: Mapping[str, str]) -> str:
 
 def _notes(said: Mapping[str, str]) -> list[str]:
     """Return the lines below a picture."""
-    short = " · ".join(f"{name.lower()} {said[name]}" for name in ("Layers", "Heads", "Scale"))
+    names = ("Layers", "Heads", "Values", "Settings", "Scale")
+    short = " · ".join(f"{name.lower()} {said[name]}" for name in names if name in said)
     return [
         f"{isolated(one_line(said['Question']))} → {isolated(one_line(said['Answer']))}",
         f"{said['Model']} · {said['Method']} · {short}",
-        CAVEAT,
+        said[UNPROVEN],
     ]
 
 
@@ -88,6 +89,8 @@ def figure(image: Image.Image, one: Drawing, look: Look) -> Image.Image:
         **asdict(look),
         title=one.title,
         subtitle=one.subtitle,
+        scale_label=one.scale_label,
+        unit=one.unit,
         min_side=visualization.MIN_SIDE,
         max_side=visualization.MAX_SIDE,
     )
@@ -157,7 +160,7 @@ class _Stage:
             content = visualization.heatmap(one.values, (self.picture.height, self.picture.width), look)
         else:
             content = visualization.overlay(self.picture, one.values, look)
-        scale = visualization.scale_of(visualization.checked_map(one.values), look)
+        scale = visualization.scale_of(visualization.checked_map(one.values), look, one.scale_label, one.unit)
         heading = (
             f"{index + 1} of {self.count} · {number_labels([one.on_image])[0]} of attention on the image"
         )
@@ -269,19 +272,7 @@ def html_report(
     """Write one HTML file with the viewer and all maps in it; it opens from disk and asks for nothing."""
     import viewer
 
-    maps, prompt_maps = viewer.attention_maps(capture, view.layers, view.heads, view.aggregation)
-    shown = viewer.payload(
-        capture,
-        image,
-        maps,
-        prompt_maps=prompt_maps,
-        layers=view.layers,
-        heads=view.heads,
-        aggregation=view.aggregation,
-        look=view.look,
-        scale=view.scale,
-        leaned=viewer.leaned_on(capture, view.layers),
-    )
+    shown = viewer.payload(capture, image, **viewer.maps_of(capture, view), look=view.look, scale=view.scale)
     path.write_text(viewer.report(shown), encoding="utf-8")
     return ()
 

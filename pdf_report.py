@@ -17,7 +17,7 @@ from PIL import Image
 
 import visualization
 from utils import Watch
-from views import CAVEAT, TITLE, Drawing
+from views import TITLE, UNPROVEN, Drawing
 from visualization import FAINT, INK, ISOLATES, Look, Scale, number_labels
 
 LONGEST = 100  # characters of a word that are looked at: more do not fit above its map
@@ -26,8 +26,9 @@ LONGEST = 100  # characters of a word that are looked at: more do not fit above 
 class _Document(FPDF):
     """An A4 document in fonts that have the text's characters, with the caveat and the page on each page."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, caveat: str) -> None:
         super().__init__(format="A4")
+        self.caveat = caveat
         main, *others = visualization.font_files(text)
         self.add_font("text", fname=main)
         self.add_font("text", "B", Path(main).with_stem(f"{Path(main).stem}-Bold"))
@@ -46,7 +47,7 @@ class _Document(FPDF):
         self.set_y(-18)
         self.set_text_color(*FAINT)
         self.set_font("text", size=7)
-        self.multi_cell(0, 3.4, CAVEAT, align="L", new_x="LMARGIN", new_y="NEXT")
+        self.multi_cell(0, 3.4, self.written(self.caveat), align="L", new_x="LMARGIN", new_y="NEXT")
         self.cell(0, 3.4, f"page {self.page_no()} of {{nb}}", align="R")
 
     def written(self, text: str) -> str:
@@ -83,7 +84,7 @@ def write_pdf(
     watch: Watch,
 ) -> None:
     """Write the document: `said` is what the maps were made from, `notes` what else a person should know."""
-    document = _Document("".join([*said.values(), *(one.text for one in found)]))
+    document = _Document("".join([*said.values(), *(one.text for one in found)]), said[UNPROVEN])
     picture = visualization.fitted(visualization.as_rgb(image), max_side=1200)
     document.block(TITLE, 16, "B")
     document.ln(3)
@@ -108,7 +109,8 @@ def _map_pages(
     shared = look.vmin is not None and look.vmax is not None
     scale = Scale(look.colormap, 0.0, 1.0, "of each map's own range", gamma=look.gamma)
     if shared:
-        scale = visualization.scale_of(np.array([[look.vmin, look.vmax]], dtype=np.float64), look)
+        both = np.array([[look.vmin, look.vmax]], dtype=np.float64)
+        scale = visualization.scale_of(both, look, found[0].scale_label, found[0].unit)
     bar = visualization.colour_bar(scale, 900, 22, horizontal=True)
     document.image(bar, w=110, alt_text="The colours, from lowest to highest")
     document.ln(2)
@@ -126,7 +128,7 @@ def _map_pages(
         x = document.l_margin + done % columns * (width + gap)
         drawn = visualization.thumbnails(picture, [one.values], look)[0]
         low, high = visualization.value_range(visualization.checked_map(one.values), look)
-        ends = number_labels([low, high])
+        ends = number_labels([low, high], one.unit)
         document.place(one.text, x, y, width, 10, "B")
         document.place(f"{number_labels([one.on_image])[0]} of attention on the image", x, y + 5, width, 7)
         document.place(f"colours from {ends[0]} to {ends[-1]}", x, y + 8.5, width, 7)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from attention_extractor import Capture
 
 TITLE = "Where each word looks"
+UNPROVEN = "What it does not prove"
 CAVEAT = (
     "Attention shows where the model looked, not why it chose a word: the word might be the same without "
     "that part of the picture, and some cells draw attention whatever the word."
@@ -33,6 +34,19 @@ SCALES = {
 
 
 # --- What is shown ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Made:
+    """Maps of every token of the answer, made by another method than folding attention, and what they are."""
+
+    label: str  # of the method: "Gradient norm"
+    values: str  # what one number is, for the colour bar
+    unit: str  # "%": values are shares; else shown as they are, before the unit
+    caveat: str  # what the maps do not prove
+    how: str  # layers and settings, on one line
+    maps: NDArray[np.float32]  # (token, h, w)
+    removed: tuple[int, ...] = ()  # patches left out as sinks: marked wherever the map is drawn
 
 
 @dataclass(frozen=True)
@@ -47,8 +61,11 @@ class View:
     of_prompt: bool = False  # the tokens are those of the prompt
     look: Look = field(default_factory=Look)
     scale: Literal["own", "shared"] = "own"
+    made: Made | None = None  # None: attention, folded over the layers and heads
 
     def __str__(self) -> str:
+        if self.made is not None:
+            return f"{self.made.label} · {self.made.how}"
         return f"layers {as_ranges(self.layers)} · heads {as_ranges(self.heads)} · {self.aggregation}"
 
 
@@ -63,6 +80,8 @@ class Drawing:
     text: str
     span: tuple[int, int]  # of the answer's characters, or of the prompt's
     on_image: float  # share of attention on the image, 0..1
+    scale_label: str = "share of attention"
+    unit: str = "%"
 
 
 def as_ranges(numbers: Sequence[int]) -> str:
@@ -148,24 +167,34 @@ class _Subject:
         if view.of_prompt:
             fold, shares = processor.get_attention_heatmap_for_prompt_token, processor.prompt_shares
         on_image = float(shares(word.tokens, view.layers, view.heads)[0])
+        made = view.made
+        if made is not None and view.of_prompt:
+            raise ValueError(f"{made.label} explains words of the answer, not of the prompt")
         return Drawing(
             name=name,
             title=f"{title} “{isolated(word.text)}”",
             subtitle=f"{number_labels([on_image])[0]} of attention on the image · {view}",
-            values=fold(word.tokens, view.layers, view.heads, view.aggregation),
+            values=fold(word.tokens, view.layers, view.heads, view.aggregation)
+            if made is None
+            else made.maps[list(word.tokens)].mean(axis=0),
             text=word.text,
             span=(word.start, word.end),
             on_image=on_image,
+            **({} if made is None else {"scale_label": made.values, "unit": made.unit}),
         )
 
 
 def coloured(capture: Capture, view: View) -> Look:
     """Return the view's look; for a shared scale, with the range over all tokens of prompt and answer."""
-    if view.scale == "own" or view.look.vmin is not None:
-        return view.look
-    sides = [replace(view, tokens=None, by="token", of_prompt=of_prompt) for of_prompt in (False, True)]
+    look = view.look if view.made is None else replace(view.look, crossed=view.made.removed)
+    if view.scale == "own" or look.vmin is not None:
+        return look
+    sides = [
+        replace(view, tokens=None, by="token", of_prompt=of_prompt)
+        for of_prompt in ((False, True) if view.made is None else (False,))
+    ]
     low, high = visualization.shared_range(one.values for side in sides for one in drawings(capture, side))
-    return replace(view.look, vmin=low, vmax=high)
+    return replace(look, vmin=low, vmax=high)
 
 
 # --- What every file says -----------------------------------------------------------------------------------
@@ -178,17 +207,22 @@ def facts(capture: Capture, view: View) -> dict[str, str]:
     row = "the row in which the token itself asks" if view.of_prompt else "the row that predicted the token"
     made = "drawn" if settings.get("temperature") else "greedy"
     how = [made, *(f"{name.replace('_', ' ')} {value}" for name, value in sorted(settings.items()))]
+    method = {
+        "Method": f"attention of {row}, {view.aggregation} over layers and heads",
+        "Layers": f"{as_ranges(view.layers)} of 0-{capture.layer_count - 1}",
+        "Heads": f"{as_ranges(view.heads)} of 0-{capture.prompt_attention.shape[2] - 1}",
+    }
+    if view.made is not None:
+        method = {"Method": view.made.label, "Values": view.made.values, "Settings": view.made.how}
     return {
         "Model": capture.model_name,
         "Question": capture.prompt,
         "Answer": capture.text + (" (stopped early)" if capture.stopped else ""),
-        "Method": f"attention of {row}, {view.aggregation} over layers and heads",
-        "Layers": f"{as_ranges(view.layers)} of 0-{capture.layer_count - 1}",
-        "Heads": f"{as_ranges(view.heads)} of 0-{capture.prompt_attention.shape[2] - 1}",
+        **method,
         "Scale": f"{view.scale}: {SCALES[view.scale]}",
         "Picture": f"{width} × {height} pixels, {w} × {h} visual tokens",
         "Generation": ", ".join(how),
-        "What it does not prove": CAVEAT,
+        UNPROVEN: CAVEAT if view.made is None else view.made.caveat,
     }
 
 
@@ -219,6 +253,8 @@ def arrays_of(capture: Capture, views: Sequence[View], drawing: Mapping[str, Any
         "aggregation": view.aggregation,
         "caveat": CAVEAT,
     }
+    if view.made is not None:
+        said |= {"method": str(view), "caveat": view.made.caveat}
     return described_arrays(arrays, said, {"generation": capture.settings, "drawing": dict(drawing)})
 
 

@@ -79,6 +79,7 @@ class Look:
     vmin: float | None = None  # value of the lowest colour; None: the map's lowest
     vmax: float | None = None  # value of the highest colour; None: the map's highest
     gamma: float = 1.0  # contrast: below 1 lifts faint values, above 1 leaves only strong ones
+    crossed: tuple[int, ...] = ()  # cells (row * w + col) that are crossed out: nothing is claimed of them
 
     def __post_init__(self) -> None:
         palette(self.colormap)
@@ -237,7 +238,7 @@ def heatmap(attention_map: ArrayLike, size_hw: tuple[int, int], look: Look | Non
     values, look = checked_map(attention_map), look or Look()
     if min(size_hw) < 1:
         raise ValueError(f"a picture needs at least one pixel; got (h, w)={size_hw}")
-    return Image.fromarray(_map_pixels(values, size_hw, look))
+    return _crossed_out(Image.fromarray(_map_pixels(values, size_hw, look)), values.shape, look.crossed)
 
 
 def overlay(image: Image.Image, attention_map: ArrayLike, look: Look | None = None) -> Image.Image:
@@ -250,7 +251,23 @@ def overlay(image: Image.Image, attention_map: ArrayLike, look: Look | None = No
     heat = _map_pixels(values, picture.shape[:2], look)
     for rows in _row_blocks(len(heat)):
         heat[rows] = np.rint(picture[rows] * (1 - look.alpha) + heat[rows] * look.alpha)
-    return Image.fromarray(heat)
+    return _crossed_out(Image.fromarray(heat), values.shape, look.crossed)
+
+
+def _crossed_out(picture: Image.Image, grid: tuple[int, ...], cells: Sequence[int]) -> Image.Image:
+    """The picture with a cross over each of the cells (row * w + col)."""
+    draw, (width, height), (rows, columns) = ImageDraw.Draw(picture), picture.size, grid
+    thick = max(1, min(width, height) // 300)
+    for cell in cells:
+        if not 0 <= cell < rows * columns:
+            raise ValueError(f"there is no cell {cell} to cross out in a grid (h, w)={grid}")
+        row, column = divmod(cell, columns)
+        left, right = column * width / columns, (column + 1) * width / columns - 1
+        top, bottom = row * height / rows, (row + 1) * height / rows - 1
+        for line in (((left, top), (right, bottom)), ((left, bottom), (right, top))):
+            draw.line(line, fill=INK, width=3 * thick)
+            draw.line(line, fill=WHITE, width=thick)
+    return picture
 
 
 def side_by_side(image: Image.Image, attention_map: ArrayLike, look: Look | None = None) -> Image.Image:
@@ -280,6 +297,7 @@ def visualize_attention_on_image(
     title: str | None = None,
     *,
     gamma: float | None = None,
+    crossed: tuple[int, ...] = (),
     subtitle: str | None = None,
     scale_label: str = "share of attention",
     unit: str = "%",
@@ -291,10 +309,10 @@ def visualize_attention_on_image(
     `attention_map` is (h, w), un-normalised. None for colormap, alpha, view and smooth takes config's value.
     The colours run from `vmin` to `vmax`, by default the map's own range (`shared_range` gives one for
     several maps); values beyond are drawn in the end's colour, and the colour bar then says ≤ or ≥. With unit
-    "%" the bar prints values times 100. `gamma` is the contrast of `Look`. The picture keeps its size unless
-    `min_side` / `max_side` bound its longer side, in pixels. The colour bar and the title stand outside it:
-    without a title its top left corner is the result's, and `.info["picture_box"]` always has its place
-    (x0, y0, x1, y1).
+    "%" the bar prints values times 100. `gamma` and `crossed` are those of `Look`. The picture keeps its size
+    unless `min_side` / `max_side` bound its longer side, in pixels. The colour bar and the title stand
+    outside it: without a title its top left corner is the result's, and `.info["picture_box"]` always has its
+    place (x0, y0, x1, y1).
 
     Raises:
         ValueError: one line, for a map, colour map, alpha, view or range that cannot be drawn.
@@ -307,6 +325,7 @@ def visualize_attention_on_image(
         "vmin": vmin,
         "vmax": vmax,
         "gamma": gamma,
+        "crossed": crossed,
     }
     look = Look(**{name: value for name, value in chosen.items() if value is not None})
     values = checked_map(attention_map)

@@ -4,7 +4,7 @@ Goes in: a `Run`, layers and heads. Comes out: the viewer's data. What is pointe
 the browser; the server is asked only for maps of other layers and heads. The viewer itself is `viewer/`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,10 +12,13 @@ import gradio as gr
 
 import config
 import viewer
-from page.parts import LATEST, Outputs, told, visitor_of
+from page.inputs import refusal
+from page.parts import AT_ONCE, HIDDEN, LATEST, Outputs, following, line, toast, told, visitor_of
 from page.parts import text_of as file_of
-from page.reading import SCALE_LABELS, alone_of, choices, explored, first_pick, pick_of
-from page.runs import Run, Visitors
+from page.reading import SCALE_LABELS, alone_of, choices, first_pick, pick_of
+from page.runs import ModelRoom, Run, Visitors
+from page.ways import ATTENTION, WAYS, computing, explored, needs_model, told_of
+from utils import Stopped
 
 ROOT = "document.querySelector('#viewer .lens-viewer')"
 STATE = f"{ROOT}?.viewer?.state()"
@@ -35,6 +38,7 @@ class Ranges:
     head_from: Any
     head_to: Any
     aggregation: Any
+    groups: tuple[Any, ...]  # what is there only where layers and heads count
 
     @property
     def all(self) -> list[Any]:
@@ -45,20 +49,20 @@ class Ranges:
     def made(cls, layers: int, heads: int) -> "Ranges":
         """Add them to the blocks that are being built."""
         last_layer, last_head = last_of(layers), last_of(heads)
-        with gr.Group(elem_classes="attention_only"):
-            layer_from = gr.Slider(0, last_layer, 0, step=1, label="Layers from", elem_id="layer_from")
-            layer_to = gr.Slider(0, last_layer, last_layer, step=1, label="to layer", elem_id="layer_to")
-        with gr.Group(elem_classes="attention_only"):
-            head_from = gr.Slider(0, last_head, 0, step=1, label="Heads from", elem_id="head_from")
-            head_to = gr.Slider(0, last_head, last_head, step=1, label="to head", elem_id="head_to")
-        aggregation = gr.Radio(
-            list(SCALE_LABELS),
-            value=config.AGGREGATION,
-            label="Layers and heads are folded by",
-            elem_id="aggregation",
-            elem_classes="attention_only",
-        )
-        return cls(layer_from, layer_to, head_from, head_to, aggregation)
+        with gr.Column(elem_classes="attention_only") as column:
+            with gr.Group():
+                layer_from = gr.Slider(0, last_layer, 0, step=1, label="Layers from", elem_id="layer_from")
+                layer_to = gr.Slider(0, last_layer, last_layer, step=1, label="to layer", elem_id="layer_to")
+            with gr.Group():
+                head_from = gr.Slider(0, last_head, 0, step=1, label="Heads from", elem_id="head_from")
+                head_to = gr.Slider(0, last_head, last_head, step=1, label="to head", elem_id="head_to")
+            aggregation = gr.Radio(
+                list(SCALE_LABELS),
+                value=config.AGGREGATION,
+                label="Layers and heads are folded by",
+                elem_id="aggregation",
+            )
+        return cls(layer_from, layer_to, head_from, head_to, aggregation, (column,))
 
     def spanning(self, layers: int, heads: int) -> Outputs:
         """Return sliders that span all layers and heads."""
@@ -73,6 +77,7 @@ class Ranges:
 class Explorer:
     """The list of words and the viewer; and once it is wired, what happens when something is chosen."""
 
+    room: ModelRoom
     visitors: Visitors
     ranges: Ranges
 
@@ -92,6 +97,19 @@ class Explorer:
             label="Word or token: choose, or type 3-5",
             elem_id="token",
         )
+        self.method = gr.Dropdown(
+            [(label, way) for way, label in WAYS.items()], value=ATTENTION, label="Method", elem_id="method"
+        )
+        self.method_line = line(told_of(ATTENTION), "method_line")
+        self.method_stop = gr.Button("Stop", visible=False, elem_id="method_stop")
+        self.no_sinks = gr.Checkbox(
+            False,
+            label="Leave out sinks",
+            info="patches that nearly every word looks at; crossed out",
+            elem_id="no_sinks",
+            elem_classes="attention_only",
+        )
+        self.way = [self.method, self.no_sinks]
 
     def add_viewer(self) -> None:
         """Add the viewer to the blocks that are being built."""
@@ -106,9 +124,10 @@ class Explorer:
             elem_id="viewer",
         )
 
-    def wire(self, visitors: Visitors, run_id: Any, ranges: Ranges) -> None:
+    def wire(self, room: ModelRoom, visitors: Visitors, run_id: Any, ranges: Ranges) -> None:
         """Connect the components with each other and with the page around them."""
-        self.visitors, self.ranges = visitors, ranges
+        self.room, self.visitors, self.ranges = room, visitors, ranges
+        chosen = [*ranges.all, *self.way]
         in_browser: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
         self.viewer.click(None, None, [self.token], js=PICKED, **in_browser)
         self.token.input(None, [self.token], None, js=PICK, **in_browser)
@@ -117,12 +136,21 @@ class Explorer:
         self.viewer.submit(
             self.on_alone,
             [run_id, self.alone, ranges.aggregation],
-            [self.viewer, *ranges.all],
+            [self.viewer, *ranges.all, *self.way, *ranges.groups, self.method_line],
             js=ALONE,
             **LATEST,
         )
-        for control in ranges.all:
-            control.input(self.on_maps, [run_id, *ranges.all], [self.viewer], **LATEST)
+        for control in (*ranges.all, self.no_sinks):
+            control.input(self.on_maps, [run_id, *chosen], [self.viewer], **LATEST)
+        self.method.select(  # a list's `input` comes twice
+            self.on_method,
+            [run_id, *chosen],
+            [self.viewer, self.method_line, self.method_stop, self.method, *ranges.groups, self.no_sinks],
+            concurrency_limit=None,
+            trigger_mode="multiple",
+            **HIDDEN,
+        )
+        self.method_stop.click(self.on_stop, None, None, **AT_ONCE)
 
     # Callbacks: guard, call, format
 
@@ -131,6 +159,17 @@ class Explorer:
         return {
             self.viewer: gr.HTML(None, picture=None, heads=None),
             self.token: gr.Dropdown(choices=[], value=None),
+            **self.attention(),
+        }
+
+    def attention(self, note: str = "") -> Outputs:
+        """Return the controls as they are for attention."""
+        return {
+            self.method: ATTENTION,
+            self.method_line: note or told_of(ATTENTION),
+            self.method_stop: gr.Button(visible=False),
+            self.no_sinks: gr.Checkbox(False, visible=True),
+            **{group: gr.Column(visible=True) for group in self.ranges.groups},
         }
 
     def shown(self, run_id: str, run: Run, ranges: Sequence[Any]) -> Outputs:
@@ -139,20 +178,74 @@ class Explorer:
         key = pick.key if pick else None
         return {
             self.viewer: gr.HTML(
-                explored(run, run_id, key or "all", ranges),
+                explored(run, run_id, key or "all", ranges, ATTENTION, False),
                 picture={**run.picture_payload, "run": run_id},
                 heads=None,
             ),
             self.token: gr.Dropdown(choices=choices(run), value=key),
         }
 
-    def on_maps(self, request: gr.Request, run_id: Any, *ranges: Any) -> Outputs:
+    def on_method(self, request: gr.Request, run_id: Any, *chosen: Any) -> Iterator[Outputs]:
+        """Show the maps of another method; those that read the answer again are computed once."""
+        *ranges, way, no_sinks = chosen
+        try:
+            run, visitor = self.own(request, run_id), visitor_of(request)
+            reads = needs_model(way)
+            controls: Outputs = {
+                self.method_line: told_of(way),
+                self.method_stop: gr.Button(visible=False),
+                self.no_sinks: gr.Checkbox(visible=way == ATTENTION),
+                **{group: gr.Column(visible=way == ATTENTION) for group in self.ranges.groups},
+            }
+            if run is None:
+                yield controls
+                return
+            if reads and way not in run.maps:
+                stop = self.visitors.begin(visitor)
+                yield {
+                    self.method_line: "Reading the answer again …",
+                    self.method_stop: gr.Button(visible=True),
+                }
+                try:
+                    yield from following(computing(self.room, run, way, stop), self.so_far)
+                    if not self.visitors.waits(visitor, stop):
+                        return  # the page was closed, or asked something else
+                except Stopped:
+                    if not self.visitors.waits(visitor, stop):
+                        return
+                    raise
+                finally:
+                    self.visitors.end(visitor, stop)
+            yield {self.viewer: explored(run, run_id, "all", ranges, way, no_sinks), **controls}
+        except Stopped:
+            kept = explored(run, run_id, "all", ranges, ATTENTION, False) if run else None
+            yield {self.viewer: kept, **self.attention("Stopped: attention is shown.")}
+        except Exception as error:
+            reason = refusal(error)
+            yield {self.method_line: reason, self.method_stop: gr.Button(visible=False)}
+            raise toast(reason) from None
+
+    def so_far(self, changes: dict[str, Any] | None) -> Outputs:
+        """Return how far the reading is."""
+        if changes is None:
+            return gr.skip()
+        if "ahead" in changes:
+            return {self.method_line: f"Waiting for the model: {changes['ahead']} ahead of you"}
+        return {self.method_line: f"{changes['done']} of {changes['count']} passes …"}
+
+    def on_stop(self, request: gr.Request) -> None:
+        """End the reading after the passes at hand."""
+        with told():
+            self.visitors.stop(visitor_of(request))
+
+    def on_maps(self, request: gr.Request, run_id: Any, *chosen: Any) -> Outputs:
         """Show maps of other layers and heads; the browser keeps its pick."""
         with told():
             run = self.own(request, run_id)
             if run is None:
                 return gr.skip()
-            return {self.viewer: explored(run, run_id, "all", ranges)}
+            *ranges, way, no_sinks = chosen
+            return {self.viewer: explored(run, run_id, "all", ranges, way, no_sinks)}
 
     def on_heads(self, request: gr.Request, run_id: Any, key: Any) -> Outputs:
         """Show every layer and head of the picked word."""
@@ -171,7 +264,8 @@ class Explorer:
             if run is None:
                 return gr.skip()
             ranges = [*alone_of(alone, run), aggregation]
-            shown = {self.viewer: explored(run, run_id, "all", ranges)}
+            shown = {self.viewer: explored(run, run_id, "all", ranges, ATTENTION, False), **self.attention()}
+            del shown[self.method_stop]
             return shown | dict(zip(self.ranges.all, ranges, strict=True))
 
     def own(self, request: gr.Request, run_id: Any) -> Run | None:

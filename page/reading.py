@@ -14,7 +14,6 @@ import numpy as np
 from PIL import Image
 
 import config
-import viewer
 import visualization
 from attention_processor import Aggregation
 from page.inputs import RefusedError, between
@@ -193,25 +192,6 @@ def choice_of(run: Run, key: str, ranges: Sequence[Any]) -> Choice:
     return Choice.of(run, key, layers, heads, aggregation)
 
 
-def explored(run: Run, run_id: str, key: str, ranges: Sequence[Any]) -> dict[str, Any]:
-    """Return what the viewer shows of an answer, without its picture; `key` is picked if nothing is yet."""
-    choice = choice_of(run, "all", ranges) if run.capture.token_ids else choice_of(run, "pall", ranges)
-    folded = (choice.layers, choice.heads, choice.aggregation)
-    maps, prompt_maps = viewer.attention_maps(run.capture, *folded)
-    shown = viewer.payload(
-        run.capture,
-        None,
-        maps,
-        prompt_maps=prompt_maps,
-        layers=choice.layers,
-        heads=choice.heads,
-        aggregation=choice.aggregation,
-        pick=key,
-        leaned=viewer.leaned_on(run.capture, choice.layers),
-    )
-    return {**shown, "run": run_id}
-
-
 def look_of(look: Any) -> tuple[Look, Literal["own", "shared"]]:
     """Return how the viewer draws, and its scale, from what it says of itself; None is config's look.
 
@@ -243,11 +223,12 @@ def number(value: Any, name: str) -> float:
     return float(value)
 
 
-def view_of(run: Run, key: Any, by: Any, look: Any, ranges: Sequence[Any]) -> View:
-    """Return what of an answer is drawn into a file: a pick or "all" of it, a map for each word or token."""
+def view_of(run: Run, ranges: Sequence[Any], key: Any = "all", by: Any = "word", look: Any = None) -> View:
+    """Return what of an answer is shown: a pick or "all" of it, a map for each word or token, attention."""
     if by not in ("word", "token"):
         raise RefusedError("A map is for each word or token.")
-    choice = choice_of(run, key if isinstance(key, str) else "all", ranges)
+    every = "all" if run.capture.token_ids else "pall"
+    choice = choice_of(run, key if isinstance(key, str) else every, ranges)
     drawn_as, scale = look_of(look)
     return View(
         layers=choice.layers,

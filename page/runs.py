@@ -25,6 +25,7 @@ import viewer
 from attention_extractor import AttentionExtractor, Capture, OnToken
 from attention_processor import AttentionProcessor
 from gradcam import GradCam, Layers, smooth_grad_cam
+from methods import TokenMaps, token_maps
 from store import Checkpoint, checkpoint
 from targets import Target
 from utils import OnProgress, Stopped
@@ -196,24 +197,59 @@ class ModelRoom:
             FullError: if too many wait for the model already.
         """
         with self._line.turn(on_place, stop):
-            loaded, capture = self._loaded, run.capture
-            if loaded is None or str(loaded.model.name_or_path) != capture.model_name:
-                now = f"{loaded.name} is loaded now" if loaded else "no model is loaded now"
-                raise ModelError(
-                    f"This answer was given by {capture.model_name}, and {now}: press Generate again."
-                )
+            loaded = self._of(run)
             return smooth_grad_cam(
                 loaded.model,
                 loaded.processor,
                 run.original,
-                capture.prompt,
+                run.capture.prompt,
                 layers,
                 target,
                 **settings,
-                answer=capture,
+                answer=run.capture,
                 on_progress=on_progress,
                 stop=stop,
             )
+
+    def token_maps(
+        self,
+        run: "Run",
+        method: str,
+        on_progress: OnProgress,
+        stop: threading.Event,
+        on_place: OnPlace | None = None,
+    ) -> TokenMaps:
+        """Return the maps of all tokens of an answer by a method, computed once and kept with the answer.
+
+        Raises:
+            Stopped: if `stop` was set.
+            ModelError: if the model in memory is not the one that gave the answer.
+            ValueError: if the method cannot explain this answer.
+            FullError: if too many wait for the model already.
+        """
+        with self._line.turn(on_place, stop):
+            if method not in run.maps:
+                loaded = self._of(run)
+                run.maps[method] = token_maps(
+                    method,
+                    run.capture,
+                    model=loaded.model,
+                    processor=loaded.processor,
+                    image=run.original,
+                    on_progress=on_progress,
+                    stop=stop,
+                )
+            return run.maps[method]
+
+    def _of(self, run: "Run") -> Loaded:
+        """Return the model that gave an answer; ModelError if another one is loaded, or none."""
+        loaded, capture = self._loaded, run.capture
+        if loaded is None or str(loaded.model.name_or_path) != capture.model_name:
+            now = f"{loaded.name} is loaded now" if loaded else "no model is loaded now"
+            raise ModelError(
+                f"This answer was given by {capture.model_name}, and {now}: press Generate again."
+            )
+        return loaded
 
     def _free(self) -> None:
         self._loaded = None
@@ -298,6 +334,7 @@ class Run:
     original: Image  # the picture as it was opened
     ranges: dict[Any, tuple[float, float]] = field(default_factory=dict)  # shared scales that were worked out
     cam: GradCam | None = None  # the latest
+    maps: dict[str, TokenMaps] = field(default_factory=dict)  # of the methods that were asked for
     kept: str | None = None  # its id in the store
     reused: bool = False  # answered from the store, not by the model
 

@@ -20,6 +20,7 @@ from page.inputs import RefusedError, refusal
 from page.parts import AT_ONCE, HIDDEN, Outputs, following, line, toast, told, visitor_of
 from page.reading import view_of
 from page.runs import Run, Visitors, streamed
+from page.ways import shown
 from utils import Stopped, Watch
 from views import View
 
@@ -59,10 +60,18 @@ class Share:
     def wire(self, visitors: Visitors, run_id: Any, explorer: Explorer) -> None:
         """Connect the components with each other and with the page around them."""
         self.visitors = visitors
-        shown = [run_id, self.kind, self.by, explorer.token, explorer.look, *explorer.ranges.all]
+        asked = [
+            run_id,
+            self.kind,
+            self.by,
+            explorer.token,
+            explorer.look,
+            *explorer.ranges.all,
+            *explorer.way,
+        ]
         made = self.make.click(
             self.on_make,
-            shown,
+            asked,
             self.outputs,
             js=SHOWN,
             concurrency_id="files",
@@ -82,7 +91,7 @@ class Share:
         }
 
     def on_make(
-        self, request: gr.Request, run_id: Any, kind: Any, by: Any, key: Any, look: Any, *ranges: Any
+        self, request: gr.Request, run_id: Any, kind: Any, by: Any, key: Any, look: Any, *rest: Any
     ) -> Iterator[Outputs]:
         """Make a file, telling how far it is."""
         start = time.monotonic()
@@ -93,7 +102,9 @@ class Share:
             if kind not in FORMATS:
                 raise RefusedError(f"The file must be one of {', '.join(FORMATS)}.")
             run = self.visitors.run(visitor, run_id)
-            view = view_of(run, key if kind == "png" else "all", by, look, ranges)
+            *ranges, way, no_sinks = rest
+            view = view_of(run, ranges, key if kind == "png" else "all", by, look)
+            view = shown(run, view, way, no_sinks)
         except Exception as error:
             reason = refusal(error)
             yield {self.line: reason}

@@ -15,6 +15,7 @@ from viewer.data import (
     heads_payload,
     leaned_on,
     leaned_payload,
+    maps_of,
     payload,
     picture_payload,
 )
@@ -29,6 +30,7 @@ __all__ = [
     "heads_payload",
     "leaned_on",
     "leaned_payload",
+    "maps_of",
     "payload",
     "picture_payload",
     "report",

@@ -23,6 +23,7 @@ from attention_processor import Aggregation, AttentionProcessor, Word
 
 if TYPE_CHECKING:
     from attention_extractor import Capture
+    from views import View
 
 PICTURE_SIDE = 1280  # pixels of the longer side, at most
 JPEG_QUALITY = 95
@@ -75,6 +76,7 @@ def payload(
     pick: str = "all",
     head_maps: Sequence[dict[str, Any]] = (),
     leaned: dict[str, Any] | None = None,
+    removed: Sequence[int] = (),
 ) -> dict[str, Any]:
     """Return all that the viewer needs, ready for JSON.
 
@@ -84,7 +86,8 @@ def payload(
     method knows none) and `aggregation` are what the maps are made of: they are shown, and the shares are
     taken over the same layers and heads. `look` and `scale` are how the viewer starts, `config`'s values by
     default; `pick` is what it starts with: "all", "3", "3-5", of the prompt "p0". `head_maps` are results of
-    `heads_payload`, `leaned` is one of `leaned_payload`.
+    `heads_payload`, `leaned` is one of `leaned_payload`. `removed` are patches that are crossed out: the maps
+    claim nothing of them.
 
     Raises:
         ValueError: if the maps do not belong to the capture, or for a layer or head that it does not have.
@@ -118,6 +121,32 @@ def payload(
         },
         "pick": pick,
         "heads": list(head_maps),
+        "leaned": leaned,
+        "removed": list(removed),
+    }
+
+
+def maps_of(capture: Capture, view: View) -> dict[str, Any]:
+    """Return what `payload` takes of a view: its maps, and what they are."""
+    leaned = leaned_on(capture, view.layers)
+    if view.made is not None:
+        made = view.made
+        return {
+            "maps": made.maps,
+            "method": Method(f"{made.label} · {made.how}", made.values, made.unit, made.caveat),
+            "layers": (),
+            "heads": (),
+            "aggregation": None,
+            "leaned": leaned,
+            "removed": made.removed,
+        }
+    maps, prompt_maps = attention_maps(capture, view.layers, view.heads, view.aggregation)
+    return {
+        "maps": maps,
+        "prompt_maps": prompt_maps,
+        "layers": view.layers,
+        "heads": view.heads,
+        "aggregation": view.aggregation,
         "leaned": leaned,
     }
 

@@ -591,6 +591,29 @@ function mountViewer(root, payload, { onPick = () => {}, onChange = null } = {})
     }
   }
 
+  // A cross over each cell of which the map claims nothing.
+  function crossOut(pane) {
+    const [gridRows, gridColumns] = data.grid;
+    const from = pane.kind === 'wipe' ? pane.x + divider * pane.width : pane.x;
+    for (const cell of pane.kind === 'picture' ? [] : data.removed) {
+      const [width, height] = [pane.width / gridColumns, pane.height / gridRows];
+      const left = pane.x + (cell % gridColumns) * width;
+      const top = pane.y + Math.floor(cell / gridColumns) * height;
+      if (left + width / 2 < from) continue;
+      context.setLineDash([]);
+      for (const [colour, thick] of [['#000', 3], ['#fff', 1.2]]) {
+        context.strokeStyle = colour;
+        context.lineWidth = thick * density;
+        context.beginPath();
+        context.moveTo(left, top);
+        context.lineTo(left + width, top + height);
+        context.moveTo(left, top + height);
+        context.lineTo(left + width, top);
+        context.stroke();
+      }
+    }
+  }
+
   function draw() {
     frame = 0;
     const start = performance.now();
@@ -605,6 +628,7 @@ function mountViewer(root, payload, { onPick = () => {}, onChange = null } = {})
     }
     context.clearRect(0, 0, canvas.width, canvas.height);
     panes.forEach(paintPane);
+    if (shownValues) panes.forEach(crossOut);
     for (const pane of panes) {
       if (region) outline(pane, region, false);
       if (cursor) outline(pane, cursor, true);

@@ -1,0 +1,145 @@
+"""The ways to explain an answer that the page offers: attention, and the methods that read it again.
+
+Goes in: a `Run` and the way that was chosen. Comes out: the maps as files and viewer take them. Knows nothing
+of Gradio.
+"""
+
+import threading
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+import viewer
+from methods import METHODS, TokenMaps, sink_patches, token_maps, top_heads, without_sinks
+from page.inputs import RefusedError
+from page.reading import as_ranges, view_of
+from page.runs import ModelRoom, Run, streamed
+from views import CAVEAT, Made, View
+
+ATTENTION = "attention"
+LOCAL = {f"heads-{count}": count for count in (3, 5, 8)}
+WAYS: dict[str, str] = {
+    ATTENTION: "Attention",
+    **{name: f"Attention, {count} most local heads" for name, count in LOCAL.items()},
+    **{name: method.label for name, method in METHODS.items() if name != ATTENTION},
+}
+
+
+def needs_model(way: Any) -> bool:
+    """Return whether a way has to read the answer again; ValueError for none of WAYS."""
+    if way not in WAYS:
+        raise RefusedError(f"The method must be one of {', '.join(WAYS)}.")
+    return way in METHODS and METHODS[way].needs_model
+
+
+def told_of(way: str) -> str:
+    """Return what a way shows, and how it misleads, in two sentences."""
+    if way in LOCAL:
+        return (
+            f"The mean of the {LOCAL[way]} heads whose maps are the most local: high share on the image, few "
+            "pieces (arXiv 2503.06287). Which heads these are is found for this answer."
+        )
+    return f"{METHODS[way].what} {METHODS[way].caveat}"
+
+
+def computing(
+    room: ModelRoom, run: Run, way: str, stop: threading.Event
+) -> Generator[dict[str, Any] | None, None, TokenMaps]:
+    """Yield how far it is: people ahead, or passes done and in all; return the maps, and keep them."""
+
+    def work(put: Callable[[dict[str, Any]], None]) -> TokenMaps:
+        return room.token_maps(
+            run,
+            way,
+            lambda done, count: put({"done": done, "count": count}),
+            stop,
+            lambda ahead: put({"ahead": ahead}),
+        )
+
+    return streamed(work)
+
+
+def made_of(run: Run, way: str, no_sinks: bool, view: View) -> Made | None:
+    """Return the maps of a way; None for attention as it is, which a view folds by itself.
+
+    Raises:
+        ValueError: one line, if the maps of this way are not computed yet.
+    """
+    if way == ATTENTION:
+        return unsunk(run, view) if no_sinks else None
+    found = of_heads(run, LOCAL[way]) if way in LOCAL else run.maps.get(way)
+    if found is None:
+        raise RefusedError(f"{WAYS[way]} is not computed for this answer yet: choose it again.")
+    method = METHODS[found.method]
+    return Made(
+        label=WAYS[way],
+        values=method.scale_label,
+        unit="%" if method.unit.startswith("share") else method.unit,
+        caveat=method.caveat,
+        how=how(found),
+        maps=found.maps,
+    )
+
+
+def shown(run: Run, view: View, way: Any, no_sinks: Any) -> View:
+    """Return the view with the maps of a way."""
+    needs_model(way)
+    return replace(view, made=made_of(run, way, no_sinks is True, view))
+
+
+def explored(
+    run: Run, run_id: str, key: str, ranges: Sequence[Any], way: Any, no_sinks: Any
+) -> dict[str, Any]:
+    """Return what the viewer shows of an answer, without its picture; `key` is picked if nothing is yet."""
+    view = shown(run, view_of(run, ranges, None), way, no_sinks)
+    return {**viewer.payload(run.capture, None, pick=key, **viewer.maps_of(run.capture, view)), "run": run_id}
+
+
+def unsunk(run: Run, view: View) -> Made:
+    """Return attention without its sinks."""
+    sinks = sink_patches(run.capture, view.layers, view.heads)
+    maps, _ = viewer.attention_maps(run.capture, view.layers, view.heads, view.aggregation)
+    return Made(
+        label="Attention without sinks",
+        values="share of attention",
+        unit="%",
+        caveat=CAVEAT,
+        how=f"{view} · {sinks_text(run, view)}",
+        maps=np.stack([without_sinks(one, sinks) for one in maps]),
+        removed=tuple(sorted(sink.patch for sink in sinks)),
+    )
+
+
+def sinks_text(run: Run, view: View) -> str:
+    """Return which sinks there are: "2 sinks left out: row 0 column 3 (9 times the usual patch), …"."""
+    sinks = sink_patches(run.capture, view.layers, view.heads)
+    if not sinks:
+        return "no sinks found"
+    width = run.capture.grid[1]
+    places = [f"row {s.patch // width} column {s.patch % width} ({s.strength:.0f} ×)" for s in sinks[:6]]
+    more = f" and {len(sinks) - 6} more" if len(sinks) > 6 else ""
+    return f"{len(sinks)} sink{'s' * (len(sinks) > 1)} left out: {', '.join(places)}{more}"
+
+
+def of_heads(run: Run, count: int) -> TokenMaps:
+    """Return attention of the most local heads."""
+    return token_maps(ATTENTION, run.capture, pairs=top_heads(run.capture, count))
+
+
+def how(found: TokenMaps) -> str:
+    """Return what maps were made of, on one line: layers or heads, and the cost."""
+    settings, parts = found.settings, []
+    if pairs := settings.get("pairs"):
+        parts.append("layer.head " + ", ".join(f"{layer}.{head}" for layer, head in pairs))
+    elif layers := settings.get("layers"):
+        parts.append(f"layers {as_ranges(layers)}")
+    if settings.get("noise_std"):
+        parts.append(f"{settings['num_samples']} samples, noise {settings['noise_std']:g}")
+    if size := settings.get("size"):
+        parts.append(f"regions of {size} × {size} cells")
+    cost = found.cost
+    if cost.forward or cost.backward:
+        parts.append(f"{cost.forward} forward, {cost.backward} backward passes, {cost.seconds:.1f} s")
+    return " · ".join(parts) or "all layers"
