@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from model import model_device
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -312,8 +314,7 @@ def _text_logprobs(model: Any, processor: ProcessorMixin, capture: Capture) -> N
     turn = {"role": "user", "content": [{"type": "text", "text": capture.prompt}]}
     rendered = processor.apply_chat_template([turn], tokenize=False, add_generation_prompt=True)
     asked = processor.tokenizer(rendered, add_special_tokens=False)["input_ids"]
-    device = model.get_input_embeddings().weight.device
-    ids = torch.tensor([[*asked, *capture.token_ids[:-1]]], device=device)
+    ids = torch.tensor([[*asked, *capture.token_ids[:-1]]], device=model_device(model))
     rows = torch.arange(len(asked) - 1, ids.shape[1])
     with lent(model), torch.no_grad():
         logits = within_memory(

@@ -106,10 +106,8 @@ def table(evaluation: Evaluation) -> str:
         cells = []
         for kind in ("colour", "object", None):
             hit, energy = (evaluation.estimate(row, figure, kind) for figure in ("pointing", "energy"))
-            cells += (
-                ["–", "–"] if hit is None or energy is None else [f"{hit.mean:.1%}", f"{energy.mean:.2f}"]
-            )
-        lines.append(f"| {row} | {' | '.join(cells).replace('%', ' %')} |")
+            cells += [f"{100 * hit.mean:.1f} %" if hit else "–", f"{energy.mean:.2f}" if energy else "–"]
+        lines.append(f"| {row} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
