@@ -11,26 +11,33 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 from model import model_device
 
 import numpy as np
 import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties, fontManager
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 from transformers.processing_utils import ProcessorMixin
 
+import visualization
 from attention_extractor import Capture
 from attention_processor import AttentionProcessor, chosen_indices
 from gradcam import OnProgress, Watch, lent
 from methods import Question, covered, covering
 from methods.occlusion import Fill
 from methods.reading import within_memory
+from utils import one_line
 
 Cells = NDArray[np.bool_]  # (h, w)
+NOTE = "Each word stands after the words that were really said before it, which the picture had a part in."
+BLUE, GREY, ORANGE = "#0072B2", "#767676", "#D55E00"  # told apart without colour vision (Okabe and Ito)
 
 # --- Orders of cells ----------------------------------------------------------------------------------------
 
@@ -121,6 +128,13 @@ class MapCheck:
         """The number of patches at which hottest and random ones differ most."""
         apart = self.random.mean(axis=0) - self.hottest
         return self.counts[int(np.argmax(np.abs(apart)))] or self.counts[-1]
+
+    def csv_text(self) -> str:
+        """Return the curve as CSV, a line for each number of patches."""
+        mean, std = self.random.mean(axis=0), self.random.std(axis=0)
+        rows = zip(self.counts, self.hottest, mean, std, self.central, strict=True)
+        lines = [",".join(f"{value:.6g}" for value in row) for row in rows]
+        return "\n".join(["patches,hottest,random_mean,random_std,centre", *lines, ""])
 
     def as_dict(self) -> dict[str, Any]:
         """Return all of it, JSON-ready."""
@@ -218,6 +232,37 @@ def said(capture: Capture, tokens: Sequence[int]) -> str:
     return text or " ".join(capture.tokens[token] for token in tokens)
 
 
+def curve_chart(check: MapCheck, label: str) -> Figure:
+    """Return a plot of the word's probability over the number of patches removed; `label` names the map."""
+    drawing = Figure(figsize=(6.4, 4), layout="constrained")
+    FigureCanvasAgg(drawing)
+    panel = drawing.subplots()
+    places = range(len(check.counts))
+    low, high = check.random.min(axis=0), check.random.max(axis=0)
+    panel.fill_between(places, low, high, color=GREY, alpha=0.25, linewidth=0)
+    panel.plot(places, check.random.mean(axis=0), "s-", color=GREY, label="random patches (mean, range)")
+    panel.plot(places, check.central, "^--", color=ORANGE, label="central patches")
+    panel.plot(places, check.hottest, "o-", color=BLUE, label=f"hottest patches: {label}")
+    panel.set_xticks(places, list(map(str, check.counts)))
+    panel.set_xlabel(f"patches removed, of {check.patches}")
+    panel.set_ylabel("probability of the word")
+    panel.set_ylim(-0.03, 1.03)
+    title = visualization.drawable(f"“{one_line(check.text, 60)}”")
+    fonts = _fonts(tuple(visualization.font_files(title)))
+    panel.set_title(title, fontsize=10, family=fonts, parse_math=False)
+    panel.legend(fontsize=8)
+    panel.grid(axis="y", color="#dddddd", linewidth=0.6)
+    return drawing
+
+
+@cache
+def _fonts(files: tuple[str, ...]) -> list[str]:
+    """Return the names of fonts by which matplotlib finds them."""
+    for file in files:
+        fontManager.addfont(file)
+    return [FontProperties(fname=file).get_name() for file in files]
+
+
 # --- Is it there at all? ------------------------------------------------------------------------------------
 
 
@@ -238,8 +283,10 @@ class PictureCheck:
     def sentence(self, tokens: Sequence[int], text: str) -> str:
         """Return in a sentence what of a word came from the picture, and what from language alone."""
         seen, unseen = self.of(tokens)
-        both = f"{_shown(seen)} with the picture, {_shown(unseen)} without it"
-        return f"“{text}”: {both}: {_source(seen, unseen)}."
+        return (
+            f"“{text}” has probability {_shown(seen)} with the picture and {_shown(unseen)} without it: "
+            f"it came from {_source(seen, unseen)}."
+        )
 
     def table(self) -> str:
         """Return the words with their probabilities, as a Markdown table."""
@@ -248,7 +295,7 @@ class PictureCheck:
             seen, unseen = self.of(tokens)
             cell = text.replace("|", "\\|")
             lines.append(f"| {cell} | {_shown(seen)} | {_shown(unseen)} | {_source(seen, unseen)} |")
-        return "\n".join(lines)
+        return "\n".join([*lines, "", NOTE])
 
     def as_dict(self) -> dict[str, Any]:
         """Return all of it, JSON-ready."""
@@ -267,11 +314,11 @@ class PictureCheck:
 
 def _source(seen: float, unseen: float) -> str:
     """Return where a word's probability came from, in words."""
-    if seen < unseen / 2:
+    if unseen > 2 * seen:
         return "language, against the picture"
     if unseen >= seen / 2:
-        return "language alone would say it"
-    return "the picture" if unseen < seen / 10 else "both"
+        return "language alone"
+    return "both" if unseen >= seen / 10 else "the picture"
 
 
 def without_image(

@@ -13,13 +13,13 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure as Drawing
 
+from checks import BLUE, GREY, ORANGE
 from evaluation.contenders import BLIND, CENTRE
 from evaluation.figures import FIGURES
 from evaluation.record import Estimate, Evaluation, Spent
 from utils import atomic_write
 
 SHARES = ("pointing",)  # shown in percent
-BLUE, GREY, ORANGE = "#0072B2", "#767676", "#D55E00"  # told apart without colour vision (Okabe and Ito)
 
 
 def write(evaluation: Evaluation, folder: Path, name: str = "evaluation") -> list[Path]:
@@ -179,6 +179,7 @@ def chart(evaluation: Evaluation) -> Drawing:
         f"{evaluation.settings['model']}: {words.words if words else 0} words, "
         f"{len(evaluation.groups())} pictures, 95 % intervals; dashed: {CENTRE}",
         fontsize=10,
+        parse_math=False,
     )
     return drawing
 

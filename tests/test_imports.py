@@ -54,7 +54,7 @@ FORBIDDEN = {
     "targets": {"torch", "transformers", "gradio", "PIL", "attention_processor", "visualization"},
     "gradcam": {"gradio", "attention_processor"},
     "methods": {"gradio", "matplotlib", "visualization", "page", "demo"} | ENTRY_POINTS,
-    "checks": {"gradio", "matplotlib", "visualization", "page", "demo"} | ENTRY_POINTS,
+    "checks": {"gradio", "page", "demo"} | ENTRY_POINTS,
     "evaluation": {"gradio", "visualization", "page", "demo"} | ENTRY_POINTS,
     "visualization": {"torch", "transformers", "gradio"},
     "viewer": {"torch", "transformers", "gradio", "model", "gradcam", "page", "demo"},
