@@ -1,4 +1,4 @@
-"""The command line: `python cli.py attention|gradcam|export IMAGE --prompt TEXT`. The same calls as the page.
+"""The command line: `python cli.py attention|gradcam|check|export|evaluate`. The same calls as the page.
 
 Goes in: arguments. Comes out: files in a folder; the answer on stdout; progress and errors of one line on
 stderr. Knows nothing of hooks, tensors or pages.
@@ -18,11 +18,12 @@ import tempfile
 import threading
 import unicodedata
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from datetime import datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import numpy as np
@@ -41,7 +42,11 @@ from visualization import Look, save_image
 
 if TYPE_CHECKING:  # torch takes seconds to import: --help and mistyped arguments do not wait for it
     from attention_extractor import AttentionExtractor, Capture
+    from attention_processor import Word
+    from checks import MapCheck, PictureCheck
+    from evaluation import Sample
     from gradcam import GradCam, Layers
+    from methods import TokenMaps
     from targets import Target
 
 FAILED, REFUSED, STOPPED = 1, 2, 130  # exit codes: our mistake, something to correct, Ctrl-C
@@ -50,6 +55,13 @@ DRAWN_NAME = re.compile(
 )
 
 JOINED = ("--layers", "--heads", "--tokens", "--target")  # arguments that may begin with a minus
+
+MEASURED = (
+    *("attention", "relative", "rollout", "gradient-attention", "grad-cam", "smooth-grad-cam"),
+    *("gradient-norm", "tam", "occlusion"),
+)  # methods.METHODS, whose room imports torch
+SOME: config.Rule = ("a whole number of at least 1", lambda value: isinstance(value, int) and value >= 1)
+ANY: config.Rule = ("a whole number of at least 0", lambda value: isinstance(value, int) and value >= 0)
 
 Range = tuple[int, int]  # first and last, both included; negative ones count from the end
 
@@ -676,7 +688,6 @@ def layer_choice(args: argparse.Namespace, count: int) -> Layers:
 
 def target_of(args: argparse.Namespace, capture: Capture | None) -> Target:
     """Return what is to be explained; tokens and words only once the answer is there."""
-    from attention_processor import AttentionProcessor
     from targets import Contrast, Text
 
     kind, value = args.target
@@ -688,8 +699,203 @@ def target_of(args: argparse.Namespace, capture: Capture | None) -> Target:
         return None
     if kind == "tokens":
         return numbers(ranges(value), len(capture.token_ids), "token", "the answer")
+    return word_number(capture, value).tokens
+
+
+def word_number(capture: Capture, number: int) -> Word:
+    """Return a word of the answer by its number, counted from 0; UsageError if there is none."""
+    from attention_processor import AttentionProcessor
+
     words = AttentionProcessor(capture).words()
-    return words[numbers([(value, value)], len(words), "word", "the answer")[0]].tokens
+    return words[numbers([(number, number)], len(words), "word", "the answer")[0]]
+
+
+# --- check --------------------------------------------------------------------------------------------------
+
+CHECK = """Check a word's map on an answer: does the word fall when the map's hottest patches are removed?
+
+examples:
+  python cli.py check photo.jpg --prompt "What color is the tree?" --target red --output outputs/red
+  python cli.py check photo.jpg --prompt "Describe this image." --target word:4 --method tam --patches 8
+
+The answer stays as it is; patches of the picture are covered, and the word's probability is read again:
+without the map's hottest patches, without as many random ones, and without the most central ones. Then every
+word's probability is shown with the picture, and to the same question without one: what came from the
+picture, and what from language alone.
+
+writes into the output folder:
+  map.png     the picture under the map that is checked
+  curve.png   the word's probability over the number of patches that are removed
+  curve.csv   the same as numbers
+  words.md    the words with the picture and without
+  check.json  all of it
+  answer.txt  the answer
+"""
+REPEATS = 8  # random orders beside the map's
+
+
+def add_check_arguments(command: argparse.ArgumentParser) -> None:
+    """Add the arguments of `check`."""
+    add_question_arguments(command)
+    add_model_arguments(command, seed="of the random patches, and of the answer's draw")
+    add = command.add_argument_group("what is checked").add_argument
+    add(
+        "--target",
+        required=True,
+        metavar="WORD",
+        help="a word as the answer has it, word:2 for the third, or tokens such as 3 or 2-5",
+    )
+    add("--method", choices=MEASURED, default=MEASURED[0], metavar="NAME", help=f"{', '.join(MEASURED)}")
+    add("--layers", type=ranges, metavar="WHICH", help="decoder layers, as 0-3,-1 (default: the method's)")
+    add("--heads", type=ranges, metavar="WHICH", help="heads such as 0-3,7 (default: the method's)")
+    add("--patches", type=ranges, metavar="HOW-MANY", help="to remove (default: 1,2,4,8,… up to half)")
+    add(
+        "--repeats",
+        type=held(SOME, int),
+        default=REPEATS,
+        metavar="N",
+        help="random orders of patches (default: %(default)s)",
+    )
+    add("--filling", choices=("blur", "mean"), default="blur", help="what covers a patch (default: blur)")
+
+
+def run_check(args: argparse.Namespace) -> None:
+    """Check a map of an answer, and write what was found."""
+    image = opened(args.image)
+    with finished_folder(Path(args.output)) as folder:
+        from model import load_model
+
+        model, processor = load_model(args.model or default_model())
+        capture = answered_by((model, processor), args, image)
+        print(printable(capture.text), flush=True)
+        tokens = tokens_meant(args.target, capture)
+        with stop_on_interrupt() as stop:
+            try:
+                found, on_map, on_picture = checked((model, processor), args, image, capture, tokens, stop)
+            except Stopped:
+                raise KeyboardInterrupt from None
+        write_check(folder, image, capture, found, on_map, on_picture)
+        names = sorted(path.name for path in folder.iterdir())
+    for note in found.notes:
+        say(f"note: {note}")
+    for line in (on_map.sentence(on_map.telling), on_picture.sentence(tokens, on_map.text)):
+        print(printable(line))
+    print(printable(f"\n{on_picture.table()}"))
+    say(f"Wrote {', '.join(names)} to {args.output}")
+
+
+def answered_by(loaded: tuple[Any, Any], args: argparse.Namespace, image: Image.Image) -> Capture:
+    """Return the answer that is kept for this question, else have a loaded model give it, and keep it."""
+    from attention_extractor import AttentionExtractor
+
+    kept = kept_answer(args, image)
+    if kept is None:
+        kept = generated(AttentionExtractor(*loaded), args, image)
+        keep(args, image, kept, None)
+    return kept
+
+
+def tokens_meant(text: str, capture: Capture) -> tuple[int, ...]:
+    """Return the tokens of the answer that a person means: by numbers, or by a word that it says once."""
+    from attention_processor import AttentionProcessor
+
+    with suppress(ValueError):
+        kind, value = target_choice(text)
+        if kind == "tokens":
+            return tuple(numbers(ranges(value), len(capture.token_ids), "token", "the answer"))
+        if kind == "word":
+            return word_number(capture, value).tokens
+    words = AttentionProcessor(capture).words()
+    places = [place for place, word in enumerate(words) if word.text.lower() == text.strip().lower()]
+    if len(places) == 1:
+        return words[places[0]].tokens
+    if not places:
+        listed = ", ".join(f"{place} {word.text}" for place, word in enumerate(words))
+        raise UsageError(f"the answer does not say {text!r}; its words are {listed}")
+    named = " or ".join(f"word:{place}" for place in places)
+    raise UsageError(f"the answer says {text!r} {len(places)} times; name one: {named}")
+
+
+def checked(
+    loaded: tuple[Any, Any],
+    args: argparse.Namespace,
+    image: Image.Image,
+    capture: Capture,
+    tokens: tuple[int, ...],
+    stop: threading.Event,
+) -> tuple[TokenMaps, MapCheck, PictureCheck]:
+    """Return the map, what its patches do to the word, and what the picture does, with progress bars."""
+    from checks import check_map, without_image
+    from methods import token_maps
+
+    model, processor = loaded
+    options: dict[str, Any] = {}
+    layers, heads = choice(args, capture.layer_count, capture.prompt_attention.shape[2])
+    options |= {"layers": layers} if args.layers else {}
+    options |= {"heads": heads} if args.heads else {}
+    given: dict[str, Any] = {"model": model, "processor": processor, "image": image, "stop": stop}
+    with bar("Map", "pass", 1) as progress:
+        found = token_maps(
+            args.method, capture, tokens=tokens, on_progress=counter(progress), **given, **options
+        )
+        progress.update(int(progress.total or 0) - progress.n)
+    h, w = capture.grid
+    patches = numbers(args.patches, h * w + 1, "number of patches", "the picture") if args.patches else None
+    with bar("Pictures", "picture", 1) as progress:
+        on_map = check_map(
+            capture=capture,
+            tokens=tokens,
+            heat=found.token_map(tokens),
+            patches=patches,
+            repeats=args.repeats,
+            filling=args.filling,
+            seed=args.seed,
+            on_progress=counter(progress),
+            **given,
+        )
+    return found, on_map, without_image(capture=capture, **given)
+
+
+def write_check(
+    folder: Path,
+    image: Image.Image,
+    capture: Capture,
+    found: TokenMaps,
+    on_map: MapCheck,
+    on_picture: PictureCheck,
+) -> None:
+    """Write what was found."""
+    from checks import curve_chart
+    from methods import METHODS
+
+    method = METHODS[found.method]
+    (folder / "answer.txt").write_text(capture.text + "\n", encoding="utf-8")
+    (folder / "words.md").write_text(on_picture.table() + "\n", encoding="utf-8")
+    (folder / "curve.csv").write_text(on_map.csv_text(), encoding="utf-8")
+    curve_chart(on_map, method.label).savefig(folder / "curve.png", dpi=150)
+    drawn = visualization.visualize_attention_on_image(
+        image,
+        found.token_map(on_map.tokens),
+        title=f"{method.label}: “{visualization.isolated(on_map.text)}”",
+        subtitle=method.caveat,
+        scale_label=method.scale_label,
+        unit="%" if method.unit.startswith("share") else "",
+        min_side=visualization.MIN_SIDE,
+        max_side=visualization.MAX_SIDE,
+    )
+    save_image(drawn, folder / "map.png")
+    facts = {
+        "model": capture.model_name,
+        "prompt": capture.prompt,
+        "answer": capture.text,
+        "method": found.method,
+        "settings": found.settings,
+        "map": on_map.as_dict(),
+        "with_and_without_picture": on_picture.as_dict(),
+    }
+    (folder / "check.json").write_text(
+        json.dumps(facts, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
+    )
 
 
 # --- export -------------------------------------------------------------------------------------------------
@@ -834,6 +1040,135 @@ def write_format(kind: str, capture: Capture, image: Image.Image, view: View, fo
         say(f"note: {note}")
 
 
+# --- evaluate -----------------------------------------------------------------------------------------------
+
+EVALUATE = """Measure how often each method's maps find what the answer's words name, and what they cost.
+
+examples:
+  python cli.py evaluate --model demo --output outputs/evaluation
+  python cli.py evaluate --data coco/val2017 --limit 200 --methods attention,tam --output outputs/coco
+
+Without --data: captions of the bundled model's held-out scenes, and a question about each; an answer counts
+where it is exactly right. --data is a folder in COCO format: instances*.json in it or in its annotations, and
+the pictures. There, a word counts that is the name of an annotated thing, or its plural.
+
+Beside the methods stand maps that know nothing of the answer: a centre prior, random values, and the same
+everywhere. The table says what its figures are.
+
+writes into the output folder:
+  evaluation.md    the table, with 95 % intervals over pictures
+  evaluation.csv   the same as numbers
+  evaluation.json  the same, and every word's figures
+  evaluation.png   a plot
+"""
+LIMIT = {"demo": 60, "data": 500}  # pictures; the demo's take some minutes on one core
+
+
+def method_choice(text: str) -> tuple[str, ...]:
+    """Return the methods in "attention,tam", each once."""
+    chosen = tuple(dict.fromkeys(text.split(",")))
+    for name in chosen:
+        if name not in MEASURED:
+            raise argparse.ArgumentTypeError(f"{name!r} is not one of {', '.join(MEASURED)}")
+    return chosen
+
+
+def add_evaluate_arguments(command: argparse.ArgumentParser) -> None:
+    """Add the arguments of `evaluate`."""
+    add = command.add_argument
+    default = f"{config.MODEL_NAME} with CUDA, else demo".replace("%", "%%")
+    add("--model", metavar="NAME", help=f"demo, a folder, or a hub id (default: {default})")
+    add("--data", type=Path, metavar="FOLDER", help="pictures and annotations in COCO format")
+    add("--annotations", type=Path, metavar="FILE", help="of --data, where it has several")
+    add("--prompt", type=prompt_text, metavar="TEXT", help="of --data (default: Describe this image.)")
+    limits = f"{LIMIT['demo']} scenes, or {LIMIT['data']} of --data"
+    add("--limit", type=held(SOME, int), metavar="N", help=f"at most so many pictures (default: {limits})")
+    add("--methods", type=method_choice, metavar="NAMES", help=f"(default: {','.join(MEASURED)})")
+    add(
+        "--curves",
+        type=held(ANY, int),
+        default=8,
+        metavar="N",
+        help="pictures for deletion and insertion, the dearest figures; 0: none (default: %(default)s)",
+    )
+    add(
+        "--max-new-tokens",
+        type=setting("MAX_NEW_TOKENS", int),
+        default=config.MAX_NEW_TOKENS,
+        metavar="N",
+        help="longest answer (default: %(default)s)",
+    )
+    add(
+        "--seed",
+        type=setting("SEED", int),
+        default=config.SEED,
+        metavar="N",
+        help="of the pictures drawn from --data, of random maps and of the intervals (default: %(default)s)",
+    )
+    add_output_argument(command)
+
+
+def run_evaluate(args: argparse.Namespace) -> None:
+    """Measure and write.
+
+    Raises:
+        KeyboardInterrupt: once Ctrl-C has ended the measurement; nothing of a part is written.
+    """
+    if args.data is None and (args.annotations or args.prompt):
+        raise UsageError("--annotations and --prompt belong to --data")
+    with finished_folder(Path(args.output)) as folder:
+        from model import load_model
+
+        from evaluation import blind, by_method, evaluate, markdown, write
+
+        data = measured_on(args)
+        model, processor = load_model(args.model or default_model())
+        with stop_on_interrupt() as stop, bar("Answers", "answer", data.answers) as progress:
+            try:
+                found = evaluate(
+                    model,
+                    processor,
+                    data.samples,
+                    [*(by_method(name) for name in args.methods or MEASURED), blind],
+                    count=data.answers,
+                    curves=args.curves,
+                    max_new_tokens=args.max_new_tokens,
+                    seed=args.seed,
+                    settings={"data": data.name},
+                    on_progress=counter(progress),
+                    stop=stop,
+                )
+            except Stopped:
+                raise KeyboardInterrupt from None
+        found = replace(found, skipped={**found.skipped, **data.skipped})
+        print(printable(markdown(found)))
+        names = [path.name for path in write(found, folder)]
+    say(f"Wrote {', '.join(names)} to {args.output}")
+
+
+class Data(NamedTuple):
+    """What is measured on."""
+
+    name: str
+    samples: Iterator[Sample]
+    answers: int
+    skipped: Mapping[str, int] = MappingProxyType({})  # pictures that cannot be used, as they are met
+
+
+def measured_on(args: argparse.Namespace) -> Data:
+    """Return what is measured on."""
+    if args.data is None:
+        from demo.samples import samples
+
+        limit = args.limit or LIMIT["demo"]
+        return Data("the demo's held-out scenes", samples(limit, questions=1), 2 * limit)
+    from evaluation.coco import PROMPT, CocoFolder
+
+    folder = CocoFolder(args.data, args.annotations, args.prompt or PROMPT)
+    limit = min(len(folder), args.limit or LIMIT["data"])
+    return Data(folder.file.name, folder.samples(limit, args.seed), limit, folder.skipped)
+
+
 # --- Files, all or none -------------------------------------------------------------------------------------
 
 
@@ -954,6 +1289,8 @@ class Command(NamedTuple):
 COMMANDS = {
     "attention": Command(ATTENTION, add_attention_arguments, attention),
     "gradcam": Command(GRADCAM, add_gradcam_arguments, gradcam),
+    "check": Command(CHECK, add_check_arguments, run_check),
+    "evaluate": Command(EVALUATE, add_evaluate_arguments, run_evaluate),
     "export": Command(EXPORT.format(formats=format_lines()), add_export_arguments, run_export),
 }
 

@@ -13,9 +13,10 @@ from transformers import Qwen2_5_VLForConditionalGeneration
 from attention_extractor import AttentionExtractor
 from attention_processor import AttentionProcessor
 from demo import evaluate
-from demo.evaluate import held_out_scenes, named_tokens, on_object
 from demo.make_examples import EXAMPLES, FOLDER, Example
-from demo.scenes import CAPTION_PROMPT, HELD_OUT_SEED, make_scene
+from demo.samples import held_out_scenes, judged
+from demo.scenes import CAPTION_PROMPT, HELD_OUT_SEED, Question, make_scene
+from evaluation.figures import coverage, pointing
 from gradcam import METHODS
 
 SCENES = 24
@@ -47,10 +48,11 @@ def test_it_answers_and_looks_rightly_on_held_out_scenes(extractor: AttentionExt
             == question.answer
         )
         if captions[-1]:
-            processor = AttentionProcessor(capture)
-            named = named_tokens(scene, CAPTION_PROMPT, capture)
-            assert len(named) == 2 * len(scene.objects)
-            hits += [on_object(processor.get_attention_heatmap_for_token(n.token), n.thing)[0] for n in named]
+            words = judged(scene, Question(CAPTION_PROMPT, scene.caption), capture).words
+            assert len(words) == 2 * len(scene.objects)
+            maps = AttentionProcessor(capture)
+            heats = [maps.get_attention_heatmap_for_token(word.tokens) for word in words]
+            hits += [pointing(h, coverage(w.mask, capture.grid)) for h, w in zip(heats, words, strict=True)]
     # far below what demo.evaluate measures on 500, far above chance
     assert sum(captions) >= SCENES - 3
     assert sum(answers) >= SCENES - 3

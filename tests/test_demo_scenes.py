@@ -1,14 +1,17 @@
 """The scenes: what is said of them is true of their pixels, and training reads them as the model would."""
 
 import re
+from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import pytest
 import torch
 
+from attention_extractor import Capture
 from demo.architecture import SPECIAL_TOKENS, make_image_processor, make_model
 from demo.data import IGNORED, Packer, draw, patches
-from demo.evaluate import KINDS, chosen_questions, held_out_scenes, on_object
+from demo.samples import KINDS, WRONG, chosen_questions, held_out_scenes, judged
 from demo.scenes import (
     CAPTION_PROMPT,
     COLORS,
@@ -243,16 +246,26 @@ def test_measuring_uses_only_held_out_scenes_and_every_kind_of_question() -> Non
     assert sorted(asked) == sorted(list(KINDS) * 4)
 
 
-def test_a_spike_on_the_object_is_a_hit_and_off_it_is_not() -> None:
-    scene = make_scene(2, n_objects=1, size=(168, 252))
-    thing = scene.objects[0]
-    x0, y0, x1, y1 = thing.box
-    heat = np.zeros((6, 9), np.float32)
-    heat[(y0 + y1) // 2 // 28, (x0 + x1) // 2 // 28] = 1
-    hit, energy = on_object(heat, thing)
-    assert hit
-    assert energy > 0.5
-    away = np.zeros((6, 9), np.float32)
-    away[0 if y0 > 84 else 5, 0 if x0 > 126 else 8] = 1
-    assert on_object(away, thing) == (False, 0.0)
-    assert on_object(np.zeros((6, 9), np.float32), thing) == (False, 0.0)  # points nowhere
+def test_the_words_of_a_right_answer_are_judged_by_their_objects_and_those_of_a_wrong_one_left_out() -> None:
+    scene = make_scene(7, n_objects=2, size=(168, 252))
+    words = scene.caption.rstrip(".").split()
+    one, other = scene.objects
+    asked = Question(CAPTION_PROMPT, scene.caption)
+    found = judged(scene, asked, said(scene.caption))
+    masks = {(words.index(thing.color), "colour"): thing.mask for thing in (one, other)}
+    masks |= {(words.index(thing.name), "object"): thing.mask for thing in (one, other)}
+    assert one.color != other.color
+    assert {(word.tokens[0], word.kind) for word in found.words} == set(masks)
+    assert all(word.mask is masks[word.tokens[0], word.kind] for word in found.words)
+    functions = {place for place, word in enumerate(words) if word.lower() in {"a", "an", "the", "and"}}
+    assert {token for word in found.functions for token in word} == functions
+    assert not found.skipped
+    wrong = judged(scene, asked, said(scene.caption.replace(" at ", " in ", 1)))
+    assert (wrong.words, wrong.functions, wrong.skipped) == ((), (), {WRONG: 4})
+
+
+def said(text: str) -> Capture:
+    """Return a stand-in for an answer whose tokens are its words."""
+    starts = [match.span() for match in re.finditer(r"\w+|[.,]", text)]
+    tokens = tuple(text[start:end] for start, end in starts)
+    return cast("Capture", SimpleNamespace(text=text, token_spans=tuple(starts), tokens=tokens))

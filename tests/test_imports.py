@@ -24,9 +24,12 @@ ROOMS = [
     "pdf_report",
     "export",
     "methods",
+    "checks",
+    "evaluation",
     "app",
     "cli",
 ]
+FOLDERS = ("benchmarks", "demo", "evaluation", "methods", "page", "tests", "viewer")
 ENTRY_POINTS = {"app", "cli"}  # they wire the rooms together; nothing imports them
 THIRD_PARTY = {"torch", "transformers", "gradio", "PIL", "numpy", "matplotlib", "safetensors", "accelerate"}
 FORBIDDEN = {
@@ -51,6 +54,8 @@ FORBIDDEN = {
     "targets": {"torch", "transformers", "gradio", "PIL", "attention_processor", "visualization"},
     "gradcam": {"gradio", "attention_processor"},
     "methods": {"gradio", "matplotlib", "visualization", "page", "demo"} | ENTRY_POINTS,
+    "checks": {"gradio", "page", "demo"} | ENTRY_POINTS,
+    "evaluation": {"gradio", "visualization", "page", "demo"} | ENTRY_POINTS,
     "visualization": {"torch", "transformers", "gradio"},
     "viewer": {"torch", "transformers", "gradio", "model", "gradcam", "page", "demo"},
     "app": {"transformers"},
@@ -73,7 +78,7 @@ def imported_names(tree: ast.AST) -> set[str]:
 
 def project_files() -> list[Path]:
     """Return every Python file of the project's own."""
-    folders = [ROOT, *(ROOT / name for name in ("benchmarks", "demo", "methods", "page", "tests", "viewer"))]
+    folders = [ROOT, *(ROOT / name for name in FOLDERS)]
     return sorted(file for folder in folders for file in folder.glob("*.py"))
 
 
