@@ -28,9 +28,10 @@ from app import Page
 from attention_extractor import AttentionExtractor, Capture
 from attention_processor import AttentionProcessor
 from page.guard import only_uploaded_files
-from page.reading import Choice, Pick, caption, choices, clickable, first_pick, numbers_of, pick_of
+from page.reading import Choice, Pick, caption, choices, first_pick, numbers_of, pick_of
 from page.runs import ModelRoom, Run, RunGoneError, Visitors, streamed
 from tests.serving import HEADS, LONG, PROMPT, free_port, noise, saved, served
+from utils import Stopped
 
 pytestmark = [
     pytest.mark.timeout(240),
@@ -435,7 +436,9 @@ def test_without_a_model_there_is_no_answer() -> None:
 def test_an_answer_stopped_before_it_began_is_none(site: tuple[Page, str]) -> None:
     stop = threading.Event()
     stop.set()
-    assert site[0].room.answer(noise(0), PROMPT, {"max_new_tokens": LONG}, lambda *_: None, stop) is None
+    with pytest.raises(Stopped):
+        site[0].room.answer(noise(0), PROMPT, {"max_new_tokens": LONG}, lambda *_: None, stop)
+    assert not site[0].room.busy
 
 
 # --- What a person reads ------------------------------------------------------------------------------------
@@ -450,23 +453,17 @@ def test_numbers_are_read_as_they_are_typed() -> None:
         assert len(str(caught.value)) < 120
 
 
-def test_every_word_to_click_is_in_the_list(run: Run) -> None:
-    keys = [key for _, key in choices(run)]
-    assert len(keys) == len(set(keys))
-    assert keys[0] == "all"
-    assert {str(token) for token in range(NEW)} <= set(keys)
-    words = clickable(run)
-    for segment in (*words["answer"], *words["prompt"]):
-        if "pick" in segment:
-            assert segment["pick"] in keys
-            assert pick_of(segment["pick"], run).tokens == segment["tokens"]
-
-
-def test_words_to_click_make_up_the_text(run: Run) -> None:
-    words = clickable(run)
-    assert "".join(segment["text"] for segment in words["answer"]) == run.capture.text
-    assert "".join(segment["text"] for segment in words["prompt"]) == PROMPT
-    assert [segment["pick"] for segment in words["prompt"] if segment["text"] == "Describe"] == ["p0-7"]
+def test_every_word_and_token_is_in_the_list(run: Run) -> None:
+    listed = [key for _, key in choices(run)]
+    assert len(listed) == len(set(listed))
+    assert listed[0] == "all"
+    words = [Pick(word.tokens) for word in run.processor.words()]
+    words += [Pick(word.tokens, of_prompt=True) for word in run.processor.prompt_words()]
+    tokens = [Pick((token,)) for token in range(NEW)]
+    for pick in words + tokens:
+        assert pick.key in listed
+        assert pick_of(pick.key, run) == pick
+    assert "p0-7" in listed  # "Describe"
 
 
 def test_the_first_word_shown_has_the_largest_share_on_the_image(run: Run) -> None:

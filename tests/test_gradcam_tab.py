@@ -23,13 +23,14 @@ import page.runs as runs_room
 import visualization
 from app import Page
 from attention_extractor import AttentionExtractor, Capture
-from gradcam import GradCam, Stopped, layer_grid, smooth_grad_cam
+from gradcam import GradCam, Style, layer_grid, smooth_grad_cam
 from page.cams import caption, contrast, layers_of, range_text, style, target_of, tiles
 from page.gradcam_tab import STOPPED, GradCamTab
 from page.reading import Pick
 from page.runs import ModelRoom, Run
 from targets import Contrast, Text
 from tests.serving import LAYERS, PROMPT, noise, saved, served
+from utils import Stopped
 from visualization import Look
 
 pytestmark = [
@@ -39,7 +40,14 @@ pytestmark = [
 ]
 NEW = 6  # tokens of the answers
 NOISE: dict[str, Any] = {"num_samples": 3, "noise_std": 0.2, "seed": 5}
-DRAWING = ("viridis", 0.6, "overlay", "cells", "own")
+LOOK: dict[str, Any] = {
+    "colormap": "viridis",
+    "opacity": 0.6,
+    "contrast": 0,
+    "view": "overlay",
+    "cells": "cells",
+    "scale": "own",
+}
 
 
 @pytest.fixture(scope="module")
@@ -242,19 +250,28 @@ def test_settings_draw_the_kept_maps_again_without_the_model(
 
     handle = model[0].register_forward_pre_hook(refuse)
     try:
-        for drawing in (DRAWING, ("magma", 0.9, "heatmap", "smooth", "shared"), (*DRAWING[:4], "shared")):
-            drawn = tab.on_draw(request("me"), kept, None, None, *drawing)
-            low, high = (cam.maps.min(), cam.maps.max()) if drawing[-1] == "shared" else (None, None)
+        changes: list[dict[str, Any]] = [
+            {},
+            {"colormap": "magma", "opacity": 0.9, "view": "heatmap", "cells": "smooth", "scale": "shared"},
+            {"scale": "shared"},
+            {"contrast": -1},
+            {"view": "wipe"},  # nothing to wipe here: the map is over the picture
+        ]
+        for change in changes:
+            look = LOOK | change
+            drawn = tab.on_draw(request("me"), kept, None, None, look)
+            low, high = (cam.maps.min(), cam.maps.max()) if look["scale"] == "shared" else (None, None)
             layer = 1  # the one in the middle
             expected = visualization.visualize_attention_on_image(
                 visualization.fitted(noise(0), 640, 1280),
                 cam.layer_map(layer),
-                drawing[0],
-                drawing[1],
-                drawing[2],
-                drawing[3] == "smooth",
+                look["colormap"],
+                look["opacity"],
+                "overlay" if look["view"] == "wipe" else look["view"],
+                look["cells"] == "smooth",
                 None if low is None else float(low),
                 None if high is None else float(high),
+                gamma=2.0 ** look["contrast"],
                 scale_label="Grad-CAM",
                 unit="",
             )
@@ -262,6 +279,10 @@ def test_settings_draw_the_kept_maps_again_without_the_model(
             small = drawn[tab.shown].constructor_args["tiles"]
             assert [one["layer"] for one in small] == [0, 1]
             assert drawn[tab.shown].constructor_args["picked"] == layer
+            assert tab.on_draw(request("me"), kept, 0, drawn[tab.drawn], look).keys() == {
+                tab.overlay,
+                tab.caption,
+            }  # the small pictures are drawn like this already
     finally:
         handle.remove()
 
@@ -278,7 +299,7 @@ def test_tiles_are_the_thumbnails(run: Run, cam: GradCam) -> None:
         if scale == "shared":
             look = Look("magma", 0.7, vmin=float(cam.maps.min()), vmax=float(cam.maps.max()))
         small = visualization.thumbnails(run.picture, list(cam.maps), look)
-        found = tiles(run, style("magma", 0.7, "overlay", "cells", scale))
+        found = tiles(run, style(LOOK | {"colormap": "magma", "opacity": 0.7, "scale": scale}))
         assert [one["layer"] for one in found] == list(cam.layers) == [0, 1]
         for one, values, expected in zip(found, cam.maps, small, strict=True):
             assert one["range"] == range_text(values)
@@ -299,7 +320,7 @@ def test_a_click_enlarges_and_a_layer_that_is_none_is_one_line(
     tab: GradCamTab, run: Run, kept: str, cam: GradCam
 ) -> None:
     def click(layer: Any) -> dict[Any, Any]:
-        return tab.on_draw(request("me"), kept, layer, DRAWING, *DRAWING)
+        return tab.on_draw(request("me"), kept, layer, style(LOOK), LOOK)
 
     assert click(0) == gr.skip()  # nothing is computed yet
     run.cam = cam
@@ -352,8 +373,8 @@ def test_without_an_answer_or_with_anothers_there_is_nothing_to_explain(
         assert next(tab.on_start(request(visitor), run_id, *asked()))[tab.problem] == line
     for visitor, run_id in (("you", kept), ("me", "wrong")):
         with pytest.raises(Exception, match="no longer kept"):
-            tab.on_draw(request(visitor), run_id, 0, None, *DRAWING)
-    assert tab.on_draw(request("you"), None, 0, None, *DRAWING) == gr.skip()
+            tab.on_draw(request(visitor), run_id, 0, None, LOOK)
+    assert tab.on_draw(request("you"), None, 0, None, LOOK) == gr.skip()
 
 
 # --- Stop ---------------------------------------------------------------------------------------------------
@@ -418,11 +439,26 @@ def test_one_that_waited_while_something_else_was_asked_does_nothing(
     assert [one[tab.problem] for one in tab.on_run(request("me"), kept, stop, *asked())] == [STOPPED]
 
 
-def test_a_full_queue_gives_the_tab_back(tab: GradCamTab, kept: str) -> None:
-    stop = begun(tab, kept, asked())
-    assert tab.on_failure(stop)[tab.problem].startswith("Too many people wait for the model.")
-    assert stop.is_set()
-    assert tab.on_failure(None) == gr.skip()
+def test_who_waits_is_told_the_place_and_who_finds_the_line_full_is_refused(
+    tab: GradCamTab, run: Run, kept: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    form = asked(samples=1)
+    with tab.around.room._line.turn():
+        told = tab.on_run(request("me"), kept, begun(tab, kept, form), *form)
+        assert next(one for one in told if "ahead" in one[tab.shown])[tab.shown]["ahead"] == 1
+        monkeypatch.setattr(config, "QUEUE_SIZE", 0)
+        other = tab.around.visitors.keep("you", Run(run.capture, run.original))
+        (outputs,) = tab.on_start(request("you"), other, *form)
+        refused = tab.on_run(request("you"), other, outputs[tab.stopping], *form)
+        full = "Too many people wait for the model. Try again in a minute."
+        lines: list[dict[Any, Any]] = []
+        with pytest.raises(gr.Error, match=re.escape(full)):
+            lines.extend(refused)
+        assert lines[-1][tab.problem] == full
+        assert not tab.around.visitors.stop("you")
+    assert [one[tab.shown]["state"] for one in told][-1] == "done"
+    assert run.cam is not None
+    tab.around.visitors.leave("you")
 
 
 def test_another_model_than_the_answers_is_one_line(folders: tuple[Path, Path], run: Run) -> None:
@@ -478,9 +514,8 @@ def test_the_api_gives_the_same_maps(
     np.testing.assert_allclose(facts["scores"], expected.scores, rtol=1e-6)
     assert (facts["target"], facts["layers"]) == (expected.target, list(expected.layers))
     assert facts["finished"] is True
-    drawing = style(
-        form.get("colormap", config.HEATMAP_COLORMAP), 0.6, "overlay", "cells", form.get("scale", "own")
-    )
+    look = Look(form.get("colormap", config.HEATMAP_COLORMAP), 0.6, "overlay")
+    drawing = Style(look, form.get("scale", "own"))
     grid = layer_grid(expected, visualization.fitted(noise(0), 640, 1280), "grid", drawing.look_at(expected))
     with Image.open(path) as drawn:
         np.testing.assert_array_equal(np.asarray(drawn.convert("RGB")), np.asarray(grid))
