@@ -74,6 +74,7 @@ class Page(Layout):
             self.stop,
             *self.gradcam.outputs,
             *self.share.outputs,
+            *self.check.outputs,
         ]
         answer = [*blank, self.status, self.counts, *self.ranges.all, recent.mine, recent.list]
         question = [self.image, self.prompt, *self.settings, self.reuse]
@@ -101,6 +102,7 @@ class Page(Layout):
             **LATEST,
         )
         explorer.wire(self.room, self.visitors, self.run_id, self.ranges)
+        self.check.wire(self.room, self.visitors, self.run_id, explorer)
         self.share.wire(self.visitors, self.run_id, explorer)
         self.gradcam.wire(Around(self.room, self.visitors, self.run_id, explorer.token, self.seed, explorer))
 
@@ -145,6 +147,7 @@ class Page(Layout):
             **self.explorer.blank(),
             **self.gradcam.blank(),
             **self.share.blank(),
+            **self.check.blank(),
         }
 
     def answered(

@@ -288,13 +288,19 @@ class PictureCheck:
             f"it came from {_source(seen, unseen)}."
         )
 
+    def rows(self) -> list[list[str]]:
+        """Return for each word: its text, probability with and without the picture, where it came from."""
+        found = []
+        for text, tokens in self.words:
+            seen, unseen = self.of(tokens)
+            found.append([text, _shown(seen), _shown(unseen), _source(seen, unseen)])
+        return found
+
     def table(self) -> str:
         """Return the words with their probabilities, as a Markdown table."""
         lines = ["| word | with the picture | without it | it came from |", "|---|---|---|---|"]
-        for text, tokens in self.words:
-            seen, unseen = self.of(tokens)
-            cell = text.replace("|", "\\|")
-            lines.append(f"| {cell} | {_shown(seen)} | {_shown(unseen)} | {_source(seen, unseen)} |")
+        for text, *cells in self.rows():
+            lines.append(" | ".join(["| " + text.replace("|", "\\|"), *cells]) + " |")
         return "\n".join([*lines, "", NOTE])
 
     def as_dict(self) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import gradio as gr
 
 import config
 import visualization
+from page.check_tab import CheckTab
 from page.explorer import Explorer, Ranges
 from page.gradcam_tab import GradCamTab
 from page.inputs import MOST_NEW_TOKENS
@@ -156,11 +157,13 @@ class Layout:
             elem_id="reading",
         )
         with gr.Tabs(elem_id="ways"):
-            with gr.Tab("Attention", elem_id="attention_tab", render_children=True):
+            with gr.Tab("Words", elem_id="attention_tab", render_children=True):
                 self.explorer.add_viewer()
                 gr.HTML(NOTE, elem_id="note", elem_classes="note", js_on_load=None)
-            with gr.Tab("Grad-CAM", elem_id="gradcam_tab", render_children=True):
+            with gr.Tab("Grad-CAM by layer", elem_id="gradcam_tab", render_children=True):
                 self.gradcam = GradCamTab()
+            with gr.Tab("Check", elem_id="check_tab", render_children=True):
+                self.check = CheckTab()
 
     def _for_api(self) -> None:
         """Add what calls from outside have and the page has not."""

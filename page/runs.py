@@ -9,7 +9,7 @@ import queue
 import secrets
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -17,13 +17,16 @@ from typing import Any, TypeVar
 
 from model import DEMO, ModelError, load_model, model_layer_count
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL.Image import Image
 
 import config
 import viewer
 from attention_extractor import AttentionExtractor, Capture, OnToken
 from attention_processor import AttentionProcessor
+from checks import MapCheck, PictureCheck, check_map, without_image
 from gradcam import GradCam, Layers, smooth_grad_cam
 from methods import TokenMaps, token_maps
 from store import Checkpoint, checkpoint
@@ -240,6 +243,44 @@ class ModelRoom:
                     stop=stop,
                 )
             return run.maps[method]
+
+    def check_map(
+        self,
+        run: "Run",
+        tokens: Sequence[int],
+        heat: NDArray[np.float32],
+        on_progress: OnProgress,
+        stop: threading.Event,
+        on_place: OnPlace | None = None,
+    ) -> MapCheck:
+        """Return what removing a map's hottest patches does to a word; errors as for `token_maps`."""
+        with self._line.turn(on_place, stop):
+            loaded = self._of(run)
+            return check_map(
+                loaded.model,
+                loaded.processor,
+                run.original,
+                run.capture,
+                tokens,
+                heat,
+                on_progress=on_progress,
+                stop=stop,
+            )
+
+    def check_picture(
+        self, run: "Run", on_progress: OnProgress, stop: threading.Event, on_place: OnPlace | None = None
+    ) -> PictureCheck:
+        """Return the words' probabilities with and without the picture; errors as for `token_maps`."""
+        with self._line.turn(on_place, stop):
+            loaded = self._of(run)
+            return without_image(
+                loaded.model,
+                loaded.processor,
+                run.original,
+                run.capture,
+                on_progress=on_progress,
+                stop=stop,
+            )
 
     def _of(self, run: "Run") -> Loaded:
         """Return the model that gave an answer; ModelError if another one is loaded, or none."""

@@ -10,13 +10,14 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 import viewer
 from methods import METHODS, TokenMaps, sink_patches, token_maps, top_heads, without_sinks
 from page.inputs import RefusedError
 from page.reading import as_ranges, view_of
 from page.runs import ModelRoom, Run, streamed
-from views import CAVEAT, Made, View
+from views import CAVEAT, Made, View, whole_drawing
 
 ATTENTION = "attention"
 LOCAL = {f"heads-{count}": count for count in (3, 5, 8)}
@@ -95,6 +96,11 @@ def explored(
     """Return what the viewer shows of an answer, without its picture; `key` is picked if nothing is yet."""
     view = shown(run, view_of(run, ranges, None), way, no_sinks)
     return {**viewer.payload(run.capture, None, pick=key, **viewer.maps_of(run.capture, view)), "run": run_id}
+
+
+def checked_map(run: Run, view: View) -> NDArray[np.float32]:
+    """Return the map (h, w) of the view's tokens together."""
+    return whole_drawing(run.capture, view).values
 
 
 def unsunk(run: Run, view: View) -> Made:

@@ -1,0 +1,188 @@
+"""The check tab: what a map's hottest patches do to the word, and what of a word came from the picture.
+
+Goes in: the answer at hand, the word and the map that are shown. Comes out: a curve, sentences, a table. What
+is computed stands in `checks.py`.
+"""
+
+import threading
+from collections.abc import Callable, Generator, Iterator
+from typing import Any
+
+import gradio as gr
+import numpy as np
+from PIL import Image
+
+from checks import MapCheck, PictureCheck, curve_chart
+from page.explorer import LOOK, PICKED, Explorer
+from page.inputs import RefusedError, refusal
+from page.parts import AT_ONCE, HIDDEN, Outputs, following, line, toast, told, visitor_of
+from page.reading import pick_of, view_of
+from page.runs import ModelRoom, Run, Visitors, streamed
+from page.ways import WAYS, checked_map, shown
+from utils import Stopped
+
+STOPPED = "Stopped: nothing was checked."
+SHOWN = f"(run, token, look, ...rest) => [run, ({PICKED})(), ({LOOK})(), ...rest]"
+
+
+class CheckTab:
+    """The tab's components, and their callbacks once it is wired."""
+
+    room: ModelRoom
+    visitors: Visitors
+
+    def __init__(self) -> None:
+        """Add the components to the blocks that are being built."""
+        gr.HTML(MAP_HELP, elem_classes="check_help", js_on_load=None)
+        with gr.Row(elem_classes="check_go"):
+            self.map_start = gr.Button("Check this map", variant="primary", elem_id="check_map")
+            self.stop = gr.Button("Stop", elem_id="check_stop", interactive=False)
+        self.line = line("", "check_line")
+        self.curve = gr.Image(
+            type="pil",
+            format="png",
+            interactive=False,
+            show_label=False,
+            container=False,
+            buttons=["download"],
+            visible=False,
+            alt_text="The word's probability over the number of patches removed",
+            elem_id="check_curve",
+        )
+        gr.HTML(PICTURE_HELP, elem_classes="check_help", js_on_load=None)
+        self.picture_start = gr.Button("With and without the picture", elem_id="check_picture")
+        self.table = gr.Dataframe(
+            headers=["word", "with the picture", "without it", "it came from"],
+            interactive=False,
+            visible=False,
+            wrap=True,
+            elem_id="check_table",
+        )
+        self.outputs = [self.line, self.curve, self.table, self.stop]
+
+    def wire(self, room: ModelRoom, visitors: Visitors, run_id: Any, explorer: Explorer) -> None:
+        """Connect the components with each other and with the page around them."""
+        self.room, self.visitors = room, visitors
+        asked = [run_id, explorer.token, explorer.look, *explorer.ranges.all, *explorer.way]
+        settings: dict[str, Any] = {"js": SHOWN, "concurrency_limit": None, **HIDDEN}
+        self.map_start.click(self.on_map, asked, self.outputs, **settings)
+        self.picture_start.click(self.on_picture, asked, self.outputs, **settings)
+        self.stop.click(self.on_stop, None, None, **AT_ONCE)
+
+    def blank(self) -> Outputs:
+        """Return the tab without a result."""
+        return {
+            self.line: "",
+            self.curve: gr.Image(None, visible=False),
+            self.table: gr.Dataframe(visible=False),
+            self.stop: gr.Button(interactive=False),
+        }
+
+    def on_map(self, request: gr.Request, run_id: Any, key: Any, look: Any, *rest: Any) -> Iterator[Outputs]:
+        """Remove the hottest patches of the map that is shown, and show what becomes of the word."""
+
+        def work(run: Run, tell: Callable[[int, int], None], wait: Any, stop: threading.Event) -> MapCheck:
+            *ranges, way, no_sinks = rest
+            pick = pick_of(key, run) if isinstance(key, str) else None
+            if pick is None or pick.of_prompt:
+                raise RefusedError("Pick a word of the answer first.")
+            heat = checked_map(run, shown(run, view_of(run, ranges, key, "word", look), way, no_sinks))
+            return self.room.check_map(run, pick.tokens, heat, tell, stop, wait)
+
+        def done(check: MapCheck) -> Outputs:
+            figure = curve_chart(check, WAYS[rest[-2]])
+            figure.canvas.draw()
+            pixels = np.asarray(figure.canvas.buffer_rgba())  # type: ignore[attr-defined]
+            drawn = Image.fromarray(pixels).convert("RGB")
+            text = check.sentence(check.telling)
+            return {self.line: text, self.curve: gr.Image(drawn, visible=True, alt_text=text)}
+
+        yield from self.running(request, run_id, work, done)
+
+    def on_picture(self, request: gr.Request, run_id: Any, *rest: Any) -> Iterator[Outputs]:
+        """Show each word's probability with and without the picture."""
+
+        def work(
+            run: Run, tell: Callable[[int, int], None], wait: Any, stop: threading.Event
+        ) -> PictureCheck:
+            return self.room.check_picture(run, tell, stop, wait)
+
+        def done(check: PictureCheck) -> Outputs:
+            return {
+                self.table: gr.Dataframe(check.rows(), visible=True),
+                self.line: "Each word stands after the words that were really said before it.",
+            }
+
+        yield from self.running(request, run_id, work, done)
+
+    def running(
+        self, request: gr.Request, run_id: Any, work: Callable[..., Any], done: Callable[[Any], Outputs]
+    ) -> Iterator[Outputs]:
+        """Have the model work on the visitor's own answer, telling how far it is; show what comes of it."""
+        try:
+            visitor = visitor_of(request)
+            if not isinstance(run_id, str):
+                raise RefusedError("There is no answer to check yet: press Generate first.")
+            run = self.visitors.run(visitor, run_id)
+            stop = self.visitors.begin(visitor)
+        except Exception as error:
+            reason = refusal(error)
+            yield {self.line: reason}
+            raise toast(reason) from None
+        yield {self.line: "Waiting for the model …", self.stop: gr.Button(interactive=True)}
+        try:
+            found = yield from following(_told(work, run, stop), self.so_far)
+            if self.visitors.waits(visitor, stop):
+                yield {self.stop: gr.Button(interactive=False), **done(found)}
+        except Stopped:
+            if self.visitors.waits(visitor, stop):
+                yield {self.line: STOPPED, self.stop: gr.Button(interactive=False)}
+        except Exception as error:
+            reason = refusal(error)
+            yield {self.line: reason, self.stop: gr.Button(interactive=False)}
+            raise toast(reason) from None
+        finally:
+            self.visitors.end(visitor, stop)
+
+    def so_far(self, changes: tuple[str, int, int] | None) -> Outputs:
+        """Return how far the check is."""
+        if changes is None:
+            return gr.skip()
+        kind, first, second = changes
+        text = (
+            f"Waiting for the model: {first} ahead of you"
+            if kind == "ahead"
+            else f"{first} of {second} passes …"
+        )
+        return {self.line: text}
+
+    def on_stop(self, request: gr.Request) -> None:
+        """End the check after the passes at hand."""
+        with told():
+            self.visitors.stop(visitor_of(request))
+
+
+def _told(
+    work: Callable[..., Any], run: Run, stop: threading.Event
+) -> Generator[tuple[str, int, int] | None, None, Any]:
+    """Yield ("ahead", people, 0) or ("passes", done, in all); return what the work returns."""
+    return streamed(
+        lambda put: work(
+            run,
+            lambda done, count: put(("passes", done, count)),
+            lambda ahead: put(("ahead", ahead, 0)),
+            stop,
+        )
+    )
+
+
+MAP_HELP = """
+<h3>Does this map mean anything?</h3>
+<p>The map's hottest patches are blurred, more and more of them, while the answer stays what it is. If the
+word comes from there, its probability falls sooner than with random patches or those in the middle.</p>
+"""
+PICTURE_HELP = """
+<h3>Is it there at all?</h3>
+<p>Each word's probability with the picture, and to the same question as text alone: what came from the
+picture, and what the words before would have led to anyway.</p>
+"""
