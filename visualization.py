@@ -496,7 +496,7 @@ def number_labels(values: Sequence[float], unit: str = "%") -> list[str]:
     decimals = 0 if spread == 0 else min(9, max(0, 2 + power - _magnitude(spread)))
     superscript = str(power).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
     suffix = (f"×10{superscript}" if power else "") + (f" {unit}" if unit else "")
-    texts = (f"{value / 10.0**power:.{decimals}f}" if value else "0" for value in shown)
+    texts = (f"{value / 10.0**power:z.{decimals}f}" if value else "0" for value in shown)
     return [f"0 {unit}".rstrip() if text == "0" else text.replace("-", "−") + suffix for text in texts]
 
 

@@ -12,7 +12,7 @@ import gradio as gr
 import numpy as np
 from PIL import Image
 
-from checks import MapCheck, PictureCheck, curve_chart
+from checks import NOTE, MapCheck, PictureCheck, curve_chart
 from page.explorer import LOOK, PICKED, Explorer
 from page.inputs import RefusedError, refusal
 from page.parts import AT_ONCE, HIDDEN, Outputs, following, line, toast, told, visitor_of
@@ -51,6 +51,7 @@ class CheckTab:
         )
         gr.HTML(PICTURE_HELP, elem_classes="check_help", js_on_load=None)
         self.picture_start = gr.Button("With and without the picture", elem_id="check_picture")
+        self.picture_line = line("", "check_picture_line")
         self.table = gr.Dataframe(
             headers=["word", "with the picture", "without it", "it came from"],
             interactive=False,
@@ -58,7 +59,7 @@ class CheckTab:
             wrap=True,
             elem_id="check_table",
         )
-        self.outputs = [self.line, self.curve, self.table, self.stop]
+        self.outputs = [self.line, self.curve, self.picture_line, self.table, self.stop]
 
     def wire(self, room: ModelRoom, visitors: Visitors, run_id: Any, explorer: Explorer) -> None:
         """Connect the components with each other and with the page around them."""
@@ -74,6 +75,7 @@ class CheckTab:
         return {
             self.line: "",
             self.curve: gr.Image(None, visible=False),
+            self.picture_line: "",
             self.table: gr.Dataframe(visible=False),
             self.stop: gr.Button(interactive=False),
         }
@@ -97,7 +99,7 @@ class CheckTab:
             text = check.sentence(check.telling)
             return {self.line: text, self.curve: gr.Image(drawn, visible=True, alt_text=text)}
 
-        yield from self.running(request, run_id, work, done)
+        yield from self.running(request, run_id, self.line, work, done)
 
     def on_picture(self, request: gr.Request, run_id: Any, *rest: Any) -> Iterator[Outputs]:
         """Show each word's probability with and without the picture."""
@@ -110,15 +112,20 @@ class CheckTab:
         def done(check: PictureCheck) -> Outputs:
             return {
                 self.table: gr.Dataframe(check.rows(), visible=True),
-                self.line: "Each word stands after the words that were really said before it.",
+                self.picture_line: NOTE,
             }
 
-        yield from self.running(request, run_id, work, done)
+        yield from self.running(request, run_id, self.picture_line, work, done)
 
     def running(
-        self, request: gr.Request, run_id: Any, work: Callable[..., Any], done: Callable[[Any], Outputs]
+        self,
+        request: gr.Request,
+        run_id: Any,
+        place: Any,
+        work: Callable[..., Any],
+        done: Callable[[Any], Outputs],
     ) -> Iterator[Outputs]:
-        """Have the model work on the visitor's own answer, telling how far it is; show what comes of it."""
+        """Have the model work on the visitor's own answer; tell in a line how far it is; show the result."""
         try:
             visitor = visitor_of(request)
             if not isinstance(run_id, str):
@@ -127,39 +134,37 @@ class CheckTab:
             stop = self.visitors.begin(visitor)
         except Exception as error:
             reason = refusal(error)
-            yield {self.line: reason}
+            yield {place: reason}
             raise toast(reason) from None
-        yield {self.line: "Waiting for the model …", self.stop: gr.Button(interactive=True)}
+        ended = gr.Button(interactive=False)
+        yield {place: "Waiting for the model …", self.stop: gr.Button(interactive=True)}
         try:
-            found = yield from following(_told(work, run, stop), self.so_far)
+            found = yield from following(_told(work, run, stop), lambda changes: so_far(place, changes))
             if self.visitors.waits(visitor, stop):
-                yield {self.stop: gr.Button(interactive=False), **done(found)}
+                yield {self.stop: ended, **done(found)}
         except Stopped:
             if self.visitors.waits(visitor, stop):
-                yield {self.line: STOPPED, self.stop: gr.Button(interactive=False)}
+                yield {place: STOPPED, self.stop: ended}
         except Exception as error:
             reason = refusal(error)
-            yield {self.line: reason, self.stop: gr.Button(interactive=False)}
+            yield {place: reason, self.stop: ended}
             raise toast(reason) from None
         finally:
             self.visitors.end(visitor, stop)
-
-    def so_far(self, changes: tuple[str, int, int] | None) -> Outputs:
-        """Return how far the check is."""
-        if changes is None:
-            return gr.skip()
-        kind, first, second = changes
-        text = (
-            f"Waiting for the model: {first} ahead of you"
-            if kind == "ahead"
-            else f"{first} of {second} passes …"
-        )
-        return {self.line: text}
 
     def on_stop(self, request: gr.Request) -> None:
         """End the check after the passes at hand."""
         with told():
             self.visitors.stop(visitor_of(request))
+
+
+def so_far(place: Any, changes: tuple[str, int, int] | None) -> Outputs:
+    """Return how far a check is, in its line."""
+    if changes is None:
+        return gr.skip()
+    kind, first, second = changes
+    waiting = f"Waiting for the model: {first} ahead of you"
+    return {place: waiting if kind == "ahead" else f"{first} of {second} passes …"}
 
 
 def _told(

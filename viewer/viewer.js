@@ -188,7 +188,7 @@ function mountViewer(root, payload, { onPick = () => {}, onChange = null } = {})
     const decimals = spread === 0 ? 0 : limited(figures - 1 + power - magnitude(spread), 0, 9);
     const raised = String(power).replace(/./g, (sign) => '⁻⁰¹²³⁴⁵⁶⁷⁸⁹'['-0123456789'.indexOf(sign)]);
     const suffix = (power ? `×10${raised}` : '') + (unit ? SPACE + unit : '');
-    return numbers.map((value) => (value ? (value / 10 ** power).toFixed(decimals).replace('-', '−') + suffix : `0${SPACE}${unit}`.trimEnd()));
+    return numbers.map((value) => (value ? (value / 10 ** power).toFixed(decimals).replace(/^-(?=[0.]*$)/, '').replace('-', '−') + suffix : `0${SPACE}${unit}`.trimEnd()));
   }
 
   function percent(share) {
