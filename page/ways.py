@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import viewer
-from methods import METHODS, TokenMaps, sink_patches, token_maps, top_heads, without_sinks
+from methods import METHODS, Sink, TokenMaps, sink_patches, token_maps, top_heads, without_sinks
 from page.inputs import RefusedError
 from page.reading import as_ranges, view_of
 from page.runs import ModelRoom, Run, streamed
@@ -112,18 +112,16 @@ def unsunk(run: Run, view: View) -> Made:
         values="share of attention",
         unit="%",
         caveat=CAVEAT,
-        how=f"{view} · {sinks_text(run, view)}",
+        how=f"{view} · {sinks_text(sinks, run.capture.grid[1])}",
         maps=np.stack([without_sinks(one, sinks) for one in maps]),
         removed=tuple(sorted(sink.patch for sink in sinks)),
     )
 
 
-def sinks_text(run: Run, view: View) -> str:
-    """Return which sinks there are: "2 sinks left out: row 0 column 3 (9 times the usual patch), …"."""
-    sinks = sink_patches(run.capture, view.layers, view.heads)
+def sinks_text(sinks: Sequence[Sink], width: int) -> str:
+    """Return which sinks there are, in a grid so wide: "2 sinks left out: row 0 column 3 (9 ×), …"."""
     if not sinks:
         return "no sinks found"
-    width = run.capture.grid[1]
     places = [f"row {s.patch // width} column {s.patch % width} ({s.strength:.0f} ×)" for s in sinks[:6]]
     more = f" and {len(sinks) - 6} more" if len(sinks) > 6 else ""
     return f"{len(sinks)} sink{'s' * (len(sinks) > 1)} left out: {', '.join(places)}{more}"
