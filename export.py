@@ -281,15 +281,19 @@ def html_report(
 
 
 def npz(capture: Capture, image: Image.Image, view: View, path: Path, watch: Watch) -> tuple[str, ...]:
-    """Write the raw maps of tokens, words and words of the prompt; `axes` and `settings` in it are JSON."""
+    """Write the raw maps of tokens, words and words of the prompt; `axes` and `settings` in it are JSON.
+
+    Only attention has maps of the prompt.
+    """
     answer, asked = replace(view, of_prompt=False, by="word"), replace(view, of_prompt=True, by="word")
     if view.of_prompt:
         answer = replace(answer, tokens=None)
     else:
         asked = replace(asked, tokens=None)
     drawing = asdict(coloured(capture, view)) | {"scale": view.scale}
+    views = (answer, asked) if view.made is None else (replace(view, by="word"),)
     with path.open("wb") as file:
-        np.savez_compressed(file, allow_pickle=False, **arrays_of(capture, (answer, asked), drawing))
+        np.savez_compressed(file, allow_pickle=False, **arrays_of(capture, views, drawing))
     return ()
 
 

@@ -213,7 +213,12 @@ def facts(capture: Capture, view: View) -> dict[str, str]:
         "Heads": f"{as_ranges(view.heads)} of 0-{capture.prompt_attention.shape[2] - 1}",
     }
     if view.made is not None:
-        method = {"Method": view.made.label, "Values": view.made.values, "Settings": view.made.how}
+        made_unit = f" ({view.made.unit})" * (view.made.unit not in ("", "%"))
+        method = {
+            "Method": view.made.label,
+            "Values": view.made.values + made_unit,
+            "Settings": view.made.how,
+        }
     return {
         "Model": capture.model_name,
         "Question": capture.prompt,
@@ -254,7 +259,11 @@ def arrays_of(capture: Capture, views: Sequence[View], drawing: Mapping[str, Any
         "caveat": CAVEAT,
     }
     if view.made is not None:
-        said |= {"method": str(view), "caveat": view.made.caveat}
+        said |= {
+            "method": str(view),
+            "values": facts(capture, view)["Values"],
+            "caveat": view.made.caveat,
+        }
     return described_arrays(arrays, said, {"generation": capture.settings, "drawing": dict(drawing)})
 
 
