@@ -25,6 +25,7 @@ from tests.test_attention_processor import (
     TOKENS,
     made_capture,
 )
+from views import Made, View
 
 EVIL = '</script><img src=x onerror="alert(1)"><!-- \u2028 &amp; é'
 
@@ -198,11 +199,82 @@ def test_palettes_have_256_colours_lowest_first_and_the_starting_one_is_among_th
     expected = {
         "colormap": "tab10",
         "opacity": 0.25,
+        "contrast": 0.0,
         "view": "heatmap",
         "cells": "smooth",
         "scale": "shared",
     }
     assert data["look"] == expected
+
+
+# --- Of a view ----------------------------------------------------------------------------------------------
+
+MADE = Made(
+    label="Gradient norm",
+    values="gradient norm",
+    unit="logit",
+    caveat="It is a gradient.",
+    how="layers 1, 3",
+    maps=np.random.default_rng(8).normal(size=(TOKENS, *GRID)).astype(np.float32),
+    removed=(4, 30),
+)
+
+
+def test_attention_of_a_view_is_folded_over_its_layers_and_heads(capture: Any, image: Image.Image) -> None:
+    view = View(layers=(0, 5), heads=(1,), aggregation="max")
+    taken = viewer.maps_of(capture, view)
+    maps, prompt_maps = viewer.attention_maps(capture, [0, 5], [1], "max")
+    np.testing.assert_array_equal(taken["maps"], maps)
+    np.testing.assert_array_equal(taken["prompt_maps"], prompt_maps)
+    assert taken["leaned"] == viewer.leaned_on(capture, (0, 5)) != viewer.leaned_on(capture, (2,))
+    data = viewer.payload(capture, image, **taken)
+    assert data["settings"] == {
+        "model": "made",
+        "layers": [0, 5],
+        "heads": [1],
+        "head_count": HEADS,
+        "aggregation": "max",
+    }
+    assert data["method"]["name"] == "attention"
+    assert data["removed"] == []
+
+
+def test_maps_of_a_method_come_with_its_words_and_no_layers_and_heads(
+    capture: Any, image: Image.Image
+) -> None:
+    view = View(layers=(0, 5), heads=(1,), aggregation="max", made=MADE)
+    data = json.loads(json.dumps(viewer.payload(capture, image, **viewer.maps_of(capture, view))))
+    found = read_back(data["answer"]["maps"]).reshape(TOKENS, *GRID)
+    for one, truth in zip(found, MADE.maps.astype(np.float64), strict=True):
+        assert np.abs(one - truth).max() <= 0.51 * np.ptp(truth) / 65535
+    assert data["prompt"]["maps"] is None
+    assert data["method"] == {
+        "name": "Gradient norm · layers 1, 3",
+        "values": "gradient norm",
+        "unit": "logit",
+        "caveat": "It is a gradient.",
+    }
+    settings = data["settings"]
+    assert (settings["layers"], settings["heads"], settings["aggregation"]) == ([], [], None)
+    assert data["removed"] == [4, 30]
+    assert data["leaned"] == json.loads(json.dumps(viewer.leaned_on(capture, (0, 5))))
+    shares = AttentionProcessor(capture).shares(4)  # of all layers and heads
+    assert data["answer"]["shares"][4] == pytest.approx(shares, abs=6e-5)
+
+
+def test_a_payload_without_its_picture_is_the_same_but_for_that(capture: Any, image: Image.Image) -> None:
+    taken = viewer.maps_of(capture, View(layers=RECORDED, heads=(0, 1)))
+    whole, bare = (viewer.payload(capture, one, **taken, pick="3") for one in (image, None))
+    assert "picture" not in bare
+    assert {**bare, "picture": viewer.picture_payload(image)} == whole
+    assert viewer.picture_payload(image) == whole["picture"]
+
+
+def test_the_contrast_of_a_look_is_in_powers_of_two(capture: Any) -> None:
+    maps = np.zeros((TOKENS, *GRID))
+    for gamma, contrast in ((1.0, 0.0), (2.0, 1.0), (0.25, -2.0)):
+        look = visualization.Look(gamma=gamma)
+        assert viewer.payload(capture, None, maps, look=look)["look"]["contrast"] == contrast
 
 
 # --- Layers × heads, and leaned -----------------------------------------------------------------------------
