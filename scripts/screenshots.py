@@ -30,6 +30,7 @@ STATES: tuple[tuple[str, int, int, str, str], ...] = (
     ("page.png", 1440, 1000, "light", "answer"),
     ("page-wipe.png", 1440, 1000, "light", "wipe"),
     ("page-heads.png", 1440, 1000, "light", "heads"),
+    ("check.png", 1440, 1500, "light", "check"),
     ("gradcam.png", 1440, 1400, "light", "gradcam"),
     ("page-dark.png", 1024, 1000, "dark", "answer"),
     ("page-phone.png", 390, 844, "light", "answer"),
@@ -123,12 +124,23 @@ def gradcam(tab: Tab) -> None:
     tab.wait_for_function("document.querySelector('#cam_overlay img')?.naturalWidth")
 
 
+def check(tab: Tab) -> None:
+    """Check the map of a word, and the words against the picture."""
+    tab.click("#viewer .lens-word:has-text('boat')")
+    tab.click("#check_tab-button")
+    tab.click("#check_map")
+    tab.wait_for_function("document.querySelector('#check_curve img')?.naturalWidth")
+    tab.click("#check_picture")
+    tab.wait_for_selector("#check_table table")
+
+
 STEPS: dict[str, Callable[[Tab], None]] = {
     "nothing": lambda tab: None,
     "answer": lambda tab: None,
     "wipe": wipe,
     "heads": heads,
     "gradcam": gradcam,
+    "check": check,
 }
 
 
