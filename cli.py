@@ -54,7 +54,7 @@ DRAWN_NAME = re.compile(
     r"((token|word|prompt_word)_\d+|overview|layer_\d+_(heatmap|superimposed)|layer_grid)\.png"
 )
 
-JOINED = ("--layers", "--heads", "--tokens", "--target")  # arguments that may begin with a minus
+JOINED = ("--layers", "--heads", "--tokens", "--target", "--patches")  # arguments that may begin with a minus
 
 MEASURED = (
     *("attention", "relative", "rollout", "gradient-attention", "grad-cam", "smooth-grad-cam"),
@@ -799,12 +799,14 @@ def tokens_meant(text: str, capture: Capture) -> tuple[int, ...]:
     """Return the tokens of the answer that a person means: by numbers, or by a word that it says once."""
     from attention_processor import AttentionProcessor
 
-    with suppress(ValueError):
+    try:
         kind, value = target_choice(text)
-        if kind == "tokens":
-            return tuple(numbers(ranges(value), len(capture.token_ids), "token", "the answer"))
-        if kind == "word":
-            return word_number(capture, value).tokens
+    except ValueError:
+        kind, value = "", None
+    if kind == "tokens":
+        return tuple(numbers(ranges(value), len(capture.token_ids), "token", "the answer"))
+    if kind == "word":
+        return word_number(capture, value).tokens
     words = AttentionProcessor(capture).words()
     places = [place for place, word in enumerate(words) if word.text.lower() == text.strip().lower()]
     if len(places) == 1:
@@ -829,6 +831,8 @@ def checked(
     from methods import token_maps
 
     model, processor = loaded
+    h, w = capture.grid
+    patches = numbers(args.patches, h * w + 1, "number of patches", "the picture") if args.patches else None
     options: dict[str, Any] = {}
     layers, heads = choice(args, capture.layer_count, capture.prompt_attention.shape[2])
     options |= {"layers": layers} if args.layers else {}
@@ -839,8 +843,6 @@ def checked(
             args.method, capture, tokens=tokens, on_progress=counter(progress), **given, **options
         )
         progress.update(int(progress.total or 0) - progress.n)
-    h, w = capture.grid
-    patches = numbers(args.patches, h * w + 1, "number of patches", "the picture") if args.patches else None
     with bar("Pictures", "picture", 1) as progress:
         on_map = check_map(
             capture=capture,

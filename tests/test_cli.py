@@ -23,10 +23,13 @@ from PIL import Image
 import attention_extractor
 import cli
 import config
+import methods
 from attention_extractor import AttentionExtractor, Capture
 from attention_processor import AttentionProcessor
+from checks import check_map, without_image
 from cli import main
 from gradcam import METHODS, smooth_grad_cam
+from methods import token_maps
 from targets import Contrast, Text
 from tests.tiny import save_tiny
 from utils import open_image
@@ -422,6 +425,7 @@ def test_an_empty_answer_is_refused(
         text="",
         token_spans=(),
         attention=reference.attention[:0],
+        text_attention=reference.text_attention[:0, :, :-TOKENS],
         shares=reference.shares[:0],
         logprobs=reference.logprobs[:0],
     )
@@ -939,6 +943,276 @@ def test_gradcam_help_shows_examples_that_can_be_parsed(capsys: pytest.CaptureFi
         ("text", "a red boat"),
         ("contrast", ("red", "blue")),
     ]
+
+
+# --- check ---
+
+
+@pytest.fixture
+def check(
+    picture: Path, out: Path, loaded: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., int]:
+    """Run `check` in this process, with the checkpoint that is loaded already."""
+    monkeypatch.setattr(model_room, "load_model", lambda name: loaded)
+
+    def call(*arguments: str) -> int:
+        given = ["check", str(picture), "--prompt", PROMPT, "--max-new-tokens", str(TOKENS)]
+        return main([*given, "--no-cache", "--output", str(out), *arguments])
+
+    return call
+
+
+def test_a_check_writes_and_says_what_the_same_calls_in_python_do(
+    check: Callable[..., int],
+    out: Path,
+    picture: Path,
+    loaded: tuple[Any, Any],
+    reference: Capture,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    arguments = ["--target", "2-3", "--method", "rollout", "--layers", "1-2", "--patches", "2,5"]
+    assert check(*arguments, "--repeats", "3", "--seed", "4") == 0
+    told = capsys.readouterr()
+    assert names(out) == {"map.png", "curve.png", "curve.csv", "words.md", "check.json", "answer.txt"}
+    image = open_image(picture)
+    given: dict[str, Any] = {"model": loaded[0], "processor": loaded[1], "image": image, "capture": reference}
+    found = token_maps("rollout", **given, tokens=(2, 3), layers=[1, 2])
+    expected = check_map(
+        tokens=(2, 3), heat=found.token_map((2, 3)), patches=[2, 5], repeats=3, seed=4, **given
+    )
+    known = json.loads((out / "check.json").read_text("utf-8"))
+    assert known["map"] == expected.as_dict()
+    assert (known["method"], known["settings"]["layers"]) == ("rollout", [1, 2])
+    assert (out / "curve.csv").read_text() == expected.csv_text()
+    on_picture = without_image(**given)
+    assert known["with_and_without_picture"] == on_picture.as_dict()
+    assert (out / "words.md").read_text("utf-8") == on_picture.table() + "\n"
+    said = told.out.splitlines()
+    assert cli.printable(expected.sentence(expected.telling)) in said
+    assert cli.printable(on_picture.sentence((2, 3), expected.text)) in said
+    assert pixels(out / "map.png").std() > 0
+
+
+def test_a_target_can_be_a_word_that_the_answer_says_once() -> None:
+    words = ["The", "red", "cup", ",", "the", "blue"]
+    capture = Capture.__new__(Capture)  # a stand-in whose tokens are its words
+    starts = [sum(len(word) + 1 for word in words[:place]) for place in range(len(words))]
+    spans = tuple((start, start + len(word)) for start, word in zip(starts, words, strict=True))
+    for name, value in {
+        "text": " ".join(words),
+        "tokens": tuple(words),
+        "token_spans": spans,
+        "token_ids": tuple(range(6)),
+    }.items():
+        object.__setattr__(capture, name, value)
+    assert cli.tokens_meant("CUP", capture) == (2,)
+    assert cli.tokens_meant("word:5", capture) == (5,)
+    assert cli.tokens_meant("1-2,5", capture) == (1, 2, 5)
+    with pytest.raises(cli.UsageError, match="says 'the' 2 times; name one: word:0 or word:4"):
+        cli.tokens_meant("the", capture)
+    with pytest.raises(cli.UsageError, match="does not say 'contrast:a/b'; its words are 0 The, 1 red"):
+        cli.tokens_meant("contrast:a/b", capture)
+
+
+CHECK_REFUSALS = [
+    ([], "the following arguments are required: --target"),
+    (["--target", "0", "--method", "magic"], "argument --method: invalid choice: 'magic'"),
+    (["--target", "0", "--repeats", "0"], "--repeats: must be a whole number of at least 1; got 0"),
+    (["--target", "50"], f"there is no token 50: the answer has {TOKENS} tokens"),
+    (["--target", "word:99"], "there is no word 99: the answer has "),
+    (["--target", "zebra"], "the answer does not say 'zebra'; its words are "),
+    (["--target", "0", "--patches", "25"], "there is no number of patches 25: the picture has "),
+    (["--target", "0", "--layers", "3"], "there is no layer 3: the model has 3 layers, 0 to 2"),
+    (["--target", "0", "--method", "tam", "--heads", "1"], "Token activation map does not take 'heads'"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), CHECK_REFUSALS, ids=lambda value: str(value)[:40])
+def test_a_check_that_cannot_be_made_is_one_line_and_leaves_nothing(
+    check: Callable[..., int],
+    tmp_path: Path,
+    arguments: list[str],
+    message: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    before = left_behind(tmp_path)
+    assert check(*arguments) == 2
+    line = capsys.readouterr().err.splitlines()[-1].split("\r")[-1]
+    assert line.startswith("error: ")
+    assert message in line
+    assert left_behind(tmp_path) == before
+
+
+def test_a_check_takes_the_answer_that_is_kept(
+    check: Callable[..., int],
+    run: Callable[..., int],
+    checkpoint: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run("--tokens", "0") == 0
+    real: Any = main
+    monkeypatch.setattr(AttentionExtractor, "generate", None)
+    arguments = ["--target", "1", "--model", str(checkpoint), "--repeats", "1", "--patches", "1"]
+    without_no_cache = [*arguments]
+    monkeypatch.setitem(globals(), "main", lambda argv: real([one for one in argv if one != "--no-cache"]))
+    assert check(*without_no_cache) == 0
+    assert AGAIN in capsys.readouterr().err
+
+
+# --- evaluate ---
+
+
+@pytest.fixture(scope="module")
+def demo() -> tuple[Any, Any]:
+    return model_room.load_model("demo")
+
+
+@pytest.fixture
+def measure(out: Path, demo: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
+    """Run `evaluate` in this process, with the bundled model."""
+    monkeypatch.setattr(model_room, "load_model", lambda name: demo)
+    return lambda *arguments: main(["evaluate", "--model", "demo", "--output", str(out), *arguments])
+
+
+REPORT = {f"evaluation.{ending}" for ending in ("md", "csv", "json", "png")}
+
+
+def test_the_demo_is_measured_on_its_held_out_scenes(
+    measure: Callable[..., int], out: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert measure("--limit", "2", "--methods", "attention,tam", "--curves", "1", "--seed", "5") == 0
+    told = capsys.readouterr()
+    assert names(out) == REPORT
+    assert told.out == (out / "evaluation.md").read_text("utf-8") + "\n"
+    known = json.loads((out / "evaluation.json").read_text("utf-8"))
+    assert list(known["rows"]) == ["Attention", "Token activation map", "centre prior", "random", "uniform"]
+    assert (known["settings"]["seed"], known["settings"]["data"]) == (5, "the demo's held-out scenes")
+    hit = known["rows"]["Attention"]["figures"]["pointing"]
+    assert hit["groups"] == 2
+    assert hit["mean"] > known["rows"]["random"]["figures"]["pointing"]["mean"]
+    assert known["rows"]["Attention"]["figures"]["deletion"]["groups"] == 1
+
+
+def coco(folder: Path) -> Path:
+    """Write a COCO folder of one example: a heart, where it is, and a picture that is missing."""
+    folder.mkdir()
+    example = ROOT / "demo" / "examples" / "star.png"
+    (folder / "star.png").write_bytes(example.read_bytes())
+    with Image.open(example) as image:
+        width, height = image.size
+    outline = [20, 10, 170, 10, 170, 160, 20, 160]
+    of = {"image_id": 1, "iscrowd": 0, "area": 1, "bbox": [0, 0, 1, 1]}
+    data = {
+        "images": [
+            {"id": 1, "file_name": "star.png", "width": width, "height": height},
+            {"id": 2, "file_name": "gone.png", "width": 9, "height": 9},
+        ],
+        "categories": [{"id": 1, "name": "heart"}, {"id": 2, "name": "fish"}, {"id": 3, "name": "sun"}],
+        "annotations": [
+            {**of, "id": 1, "category_id": 1, "segmentation": [outline]},
+            {**of, "id": 2, "category_id": 3, "segmentation": [outline]},
+            {**of, "id": 3, "category_id": 1, "segmentation": [outline], "image_id": 2},
+        ],
+    }
+    (folder / "instances_x.json").write_text(json.dumps(data))
+    return folder
+
+
+def test_a_folder_in_coco_format_is_measured(
+    measure: Callable[..., int], tmp_path: Path, out: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = coco(tmp_path / "coco")
+    assert measure("--data", str(folder), "--methods", "attention", "--curves", "0") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert any("1 words of 1 answers about 1 pictures of instances_x.json" in line for line in lines)
+    assert "- Left out: 1 words for things that the annotations do not have." in lines  # the fish
+    assert "- Left out: 1 things that the answer does not name." in lines  # the sun
+    assert "- Left out: 1 pictures that are missing or cannot be read." in lines
+    assert next(line for line in lines if line.startswith("| Attention |")).startswith(
+        "| Attention | 100.0 %"
+    )
+    assert names(out) == REPORT
+
+
+MEASURE_REFUSALS = [
+    (["--methods", "attention,magic"], "argument --methods: 'magic' is not one of attention, relative"),
+    (["--limit", "0"], "--limit: must be a whole number of at least 1; got 0"),
+    (["--prompt", "What?"], "--annotations and --prompt belong to --data"),
+    (["--data", "no/such/folder"], "no/such/folder is not a folder"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), MEASURE_REFUSALS, ids=lambda value: str(value)[:40])
+def test_a_measurement_that_cannot_be_made_is_one_line_and_leaves_nothing(
+    measure: Callable[..., int],
+    tmp_path: Path,
+    arguments: list[str],
+    message: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    before = left_behind(tmp_path)
+    assert measure(*arguments) == 2
+    told = capsys.readouterr()
+    assert (told.out, told.err.count("\n")) == ("", 1)
+    assert message in told.err
+    assert left_behind(tmp_path) == before
+
+
+def test_answers_without_a_word_to_judge_are_no_measurement(
+    measure: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = coco(tmp_path / "coco")
+    before = left_behind(tmp_path)
+    assert measure("--data", str(folder), "--max-new-tokens", "1", "--methods", "attention") == 2
+    line = capsys.readouterr().err.splitlines()[-1].split("\r")[-1]
+    assert line.startswith("error: no word of any answer could be judged")
+    assert left_behind(tmp_path) == before
+
+
+def test_ctrl_c_ends_a_measurement_without_a_part_of_it(
+    measure: Callable[..., int],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    plain: Any = cli.counter
+    heard: list[int] = []
+
+    def interrupted(progress: Any) -> Callable[[int, int], None]:
+        count = plain(progress)
+
+        def listen(done: int, total: int) -> None:
+            count(done, total)
+            heard.append(done)
+            if done == 1:
+                signal.raise_signal(signal.SIGINT)
+
+        return listen
+
+    monkeypatch.setattr(cli, "counter", interrupted)
+    before = left_behind(tmp_path)
+    assert measure("--limit", "3", "--methods", "attention", "--curves", "0") == 130
+    assert heard == [0, 1]
+    assert capsys.readouterr().err.endswith("\nStopped: nothing was written.\n")
+    assert left_behind(tmp_path) == before
+
+
+def test_the_methods_are_those_of_their_room() -> None:
+    assert tuple(methods.METHODS) == cli.MEASURED
+
+
+@pytest.mark.parametrize(("command", "count"), [("check", 2), ("evaluate", 2)])
+def test_help_shows_examples_that_can_be_parsed(
+    command: str, count: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main([command, "--help"])
+    shown = [line.strip() for line in capsys.readouterr().out.splitlines()]
+    examples = [line for line in shown if line.startswith(f"python cli.py {command} ")]
+    assert len(examples) == count
+    for line in examples:
+        assert cli.parser().parse_args(shlex.split(line)[2:]).output
 
 
 @pytest.fixture(autouse=True)
