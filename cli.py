@@ -778,8 +778,9 @@ def run_check(args: argparse.Namespace) -> None:
         names = sorted(path.name for path in folder.iterdir())
     for note in found.notes:
         say(f"note: {note}")
-    for line in (on_map.sentence(on_map.telling), on_picture.sentence(tokens, on_map.text)):
-        print(printable(line))
+    for count in on_map.counts[1:] if args.patches else [on_map.telling]:
+        print(printable(on_map.sentence(count)))
+    print(printable(on_picture.sentence(tokens, on_map.text)))
     print(printable(f"\n{on_picture.table()}"))
     say(f"Wrote {', '.join(names)} to {args.output}")
 

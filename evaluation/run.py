@@ -134,7 +134,8 @@ class _Bench:
                 value = function_iou(_word_map(tokens, found, words), threshold)
                 self.values.append(Value(row, "func_iou", "function", sample.group, value))
         if curves:
-            self.values += self._curves(case, sample.group, judged.words, heats)
+            ties = [self.seed, number]  # equally hot cells in the same order for every row and word
+            self.values += self._curves(case, ties, sample.group, judged.words, heats)
 
     def _file(self, made: Made, peak: int | None) -> None:
         for row in made.maps:
@@ -160,6 +161,7 @@ class _Bench:
     def _curves(
         self,
         case: Case,
+        ties: Sequence[int],
         group: str,
         words: Sequence[JudgedWord],
         heats: Mapping[str, Sequence[NDArray[np.floating]]],
@@ -171,7 +173,7 @@ class _Bench:
             (row, figure, word, order)
             for row, of_row in heats.items()
             for word, heat in zip(words, of_row, strict=True)
-            for order in [hottest_first(heat, case.rng)]
+            for order in [hottest_first(heat, np.random.default_rng(ties))]
             for figure in ("deletion", "insertion")
         ]
         removed = [

@@ -479,6 +479,12 @@ def test_the_same_seed_measures_the_same(small: tuple[Any, Any]) -> None:
     assert random[0] != random[1]
 
 
+def test_a_row_does_not_depend_on_the_others(small: tuple[Any, Any]) -> None:
+    alone = run(small, spike(1.0, 1, 4), groups="x", curves=1)
+    among = run(small, blind, spike(1.0, 1, 4), groups="x", curves=1)
+    assert list(alone.values) == [value for value in among.values if value.row in ("spike", "flat")]
+
+
 def test_blind_maps_know_nothing_of_the_answer() -> None:
     found = blind_maps((3, 5), np.random.default_rng(0))
     assert list(found) == ["centre prior", "random", "uniform"]
@@ -533,7 +539,7 @@ def test_the_table_has_every_map_and_figure_that_was_measured() -> None:
     row = [cell.strip() for cell in lines[2].strip("|").split("|")]
     assert row[:3] == ["a", "40.0 % (30.0 to 50.0)", "+30.0 % (+30.0 to +30.0)"]
     assert row[-4:] == ["1.5", "0", "0.25", "12"]
-    assert "- Left out: 3 words of wrong answers." in lines
+    assert "- Left out, words of wrong answers: 3." in lines
     assert "nothing" not in "".join(lines[:6])
     assert any("low is good" in line and "deletion" in line for line in lines)
 
