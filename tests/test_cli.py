@@ -1,5 +1,6 @@
 """The command line: files against the same calls in Python, one-line errors, and nothing half-written."""
 
+import argparse
 import json
 import os
 import re
@@ -22,17 +23,29 @@ from PIL import Image
 
 import attention_extractor
 import cli
+import commands.attention
+import commands.evaluate
+import commands.export
+import commands.gradcam
 import config
 import methods
+import visualization
 from attention_extractor import AttentionExtractor, Capture
 from attention_processor import AttentionProcessor
 from checks import check_map, without_image
 from cli import main
+from commands.answers import default_model
+from commands.arguments import MEASURED, numbers, ranges
+from commands.check import tokens_meant
+from commands.files import DRAWN_NAME, earlier_pictures
+from commands.gradcam import METHOD_NAMES
+from commands.terminal import UsageError, counter, printable, stop_on_interrupt
 from gradcam import METHODS, smooth_grad_cam
 from methods import token_maps
 from targets import Contrast, Text
 from tests.tiny import save_tiny
 from utils import open_image
+from views import as_ranges
 from visualization import fitted, shared_range, visualize_attention_on_image
 
 ROOT = Path(cli.__file__).parent
@@ -264,7 +277,7 @@ def test_no_name_comes_from_the_prompt(run: Callable[..., int], out: Path, tmp_p
     assert run("--prompt-words", "--tokens", "0", prompt="../../evil /etc/passwd <b>") == 0
     made = set(left_behind(tmp_path)) - before
     assert all(Path(name).parts[0] == "made" for name in made)
-    assert all(cli.DRAWN_NAME.fullmatch(name) for name in names(out) if "_" in name)
+    assert all(DRAWN_NAME.fullmatch(name) for name in names(out) if "_" in name)
 
 
 def test_a_second_run_replaces_the_first_and_leaves_other_files(run: Callable[..., int], out: Path) -> None:
@@ -282,11 +295,11 @@ def test_a_maps_file_of_another_program_removes_nothing(run: Callable[..., int],
     (out / "token_050.png").write_text("mine")
     for content in (b"", b"no zip", json.dumps({"settings": 1}).encode()):
         (out / "maps.npz").write_bytes(content)
-        assert cli.earlier_pictures(out / "maps.npz") == set()
+        assert earlier_pictures(out / "maps.npz") == set()
     np.savez(
         out / "maps.npz", settings=np.array(json.dumps({"drawing": {"files": ["../picture.png", "a.png"]}}))
     )
-    assert cli.earlier_pictures(out / "maps.npz") == set()
+    assert earlier_pictures(out / "maps.npz") == set()
     assert run("--tokens", "0") == 0
     assert "token_050.png" in names(out)
 
@@ -526,7 +539,7 @@ def test_ctrl_c_ends_the_answer_between_two_tokens(
 
 
 def test_a_second_ctrl_c_interrupts_at_once() -> None:
-    with cli.stop_on_interrupt() as stop:
+    with stop_on_interrupt() as stop:
         signal.raise_signal(signal.SIGINT)
         assert stop.is_set()
         with pytest.raises(KeyboardInterrupt):
@@ -538,14 +551,14 @@ def test_ctrl_c_while_drawing_leaves_the_earlier_files_as_they_were(
 ) -> None:
     assert run("--tokens", "0-1") == 0
     before = {name: (out / name).read_bytes() for name in names(out)}
-    plain = cli.save_image
+    plain = visualization.save_image
 
     def interrupted(image: Image.Image, path: Path) -> Path:
         if path.name == "token_002.png":
             raise KeyboardInterrupt
         return plain(image, path)
 
-    monkeypatch.setattr(cli, "save_image", interrupted)
+    monkeypatch.setattr(commands.attention, "save_image", interrupted)
     assert run("--colormap", "jet") == 130
     assert capsys.readouterr().err.endswith("Stopped: nothing was written.\n")
     assert {name: (out / name).read_bytes() for name in names(out)} == before
@@ -595,15 +608,15 @@ def test_ctrl_c_in_a_shell(checkpoint: Path, picture: Path, out: Path, tmp_path:
 
 
 def test_ranges_and_numbers() -> None:
-    assert cli.ranges("0-3,-1") == ((0, 3), (-1, -1))
-    assert cli.ranges("-4--2, 7") == ((-4, -2), (7, 7))
-    assert cli.numbers(cli.ranges("0-1,-1"), 5, "layer", "the model") == [0, 1, 4]
-    assert cli.numbers(cli.ranges("-4--2,3"), 5, "layer", "the model") == [1, 2, 3]
-    assert cli.numbers(cli.ranges("2--1"), 5, "layer", "the model") == [2, 3, 4]
-    assert cli.as_ranges([0, 1, 2, 5, 7, 8]) == "0-2,5,7-8"
+    assert ranges("0-3,-1") == ((0, 3), (-1, -1))
+    assert ranges("-4--2, 7") == ((-4, -2), (7, 7))
+    assert numbers(ranges("0-1,-1"), 5, "layer", "the model") == [0, 1, 4]
+    assert numbers(ranges("-4--2,3"), 5, "layer", "the model") == [1, 2, 3]
+    assert numbers(ranges("2--1"), 5, "layer", "the model") == [2, 3, 4]
+    assert as_ranges([0, 1, 2, 5, 7, 8]) == "0-2,5,7-8"
     for wrong in ("", "a", "1-", "1,,2", "1-2-3", "1.5", "٣x"):
-        with pytest.raises(cli.argparse.ArgumentTypeError, match="no list of numbers"):
-            cli.ranges(wrong)
+        with pytest.raises(argparse.ArgumentTypeError, match="no list of numbers"):
+            ranges(wrong)
 
 
 def test_negative_ranges_need_no_equals_sign() -> None:
@@ -619,7 +632,7 @@ def test_layers_from_the_end(run: Callable[..., int], out: Path) -> None:
 @pytest.mark.parametrize(("cuda", "expected"), [(True, config.MODEL_NAME), (False, "demo")])
 def test_model_by_default(cuda: bool, expected: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
-    assert cli.default_model() == expected
+    assert default_model() == expected
 
 
 def test_help_shows_an_example_that_can_be_parsed(capsys: pytest.CaptureFixture[str]) -> None:
@@ -803,7 +816,7 @@ def test_gradcam_takes_the_method(
     )
     np.testing.assert_array_equal(arrays(out)["maps"], cam.maps)
     assert json.loads(str(arrays(out)["settings"]))["gradcam"]["method"] == "gradient-norm"
-    assert tuple(METHODS) == cli.METHOD_NAMES
+    assert tuple(METHODS) == METHOD_NAMES
 
 
 def test_gradcam_of_a_word(gradcam: Callable[..., int], out: Path, reference: Capture) -> None:
@@ -908,7 +921,7 @@ def test_ctrl_c_ends_the_samples(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    plain: Any = cli.counter
+    plain: Any = counter
     heard: list[tuple[int, int]] = []
 
     def interrupted(progress: Any) -> Callable[[int, int], None]:
@@ -921,7 +934,7 @@ def test_ctrl_c_ends_the_samples(
 
         return listen
 
-    monkeypatch.setattr(cli, "counter", interrupted)
+    monkeypatch.setattr(commands.gradcam, "counter", interrupted)
     before = left_behind(tmp_path)
     assert gradcam() == 130
     assert heard == [(0, 2)]
@@ -988,8 +1001,8 @@ def test_a_check_writes_and_says_what_the_same_calls_in_python_do(
     assert known["with_and_without_picture"] == on_picture.as_dict()
     assert (out / "words.md").read_text("utf-8") == on_picture.table() + "\n"
     said = told.out.splitlines()
-    assert {cli.printable(expected.sentence(count)) for count in (2, 5)} <= set(said)
-    assert cli.printable(on_picture.sentence((2, 3), expected.text)) in said
+    assert {printable(expected.sentence(count)) for count in (2, 5)} <= set(said)
+    assert printable(on_picture.sentence((2, 3), expected.text)) in said
     assert pixels(out / "map.png").std() > 0
 
 
@@ -1005,13 +1018,13 @@ def test_a_target_can_be_a_word_that_the_answer_says_once() -> None:
         "token_ids": tuple(range(6)),
     }.items():
         object.__setattr__(capture, name, value)
-    assert cli.tokens_meant("CUP", capture) == (2,)
-    assert cli.tokens_meant("word:5", capture) == (5,)
-    assert cli.tokens_meant("1-2,5", capture) == (1, 2, 5)
-    with pytest.raises(cli.UsageError, match="says 'the' 2 times; name one: word:0 or word:4"):
-        cli.tokens_meant("the", capture)
-    with pytest.raises(cli.UsageError, match="does not say 'contrast:a/b'; its words are 0 The, 1 red"):
-        cli.tokens_meant("contrast:a/b", capture)
+    assert tokens_meant("CUP", capture) == (2,)
+    assert tokens_meant("word:5", capture) == (5,)
+    assert tokens_meant("1-2,5", capture) == (1, 2, 5)
+    with pytest.raises(UsageError, match="says 'the' 2 times; name one: word:0 or word:4"):
+        tokens_meant("the", capture)
+    with pytest.raises(UsageError, match="does not say 'contrast:a/b'; its words are 0 The, 1 red"):
+        tokens_meant("contrast:a/b", capture)
 
 
 CHECK_REFUSALS = [
@@ -1176,7 +1189,7 @@ def test_ctrl_c_ends_a_measurement_without_a_part_of_it(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    plain: Any = cli.counter
+    plain: Any = counter
     heard: list[int] = []
 
     def interrupted(progress: Any) -> Callable[[int, int], None]:
@@ -1190,7 +1203,7 @@ def test_ctrl_c_ends_a_measurement_without_a_part_of_it(
 
         return listen
 
-    monkeypatch.setattr(cli, "counter", interrupted)
+    monkeypatch.setattr(commands.evaluate, "counter", interrupted)
     before = left_behind(tmp_path)
     assert measure("--limit", "3", "--methods", "attention", "--curves", "0") == 130
     assert heard == [0, 1]
@@ -1199,7 +1212,7 @@ def test_ctrl_c_ends_a_measurement_without_a_part_of_it(
 
 
 def test_the_methods_are_those_of_their_room() -> None:
-    assert tuple(methods.METHODS) == cli.MEASURED
+    assert tuple(methods.METHODS) == MEASURED
 
 
 @pytest.mark.parametrize(("command", "count"), [("check", 2), ("evaluate", 2)])
@@ -1480,10 +1493,10 @@ def test_ctrl_c_during_an_export_leaves_nothing_new(
 ) -> None:
     assert share("--format", "npz") == 0
     before = names(out)
-    counter = cli.counter
+    plain: Any = counter
 
     def interrupting(progress: Any) -> Callable[[int, int], None]:
-        count = counter(progress)
+        count = plain(progress)
 
         def step(done: int, total: int) -> None:
             count(done, total)
@@ -1492,7 +1505,7 @@ def test_ctrl_c_during_an_export_leaves_nothing_new(
 
         return step
 
-    monkeypatch.setattr(cli, "counter", interrupting)
+    monkeypatch.setattr(commands.export, "counter", interrupting)
     assert share("--format", f"png,{kind}") == 130
     assert capsys.readouterr().err.endswith("Stopped: nothing was written.\n")
     assert names(out) == before
