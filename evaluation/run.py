@@ -51,7 +51,7 @@ def evaluate(
     equally hot cells, and of the intervals. `settings` are added to the record's.
 
     Raises:
-        ValueError: if no word of any answer could be judged.
+        ValueError: if no word of any answer could be judged, or two contenders have rows of one name.
         Stopped: if `stop` was set; there is no result of a part.
         MemoryError: if one pass alone does not fit.
         RuntimeError: if the model is at work for something else.
@@ -122,6 +122,8 @@ class _Bench:
         for contender in self.contenders:
             self.watch.check()
             made, peak = memory.measured(self.model, partial(contender, case))
+            if twice := maps.keys() & made.maps.keys():
+                raise ValueError(f"two contenders have a row named {min(twice)!r}")
             self._file(made, peak)
             maps.update(made.maps)
         heats = {

@@ -512,6 +512,8 @@ def test_a_measurement_of_no_word_is_refused(small: tuple[Any, Any]) -> None:
         evaluate(*small, [silent], [blind], count=1, max_new_tokens=3)
     with pytest.raises(ValueError, match="method must be one of"):
         by_method("magic")
+    with pytest.raises(ValueError, match="two contenders have a row named 'centre prior'"):
+        run(small, blind, blind, groups="x")
 
 
 # --- files ---
