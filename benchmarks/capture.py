@@ -20,18 +20,14 @@ resident size during one generation above that before it, each in a process of i
 """
 
 import argparse
-import ctypes
 import gc
 import json
 import os
-import re
-import resource
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from model import encode
@@ -42,6 +38,7 @@ from PIL import Image
 from transformers import Qwen2_5_VLForConditionalGeneration
 
 from attention_extractor import AttentionExtractor
+from evaluation.memory import resident
 from tests.tiny import generation_config, tiny_config, tiny_processor
 
 LAYERS, HEADS, KEY_HEADS, WIDTH = 12, 8, 2, 512
@@ -121,15 +118,6 @@ def cpu_seconds(run: Run, tokens: int) -> float:
     return time.process_time() - start
 
 
-def resident_mb(field: str) -> float:
-    """Return the resident size in MB: now ("VmRSS") or highest so far ("VmHWM")."""
-    status = Path("/proc/self/status")
-    if not status.exists():
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    found = re.search(rf"{field}:\s+(\d+) kB", status.read_text())
-    return int(found.group(1)) / 1024 if found else float("nan")
-
-
 def print_peak_memory(proportions: str, mode: str, tokens: int) -> None:
     """Print the peak of one generation above the size before it, in MB. For a process of its own."""
     run = runner(*random_model(proportions, mode), mode)
@@ -138,16 +126,9 @@ def print_peak_memory(proportions: str, mode: str, tokens: int) -> None:
 
 
 def peak_mb(run: Callable[[], Any]) -> float:
-    """Return the highest resident size during a run above that before it, in MB."""
-    gc.collect()
-    if sys.platform == "linux":
-        ctypes.CDLL(None).malloc_trim(0)  # what is free already is not counted as held
-    clear = Path("/proc/self/clear_refs")
-    if clear.exists():
-        clear.write_text("5")  # forget the peak so far
-    before = resident_mb("VmRSS")
-    run()
-    return resident_mb("VmHWM") - before
+    """Return the highest resident size during a run above that before it, in MB; NaN off Linux."""
+    _, peak = resident(run)
+    return float("nan") if peak is None else peak / 2**20
 
 
 def peak_memory_mb(proportions: str, mode: str, tokens: int) -> float:

@@ -116,9 +116,9 @@ class CocoFolder:
 def _annotations(folder: Path) -> Path:
     if not folder.is_dir():
         raise ValueError(f"{folder} is not a folder")
-    found = sorted([*folder.glob("instances*.json"), *folder.glob("annotations/instances*.json")])
+    found = [*folder.glob("instances*.json"), *folder.glob("annotations/instances*.json")]
     if len(found) != 1:
-        listed = ", ".join(file.name for file in found) or "none"
+        listed = ", ".join(sorted(file.name for file in found)) or "none"
         raise ValueError(
             f"name the file of annotations: expected one instances*.json in {folder} or its annotations, "
             f"found {listed}"

@@ -14,6 +14,7 @@ from PIL import Image
 
 BINS = 256  # of the histogram that Otsu's threshold is searched in
 SAME = 1e-9  # of a cell: less of a thing is rounding
+FLAT = 1e-5  # of the highest value: smaller differences are rounding
 
 
 class Figure(NamedTuple):
@@ -95,7 +96,7 @@ def otsu(values: NDArray[np.floating]) -> float:
     the upper class.
     """
     low, high = float(values.min()), float(values.max())
-    if not high > low:
+    if high - low <= FLAT * max(abs(low), abs(high)):
         return low
     counts, edges = np.histogram(values, bins=BINS, range=(low, high))
     middle = np.arange(BINS)
@@ -130,7 +131,7 @@ def object_iou(heat: NDArray[np.floating], mask: NDArray[np.bool_]) -> tuple[flo
 
 def function_iou(heat: NDArray[np.floating], threshold: float) -> float:
     """Return Func-IoU, 0..1: the share of cells below the threshold."""
-    return float((positive(heat) < threshold).mean())
+    return float((positive(heat) < threshold * (1 - FLAT)).mean())
 
 
 def harmonic_mean(one: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -31,6 +31,11 @@ def measured(model: Any, compute: Callable[[], Result]) -> tuple[Result, int | N
         taken = sum(map(torch.cuda.memory_allocated, devices))
         result = compute()
         return result, sum(map(torch.cuda.max_memory_allocated, devices)) - taken
+    return resident(compute)
+
+
+def resident(compute: Callable[[], Result]) -> tuple[Result, int | None]:
+    """Return what is computed and the highest resident size meanwhile above that before; None off Linux."""
     before = _forgotten()
     result = compute()
     peak = _status("VmHWM")

@@ -78,6 +78,10 @@ def _spent_cells(spent: Spent) -> list[str]:
     return [*passes, f"{spent.seconds:.2g}", memory]
 
 
+def _counted(number: int, name: str) -> str:
+    return f"{number} {name}" if number == 1 else f"{number:,} {name}s"
+
+
 def notes(evaluation: Evaluation) -> list[str]:
     """Return what a reader of the table must know, as Markdown lines."""
     settings = evaluation.settings
@@ -85,15 +89,16 @@ def notes(evaluation: Evaluation) -> list[str]:
     words = one.words if one else 0
     lines = [
         f"Model {settings['model']} ({settings['dtype']}, {settings['device']}); "
-        f"{words} words of {evaluation.answers} answers about {len(evaluation.groups())} pictures"
+        f"{_counted(words, 'word')} of {_counted(evaluation.answers, 'answer')} about "
+        f"{_counted(len(evaluation.groups()), 'picture')}"
         + (f" of {settings['data']}" if "data" in settings else "")
         + f", seed {evaluation.seed}.",
-        *(f"Left out: {count} {reason}." for reason, count in evaluation.skipped.items() if count),
+        *(f"Left out, {reason}: {count}." for reason, count in evaluation.skipped.items() if count),
         "In brackets: 95 % bootstrap intervals over pictures.",
     ]
     if curves := evaluation.groups("deletion"):
         lines.append(
-            f"Deletion and insertion: the words of {len(curves)} of the pictures, filled with "
+            f"Deletion and insertion: the words of {_counted(len(curves), 'picture')}, filled with "
             f"{'a blur' if settings['filling'] == 'blur' else 'the mean colour'} of the picture."
         )
     for name in _measured(evaluation):

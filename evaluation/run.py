@@ -51,7 +51,7 @@ def evaluate(
     equally hot cells, and of the intervals. `settings` are added to the record's.
 
     Raises:
-        ValueError: if no word of any answer could be judged.
+        ValueError: if no word of any answer could be judged, or two contenders have rows of one name.
         Stopped: if `stop` was set; there is no result of a part.
         MemoryError: if one pass alone does not fit.
         RuntimeError: if the model is at work for something else.
@@ -122,6 +122,8 @@ class _Bench:
         for contender in self.contenders:
             self.watch.check()
             made, peak = memory.measured(self.model, partial(contender, case))
+            if twice := maps.keys() & made.maps.keys():
+                raise ValueError(f"two contenders have a row named {min(twice)!r}")
             self._file(made, peak)
             maps.update(made.maps)
         heats = {
@@ -134,7 +136,8 @@ class _Bench:
                 value = function_iou(_word_map(tokens, found, words), threshold)
                 self.values.append(Value(row, "func_iou", "function", sample.group, value))
         if curves:
-            self.values += self._curves(case, sample.group, judged.words, heats)
+            ties = [self.seed, number]  # equally hot cells in the same order for every row and word
+            self.values += self._curves(case, ties, sample.group, judged.words, heats)
 
     def _file(self, made: Made, peak: int | None) -> None:
         for row in made.maps:
@@ -160,6 +163,7 @@ class _Bench:
     def _curves(
         self,
         case: Case,
+        ties: Sequence[int],
         group: str,
         words: Sequence[JudgedWord],
         heats: Mapping[str, Sequence[NDArray[np.floating]]],
@@ -171,7 +175,7 @@ class _Bench:
             (row, figure, word, order)
             for row, of_row in heats.items()
             for word, heat in zip(words, of_row, strict=True)
-            for order in [hottest_first(heat, case.rng)]
+            for order in [hottest_first(heat, np.random.default_rng(ties))]
             for figure in ("deletion", "insertion")
         ]
         removed = [

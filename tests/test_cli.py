@@ -1,5 +1,6 @@
 """The command line: files against the same calls in Python, one-line errors, and nothing half-written."""
 
+import argparse
 import json
 import os
 import re
@@ -22,14 +23,29 @@ from PIL import Image
 
 import attention_extractor
 import cli
+import commands.attention
+import commands.evaluate
+import commands.export
+import commands.gradcam
 import config
+import methods
+import visualization
 from attention_extractor import AttentionExtractor, Capture
 from attention_processor import AttentionProcessor
+from checks import check_map, without_image
 from cli import main
+from commands.answers import default_model
+from commands.arguments import MEASURED, numbers, ranges
+from commands.check import tokens_meant
+from commands.files import DRAWN_NAME, earlier_pictures
+from commands.gradcam import METHOD_NAMES
+from commands.terminal import UsageError, counter, printable, stop_on_interrupt
 from gradcam import METHODS, smooth_grad_cam
+from methods import token_maps
 from targets import Contrast, Text
 from tests.tiny import save_tiny
 from utils import open_image
+from views import as_ranges
 from visualization import fitted, shared_range, visualize_attention_on_image
 
 ROOT = Path(cli.__file__).parent
@@ -261,7 +277,7 @@ def test_no_name_comes_from_the_prompt(run: Callable[..., int], out: Path, tmp_p
     assert run("--prompt-words", "--tokens", "0", prompt="../../evil /etc/passwd <b>") == 0
     made = set(left_behind(tmp_path)) - before
     assert all(Path(name).parts[0] == "made" for name in made)
-    assert all(cli.DRAWN_NAME.fullmatch(name) for name in names(out) if "_" in name)
+    assert all(DRAWN_NAME.fullmatch(name) for name in names(out) if "_" in name)
 
 
 def test_a_second_run_replaces_the_first_and_leaves_other_files(run: Callable[..., int], out: Path) -> None:
@@ -279,11 +295,11 @@ def test_a_maps_file_of_another_program_removes_nothing(run: Callable[..., int],
     (out / "token_050.png").write_text("mine")
     for content in (b"", b"no zip", json.dumps({"settings": 1}).encode()):
         (out / "maps.npz").write_bytes(content)
-        assert cli.earlier_pictures(out / "maps.npz") == set()
+        assert earlier_pictures(out / "maps.npz") == set()
     np.savez(
         out / "maps.npz", settings=np.array(json.dumps({"drawing": {"files": ["../picture.png", "a.png"]}}))
     )
-    assert cli.earlier_pictures(out / "maps.npz") == set()
+    assert earlier_pictures(out / "maps.npz") == set()
     assert run("--tokens", "0") == 0
     assert "token_050.png" in names(out)
 
@@ -422,6 +438,7 @@ def test_an_empty_answer_is_refused(
         text="",
         token_spans=(),
         attention=reference.attention[:0],
+        text_attention=reference.text_attention[:0, :, :-TOKENS],
         shares=reference.shares[:0],
         logprobs=reference.logprobs[:0],
     )
@@ -522,7 +539,7 @@ def test_ctrl_c_ends_the_answer_between_two_tokens(
 
 
 def test_a_second_ctrl_c_interrupts_at_once() -> None:
-    with cli.stop_on_interrupt() as stop:
+    with stop_on_interrupt() as stop:
         signal.raise_signal(signal.SIGINT)
         assert stop.is_set()
         with pytest.raises(KeyboardInterrupt):
@@ -534,14 +551,14 @@ def test_ctrl_c_while_drawing_leaves_the_earlier_files_as_they_were(
 ) -> None:
     assert run("--tokens", "0-1") == 0
     before = {name: (out / name).read_bytes() for name in names(out)}
-    plain = cli.save_image
+    plain = visualization.save_image
 
     def interrupted(image: Image.Image, path: Path) -> Path:
         if path.name == "token_002.png":
             raise KeyboardInterrupt
         return plain(image, path)
 
-    monkeypatch.setattr(cli, "save_image", interrupted)
+    monkeypatch.setattr(commands.attention, "save_image", interrupted)
     assert run("--colormap", "jet") == 130
     assert capsys.readouterr().err.endswith("Stopped: nothing was written.\n")
     assert {name: (out / name).read_bytes() for name in names(out)} == before
@@ -591,15 +608,15 @@ def test_ctrl_c_in_a_shell(checkpoint: Path, picture: Path, out: Path, tmp_path:
 
 
 def test_ranges_and_numbers() -> None:
-    assert cli.ranges("0-3,-1") == ((0, 3), (-1, -1))
-    assert cli.ranges("-4--2, 7") == ((-4, -2), (7, 7))
-    assert cli.numbers(cli.ranges("0-1,-1"), 5, "layer", "the model") == [0, 1, 4]
-    assert cli.numbers(cli.ranges("-4--2,3"), 5, "layer", "the model") == [1, 2, 3]
-    assert cli.numbers(cli.ranges("2--1"), 5, "layer", "the model") == [2, 3, 4]
-    assert cli.as_ranges([0, 1, 2, 5, 7, 8]) == "0-2,5,7-8"
+    assert ranges("0-3,-1") == ((0, 3), (-1, -1))
+    assert ranges("-4--2, 7") == ((-4, -2), (7, 7))
+    assert numbers(ranges("0-1,-1"), 5, "layer", "the model") == [0, 1, 4]
+    assert numbers(ranges("-4--2,3"), 5, "layer", "the model") == [1, 2, 3]
+    assert numbers(ranges("2--1"), 5, "layer", "the model") == [2, 3, 4]
+    assert as_ranges([0, 1, 2, 5, 7, 8]) == "0-2,5,7-8"
     for wrong in ("", "a", "1-", "1,,2", "1-2-3", "1.5", "٣x"):
-        with pytest.raises(cli.argparse.ArgumentTypeError, match="no list of numbers"):
-            cli.ranges(wrong)
+        with pytest.raises(argparse.ArgumentTypeError, match="no list of numbers"):
+            ranges(wrong)
 
 
 def test_negative_ranges_need_no_equals_sign() -> None:
@@ -615,7 +632,7 @@ def test_layers_from_the_end(run: Callable[..., int], out: Path) -> None:
 @pytest.mark.parametrize(("cuda", "expected"), [(True, config.MODEL_NAME), (False, "demo")])
 def test_model_by_default(cuda: bool, expected: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
-    assert cli.default_model() == expected
+    assert default_model() == expected
 
 
 def test_help_shows_an_example_that_can_be_parsed(capsys: pytest.CaptureFixture[str]) -> None:
@@ -799,7 +816,7 @@ def test_gradcam_takes_the_method(
     )
     np.testing.assert_array_equal(arrays(out)["maps"], cam.maps)
     assert json.loads(str(arrays(out)["settings"]))["gradcam"]["method"] == "gradient-norm"
-    assert tuple(METHODS) == cli.METHOD_NAMES
+    assert tuple(METHODS) == METHOD_NAMES
 
 
 def test_gradcam_of_a_word(gradcam: Callable[..., int], out: Path, reference: Capture) -> None:
@@ -904,7 +921,7 @@ def test_ctrl_c_ends_the_samples(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    plain: Any = cli.counter
+    plain: Any = counter
     heard: list[tuple[int, int]] = []
 
     def interrupted(progress: Any) -> Callable[[int, int], None]:
@@ -917,7 +934,7 @@ def test_ctrl_c_ends_the_samples(
 
         return listen
 
-    monkeypatch.setattr(cli, "counter", interrupted)
+    monkeypatch.setattr(commands.gradcam, "counter", interrupted)
     before = left_behind(tmp_path)
     assert gradcam() == 130
     assert heard == [(0, 2)]
@@ -939,6 +956,276 @@ def test_gradcam_help_shows_examples_that_can_be_parsed(capsys: pytest.CaptureFi
         ("text", "a red boat"),
         ("contrast", ("red", "blue")),
     ]
+
+
+# --- check ---
+
+
+@pytest.fixture
+def check(
+    picture: Path, out: Path, loaded: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., int]:
+    """Run `check` in this process, with the checkpoint that is loaded already."""
+    monkeypatch.setattr(model_room, "load_model", lambda name: loaded)
+
+    def call(*arguments: str) -> int:
+        given = ["check", str(picture), "--prompt", PROMPT, "--max-new-tokens", str(TOKENS)]
+        return main([*given, "--no-cache", "--output", str(out), *arguments])
+
+    return call
+
+
+def test_a_check_writes_and_says_what_the_same_calls_in_python_do(
+    check: Callable[..., int],
+    out: Path,
+    picture: Path,
+    loaded: tuple[Any, Any],
+    reference: Capture,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    arguments = ["--target", "2-3", "--method", "rollout", "--layers", "1-2", "--patches", "2,5"]
+    assert check(*arguments, "--repeats", "3", "--seed", "4") == 0
+    told = capsys.readouterr()
+    assert names(out) == {"map.png", "curve.png", "curve.csv", "words.md", "check.json", "answer.txt"}
+    image = open_image(picture)
+    given: dict[str, Any] = {"model": loaded[0], "processor": loaded[1], "image": image, "capture": reference}
+    found = token_maps("rollout", **given, tokens=(2, 3), layers=[1, 2])
+    expected = check_map(
+        tokens=(2, 3), heat=found.token_map((2, 3)), patches=[2, 5], repeats=3, seed=4, **given
+    )
+    known = json.loads((out / "check.json").read_text("utf-8"))
+    assert known["map"] == expected.as_dict()
+    assert (known["method"], known["settings"]["layers"]) == ("rollout", [1, 2])
+    assert (out / "curve.csv").read_text() == expected.csv_text()
+    on_picture = without_image(**given)
+    assert known["with_and_without_picture"] == on_picture.as_dict()
+    assert (out / "words.md").read_text("utf-8") == on_picture.table() + "\n"
+    said = told.out.splitlines()
+    assert {printable(expected.sentence(count)) for count in (2, 5)} <= set(said)
+    assert printable(on_picture.sentence((2, 3), expected.text)) in said
+    assert pixels(out / "map.png").std() > 0
+
+
+def test_a_target_can_be_a_word_that_the_answer_says_once() -> None:
+    words = ["The", "red", "cup", ",", "the", "blue"]
+    capture = Capture.__new__(Capture)  # a stand-in whose tokens are its words
+    starts = [sum(len(word) + 1 for word in words[:place]) for place in range(len(words))]
+    spans = tuple((start, start + len(word)) for start, word in zip(starts, words, strict=True))
+    for name, value in {
+        "text": " ".join(words),
+        "tokens": tuple(words),
+        "token_spans": spans,
+        "token_ids": tuple(range(6)),
+    }.items():
+        object.__setattr__(capture, name, value)
+    assert tokens_meant("CUP", capture) == (2,)
+    assert tokens_meant("word:5", capture) == (5,)
+    assert tokens_meant("1-2,5", capture) == (1, 2, 5)
+    with pytest.raises(UsageError, match="says 'the' 2 times; name one: word:0 or word:4"):
+        tokens_meant("the", capture)
+    with pytest.raises(UsageError, match="does not say 'contrast:a/b'; its words are 0 The, 1 red"):
+        tokens_meant("contrast:a/b", capture)
+
+
+CHECK_REFUSALS = [
+    ([], "the following arguments are required: --target"),
+    (["--target", "0", "--method", "magic"], "argument --method: invalid choice: 'magic'"),
+    (["--target", "0", "--repeats", "0"], "--repeats: must be a whole number of at least 1; got 0"),
+    (["--target", "50"], f"there is no token 50: the answer has {TOKENS} tokens"),
+    (["--target", "word:99"], "there is no word 99: the answer has "),
+    (["--target", "zebra"], "the answer does not say 'zebra'; its words are "),
+    (["--target", "0", "--patches", "25"], "there is no number of patches 25: the picture has "),
+    (["--target", "0", "--layers", "3"], "there is no layer 3: the model has 3 layers, 0 to 2"),
+    (["--target", "0", "--method", "tam", "--heads", "1"], "Token activation map does not take 'heads'"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), CHECK_REFUSALS, ids=lambda value: str(value)[:40])
+def test_a_check_that_cannot_be_made_is_one_line_and_leaves_nothing(
+    check: Callable[..., int],
+    tmp_path: Path,
+    arguments: list[str],
+    message: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    before = left_behind(tmp_path)
+    assert check(*arguments) == 2
+    line = capsys.readouterr().err.splitlines()[-1].split("\r")[-1]
+    assert line.startswith("error: ")
+    assert message in line
+    assert left_behind(tmp_path) == before
+
+
+def test_a_check_takes_the_answer_that_is_kept(
+    check: Callable[..., int],
+    run: Callable[..., int],
+    checkpoint: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run("--tokens", "0") == 0
+    real: Any = main
+    monkeypatch.setattr(AttentionExtractor, "generate", None)
+    arguments = ["--target", "1", "--model", str(checkpoint), "--repeats", "1", "--patches", "1"]
+    without_no_cache = [*arguments]
+    monkeypatch.setitem(globals(), "main", lambda argv: real([one for one in argv if one != "--no-cache"]))
+    assert check(*without_no_cache) == 0
+    assert AGAIN in capsys.readouterr().err
+
+
+# --- evaluate ---
+
+
+@pytest.fixture(scope="module")
+def demo() -> tuple[Any, Any]:
+    return model_room.load_model("demo")
+
+
+@pytest.fixture
+def measure(out: Path, demo: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
+    """Run `evaluate` in this process, with the bundled model."""
+    monkeypatch.setattr(model_room, "load_model", lambda name: demo)
+    return lambda *arguments: main(["evaluate", "--model", "demo", "--output", str(out), *arguments])
+
+
+REPORT = {f"evaluation.{ending}" for ending in ("md", "csv", "json", "png")}
+
+
+def test_the_demo_is_measured_on_its_held_out_scenes(
+    measure: Callable[..., int], out: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert measure("--limit", "2", "--methods", "attention,tam", "--curves", "1", "--seed", "5") == 0
+    told = capsys.readouterr()
+    assert names(out) == REPORT
+    assert told.out == (out / "evaluation.md").read_text("utf-8") + "\n"
+    known = json.loads((out / "evaluation.json").read_text("utf-8"))
+    assert list(known["rows"]) == ["Attention", "Token activation map", "centre prior", "random", "uniform"]
+    assert (known["settings"]["seed"], known["settings"]["data"]) == (5, "the demo's held-out scenes")
+    hit = known["rows"]["Attention"]["figures"]["pointing"]
+    assert hit["groups"] == 2
+    assert hit["mean"] > known["rows"]["random"]["figures"]["pointing"]["mean"]
+    assert known["rows"]["Attention"]["figures"]["deletion"]["groups"] == 1
+
+
+def coco(folder: Path) -> Path:
+    """Write a COCO folder of one example: a heart, where it is, and a picture that is missing."""
+    folder.mkdir()
+    example = ROOT / "demo" / "examples" / "star.png"
+    (folder / "star.png").write_bytes(example.read_bytes())
+    with Image.open(example) as image:
+        width, height = image.size
+    outline = [20, 10, 170, 10, 170, 160, 20, 160]
+    of = {"image_id": 1, "iscrowd": 0, "area": 1, "bbox": [0, 0, 1, 1]}
+    data = {
+        "images": [
+            {"id": 1, "file_name": "star.png", "width": width, "height": height},
+            {"id": 2, "file_name": "gone.png", "width": 9, "height": 9},
+        ],
+        "categories": [{"id": 1, "name": "heart"}, {"id": 2, "name": "fish"}, {"id": 3, "name": "sun"}],
+        "annotations": [
+            {**of, "id": 1, "category_id": 1, "segmentation": [outline]},
+            {**of, "id": 2, "category_id": 3, "segmentation": [outline]},
+            {**of, "id": 3, "category_id": 1, "segmentation": [outline], "image_id": 2},
+        ],
+    }
+    (folder / "instances_x.json").write_text(json.dumps(data))
+    return folder
+
+
+def test_a_folder_in_coco_format_is_measured(
+    measure: Callable[..., int], tmp_path: Path, out: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = coco(tmp_path / "coco")
+    assert measure("--data", str(folder), "--methods", "attention", "--curves", "0") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert any("1 word of 1 answer about 1 picture of instances_x.json" in line for line in lines)
+    assert "- Left out, words for things that the annotations do not have: 1." in lines  # the fish
+    assert "- Left out, things that the answer does not name: 1." in lines  # the sun
+    assert "- Left out, pictures that are missing or cannot be read: 1." in lines
+    assert next(line for line in lines if line.startswith("| Attention |")).startswith(
+        "| Attention | 100.0 %"
+    )
+    assert names(out) == REPORT
+
+
+MEASURE_REFUSALS = [
+    (["--methods", "attention,magic"], "argument --methods: 'magic' is not one of attention, relative"),
+    (["--limit", "0"], "--limit: must be a whole number of at least 1; got 0"),
+    (["--prompt", "What?"], "--annotations and --prompt belong to --data"),
+    (["--data", "no/such/folder"], "no/such/folder is not a folder"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), MEASURE_REFUSALS, ids=lambda value: str(value)[:40])
+def test_a_measurement_that_cannot_be_made_is_one_line_and_leaves_nothing(
+    measure: Callable[..., int],
+    tmp_path: Path,
+    arguments: list[str],
+    message: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    before = left_behind(tmp_path)
+    assert measure(*arguments) == 2
+    told = capsys.readouterr()
+    assert (told.out, told.err.count("\n")) == ("", 1)
+    assert message in told.err
+    assert left_behind(tmp_path) == before
+
+
+def test_answers_without_a_word_to_judge_are_no_measurement(
+    measure: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = coco(tmp_path / "coco")
+    before = left_behind(tmp_path)
+    assert measure("--data", str(folder), "--max-new-tokens", "1", "--methods", "attention") == 2
+    line = capsys.readouterr().err.splitlines()[-1].split("\r")[-1]
+    assert line.startswith("error: no word of any answer could be judged")
+    assert left_behind(tmp_path) == before
+
+
+def test_ctrl_c_ends_a_measurement_without_a_part_of_it(
+    measure: Callable[..., int],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    plain: Any = counter
+    heard: list[int] = []
+
+    def interrupted(progress: Any) -> Callable[[int, int], None]:
+        count = plain(progress)
+
+        def listen(done: int, total: int) -> None:
+            count(done, total)
+            heard.append(done)
+            if done == 1:
+                signal.raise_signal(signal.SIGINT)
+
+        return listen
+
+    monkeypatch.setattr(commands.evaluate, "counter", interrupted)
+    before = left_behind(tmp_path)
+    assert measure("--limit", "3", "--methods", "attention", "--curves", "0") == 130
+    assert heard == [0, 1]
+    assert capsys.readouterr().err.endswith("\nStopped: nothing was written.\n")
+    assert left_behind(tmp_path) == before
+
+
+def test_the_methods_are_those_of_their_room() -> None:
+    assert tuple(methods.METHODS) == MEASURED
+
+
+@pytest.mark.parametrize(("command", "count"), [("check", 2), ("evaluate", 2)])
+def test_help_shows_examples_that_can_be_parsed(
+    command: str, count: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main([command, "--help"])
+    shown = [line.strip() for line in capsys.readouterr().out.splitlines()]
+    examples = [line for line in shown if line.startswith(f"python cli.py {command} ")]
+    assert len(examples) == count
+    for line in examples:
+        assert cli.parser().parse_args(shlex.split(line)[2:]).output
 
 
 @pytest.fixture(autouse=True)
@@ -1206,10 +1493,10 @@ def test_ctrl_c_during_an_export_leaves_nothing_new(
 ) -> None:
     assert share("--format", "npz") == 0
     before = names(out)
-    counter = cli.counter
+    plain: Any = counter
 
     def interrupting(progress: Any) -> Callable[[int, int], None]:
-        count = counter(progress)
+        count = plain(progress)
 
         def step(done: int, total: int) -> None:
             count(done, total)
@@ -1218,7 +1505,7 @@ def test_ctrl_c_during_an_export_leaves_nothing_new(
 
         return step
 
-    monkeypatch.setattr(cli, "counter", interrupting)
+    monkeypatch.setattr(commands.export, "counter", interrupting)
     assert share("--format", f"png,{kind}") == 130
     assert capsys.readouterr().err.endswith("Stopped: nothing was written.\n")
     assert names(out) == before

@@ -26,10 +26,11 @@ ROOMS = [
     "methods",
     "checks",
     "evaluation",
+    "commands",
     "app",
     "cli",
 ]
-FOLDERS = ("benchmarks", "demo", "evaluation", "methods", "page", "tests", "viewer")
+FOLDERS = ("benchmarks", "commands", "demo", "evaluation", "methods", "page", "tests", "viewer")
 ENTRY_POINTS = {"app", "cli"}  # they wire the rooms together; nothing imports them
 THIRD_PARTY = {"torch", "transformers", "gradio", "PIL", "numpy", "matplotlib", "safetensors", "accelerate"}
 FORBIDDEN = {
@@ -60,6 +61,7 @@ FORBIDDEN = {
     "viewer": {"torch", "transformers", "gradio", "model", "gradcam", "page", "demo"},
     "app": {"transformers"},
     "page": {"transformers"} | ENTRY_POINTS,
+    "commands": {"gradio", "page"} | ENTRY_POINTS,
     "cli": {"gradio", "page"},
     "demo": {"gradio", "page"} | ENTRY_POINTS,
 }

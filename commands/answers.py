@@ -1,0 +1,138 @@
+"""A picture's answer: kept from before, or asked for now."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from PIL import Image
+
+import config
+from commands.arguments import Range, choice, numbers
+from commands.terminal import UsageError, bar, printable, say, stop_on_interrupt
+from store import Checkpoint, Store, checkpoint
+from store import key as store_key
+from utils import ImageError, image_hash, one_line, open_image
+
+if TYPE_CHECKING:  # torch takes seconds to import: --help and mistyped arguments do not wait for it
+    from attention_extractor import AttentionExtractor, Capture
+    from attention_processor import Word
+
+
+def opened(path: str) -> Image.Image:
+    """Return the picture; what was left out of it is said on stderr."""
+    try:
+        image = open_image(path)
+    except ImageError as error:
+        raise UsageError(f"{path}: {error}") from error
+    if "note" in image.info:
+        say(f"note: {image.info['note']}")
+    return image
+
+
+def answered(args: argparse.Namespace, image: Image.Image) -> Capture:
+    """Return the answer that is kept for this question, else load the model, generate, and keep it."""
+    if (kept := kept_answer(args, image, args.layers)) is not None:
+        return kept
+    from model import load_model, model_layer_count
+
+    from attention_extractor import AttentionExtractor
+
+    model, processor = load_model(args.model or default_model())
+    head_count = model.config.get_text_config().num_attention_heads
+    layers, _ = choice(args, model_layer_count(model), head_count)
+    capture = generated(AttentionExtractor(model, processor, layers=layers), args, image)
+    keep(args, image, capture, layers)
+    return capture
+
+
+def kept_answer(
+    args: argparse.Namespace, image: Image.Image, layers: Sequence[Range] | None = None
+) -> Capture | None:
+    """Return the answer to the same question, with these layers in it, if one is kept; and say so."""
+    source = None if args.no_cache else checkpoint(args.model or default_model())
+    if source is None:
+        return None
+    wanted = numbers(layers, source.layer_count, "layer", "the model") if layers else []
+    for recorded in (None, wanted) if wanted else (None,):
+        kept = Store().find(question(args, image, source, recorded))
+        if kept is not None and set(wanted) <= set(kept.capture.layers):
+            say("The same question was answered before: taken from the cache (--no-cache asks again).")
+            return kept.capture
+    return None
+
+
+def keep(args: argparse.Namespace, image: Image.Image, capture: Capture, layers: list[int] | None) -> None:
+    """Keep the answer for the next time, if it may be kept and can be."""
+    source = None if args.no_cache else checkpoint(args.model or default_model())
+    if source is not None:
+        try:
+            Store().save(capture, image, question(args, image, source, layers))
+        except OSError as error:
+            say(f"note: the answer could not be kept: {error.strerror or error}")
+
+
+def question(
+    args: argparse.Namespace, image: Image.Image, source: Checkpoint, layers: list[int] | None
+) -> str:
+    """Return the key of the question in the store."""
+    names = ("max_new_tokens", "temperature", "top_p", "seed")
+    settings = {name: getattr(args, name) for name in names}
+    return store_key(source, image_hash(image), args.prompt, layers=layers, **settings)
+
+
+def generated(extractor: AttentionExtractor, args: argparse.Namespace, image: Image.Image) -> Capture:
+    """Return the answer, generated with a progress bar.
+
+    Raises:
+        KeyboardInterrupt: once Ctrl-C has ended the answer, between two tokens.
+    """
+    with stop_on_interrupt() as stop, bar("Answer", "token", args.max_new_tokens) as progress:
+
+        def on_token(text: str, count: int) -> None:
+            progress.set_postfix_str(one_line(printable(text[-64:]))[-32:], refresh=False)
+            progress.update(count - progress.n)
+
+        capture = extractor.generate(
+            image,
+            args.prompt,
+            max_new_tokens=args.max_new_tokens,
+            temperature=args.temperature,
+            top_p=args.top_p,
+            seed=args.seed,
+            on_token=on_token,
+            stop=stop,
+        )
+        progress.total = progress.n  # the answer ended here
+    if stop.is_set():
+        raise KeyboardInterrupt
+    return capture
+
+
+def default_model() -> str:
+    """Return config's model where there is CUDA, else the bundled one."""
+    from model import DEMO
+
+    import torch
+
+    return config.MODEL_NAME if torch.cuda.is_available() else DEMO
+
+
+def word_number(capture: Capture, number: int) -> Word:
+    """Return a word of the answer by its number, counted from 0; UsageError if there is none."""
+    from attention_processor import AttentionProcessor
+
+    words = AttentionProcessor(capture).words()
+    return words[numbers([(number, number)], len(words), "word", "the answer")[0]]
+
+
+def answered_by(loaded: tuple[Any, Any], args: argparse.Namespace, image: Image.Image) -> Capture:
+    """Return the answer that is kept for this question, else have a loaded model give it, and keep it."""
+    from attention_extractor import AttentionExtractor
+
+    kept = kept_answer(args, image)
+    if kept is None:
+        kept = generated(AttentionExtractor(*loaded), args, image)
+        keep(args, image, kept, None)
+    return kept

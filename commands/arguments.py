@@ -1,0 +1,227 @@
+"""What several commands take: readers of single arguments, and groups of them."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any
+
+import config
+import visualization
+from commands.terminal import UsageError
+
+MEASURED = (
+    *("attention", "relative", "rollout", "gradient-attention", "grad-cam", "smooth-grad-cam"),
+    *("gradient-norm", "tam", "occlusion"),
+)  # methods.METHODS, whose room imports torch
+
+SOME: config.Rule = ("a whole number of at least 1", lambda value: isinstance(value, int) and value >= 1)
+
+ANY: config.Rule = ("a whole number of at least 0", lambda value: isinstance(value, int) and value >= 0)
+
+Range = tuple[int, int]  # first and last, both included; negative ones count from the end
+
+
+def ranges(text: str) -> tuple[Range, ...]:
+    """Return "0-3,-1" as ((0, 3), (-1, -1)); both ends of a range are part of it."""
+    found = []
+    for part in text.split(","):
+        match = re.fullmatch(r"\s*(-?\d{1,9})(?:-(-?\d{1,9}))?\s*", part)
+        if match is None:
+            raise argparse.ArgumentTypeError(f"{text!r} is no list of numbers and ranges such as 3 or 0-3,7")
+        first = int(match[1])
+        found.append((first, first if match[2] is None else int(match[2])))
+    return tuple(found)
+
+
+def token_choice(text: str) -> str | tuple[Range, ...]:
+    """Return "all" or "words" as it is, else ranges of tokens counted from 0."""
+    if text in ("all", "words"):
+        return text
+    try:
+        chosen = ranges(text)
+    except argparse.ArgumentTypeError:
+        wanted = "all, words, or numbers such as 3, 2-5 or 1,4"
+        raise argparse.ArgumentTypeError(f"{text!r} is not {wanted}") from None
+    if min(min(pair) for pair in chosen) < 0:
+        raise argparse.ArgumentTypeError(f"tokens are counted from 0; got {text}")
+    return chosen
+
+
+def numbers(chosen: Sequence[Range], count: int, name: str, owner: str) -> list[int]:
+    """Return the numbers in the ranges, ascending, each once; negative ones counted from the last.
+
+    Raises:
+        UsageError: for a number that `owner` ("the model") does not have, or a range that runs backwards.
+    """
+    found: set[int] = set()
+    for pair in chosen:
+        for number in pair:
+            if not -count <= number < count:
+                raise UsageError(
+                    f"there is no {name} {number}: {owner} has {count} {name}s, 0 to {count - 1}"
+                )
+        first, last = (number % count for number in pair)
+        if first > last:
+            raise UsageError(f"the range of {name}s {pair[0]}-{pair[1]} runs backwards")
+        found.update(range(first, last + 1))
+    return sorted(found)
+
+
+def setting(name: str, kind: Callable[[str], Any]) -> Callable[[str], Any]:
+    """Return a reader of one number, held to the rule that config.py has for the setting of that name."""
+    return held(config.RULES[name], kind)
+
+
+def held(rule: config.Rule, kind: Callable[[str], Any]) -> Callable[[str], Any]:
+    """Return a reader of one number, held to a rule."""
+    allowed, accepts = rule
+
+    def read(text: str) -> Any:
+        with suppress(ValueError):
+            value = kind(text)
+            if accepts(value):
+                return value
+        raise argparse.ArgumentTypeError(f"must be {allowed}; got {text}")
+
+    return read
+
+
+def prompt_text(text: str) -> str:
+    """Return the prompt; what can be refused without a model is refused before one is loaded."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("the prompt is empty")
+    limit = config.MAX_PROMPT_CHARACTERS
+    if len(text) > limit:
+        raise argparse.ArgumentTypeError(f"{len(text):,} characters; at most {limit:,} are allowed")
+    return text
+
+
+def add_question_arguments(command: argparse.ArgumentParser) -> None:
+    """Add the picture, the prompt and the folder to write into."""
+    add = command.add_argument
+    add("image", metavar="IMAGE", help="a picture file")
+    add("--prompt", required=True, type=prompt_text, metavar="TEXT", help="what to ask about the picture")
+    add_output_argument(command)
+
+
+def add_output_argument(command: argparse.ArgumentParser) -> None:
+    """Add the folder to write into."""
+    command.add_argument(
+        "--output",
+        default=config.OUTPUT_DIR,
+        metavar="DIR",
+        help="folder to write into (default: %(default)s)",
+    )
+
+
+def add_model_arguments(command: argparse.ArgumentParser, seed: str = "of the draw") -> None:
+    """Add the arguments of a model and its answer; `seed` says what the seed is of."""
+    add = command.add_argument_group("model and answer").add_argument
+    default = f"{config.MODEL_NAME} with CUDA, else demo".replace("%", "%%")
+    add("--model", metavar="NAME", help=f"demo, a folder, or a hub id (default: {default})")
+    add(
+        "--max-new-tokens",
+        type=setting("MAX_NEW_TOKENS", int),
+        default=config.MAX_NEW_TOKENS,
+        metavar="N",
+        help="longest answer (default: %(default)s)",
+    )
+    add(
+        "--temperature",
+        type=setting("TEMPERATURE", float),
+        default=config.TEMPERATURE,
+        metavar="T",
+        help="0 takes the likeliest token, above 0 draws (default: %(default)s)",
+    )
+    add(
+        "--top-p",
+        type=setting("TOP_P", float),
+        default=config.TOP_P,
+        metavar="P",
+        help="draw from the likeliest tokens that reach this probability (default: %(default)s)",
+    )
+    add(
+        "--seed",
+        type=setting("SEED", int),
+        default=config.SEED,
+        metavar="N",
+        help=f"{seed} (default: %(default)s)",
+    )
+    add("--no-cache", action="store_true", help="ask the model even if it answered this before; keep nothing")
+
+
+def add_choice_arguments(command: argparse.ArgumentParser, tokens: str = "all") -> None:
+    """Add the arguments that choose tokens, layers and heads; `tokens` is chosen by default."""
+    add = command.add_argument_group("which maps").add_argument
+    add(
+        "--tokens",
+        type=token_choice,
+        default=tokens,
+        metavar="WHICH",
+        help="all, words, or numbers such as 3, 2-5 or 1,4 (default: %(default)s)",
+    )
+    add("--prompt-words", action="store_true", help="draw the words of the prompt too")
+    add(
+        "--layers",
+        type=ranges,
+        metavar="WHICH",
+        help="decoder layers such as 0-3,-1; -1 is the last (default: those that config.py records)",
+    )
+    add("--heads", type=ranges, metavar="WHICH", help="heads such as 0-3,7 (default: all)")
+    add(
+        "--aggregation",
+        choices=("mean", "max", "min"),
+        default=config.AGGREGATION,
+        help="over layers and heads (default: %(default)s)",
+    )
+
+
+def add_drawing_arguments(command: argparse.ArgumentParser) -> None:
+    """Add the arguments of how a map is drawn."""
+    add = command.add_argument_group("drawing").add_argument
+    add(
+        "--colormap",
+        default=config.HEATMAP_COLORMAP,
+        metavar="NAME",
+        help="any of matplotlib's (default: %(default)s)",
+    )
+    add(
+        "--alpha",
+        type=setting("HEATMAP_ALPHA", float),
+        default=config.HEATMAP_ALPHA,
+        metavar="A",
+        help="0 shows the picture, 1 the map (default: %(default)s)",
+    )
+    add(
+        "--smooth",
+        action=argparse.BooleanOptionalAction,
+        default=config.HEATMAP_SMOOTH,
+        help="blend between cells; one cell is one visual token (default: %(default)s)",
+    )
+    add(
+        "--scale",
+        choices=("own", "shared"),
+        default=config.HEATMAP_SCALE,
+        help="colours span each map's own range of values, or one range for all (default: %(default)s)",
+    )
+
+
+def add_view_argument(command: argparse.ArgumentParser) -> None:
+    """Add what is shown of a map and its picture."""
+    command.add_argument(
+        "--view",
+        type=lambda text: text.replace("-", " "),
+        choices=visualization.VIEWS,
+        default=config.HEATMAP_VIEW,
+        metavar="VIEW",
+        help="overlay, side-by-side or heatmap (default: %(default)s)",
+    )
+
+
+def choice(args: argparse.Namespace, layer_count: int, head_count: int) -> tuple[list[int] | None, list[int]]:
+    """Return the layers (None: all that were recorded) and heads asked for, of a model with so many."""
+    layers = numbers(args.layers, layer_count, "layer", "the model") if args.layers else None
+    return layers, numbers(args.heads or [(0, -1)], head_count, "head", "the model")

@@ -1,0 +1,147 @@
+"""`evaluate`: how often maps find what words name."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, NamedTuple
+
+import config
+from commands.answers import default_model
+from commands.arguments import ANY, MEASURED, SOME, add_output_argument, held, prompt_text, setting
+from commands.files import finished_folder
+from commands.terminal import UsageError, bar, counter, printable, say, stop_on_interrupt
+from utils import Stopped
+
+if TYPE_CHECKING:  # torch takes seconds to import: --help and mistyped arguments do not wait for it
+    from evaluation import Sample
+
+EVALUATE = """Measure how often each method's maps find what the answer's words name, and what they cost.
+
+examples:
+  python cli.py evaluate --model demo --output outputs/evaluation
+  python cli.py evaluate --data coco/val2017 --limit 200 --methods attention,tam --output outputs/coco
+
+Without --data: captions of the bundled model's held-out scenes, and a question about each; an answer counts
+where it is exactly right. --data is a folder in COCO format: instances*.json in it or in its annotations, and
+the pictures. There, a word counts that is the name of an annotated thing, or its plural.
+
+Beside the methods stand maps that know nothing of the answer: a centre prior, random values, and the same
+everywhere. The table says what its figures are.
+
+writes into the output folder:
+  evaluation.md    the table, with 95 % intervals over pictures
+  evaluation.csv   the same as numbers
+  evaluation.json  the same, and every word's figures
+  evaluation.png   a plot
+"""
+
+LIMIT = {"demo": 60, "data": 500}  # pictures; the demo's take some minutes on one core
+
+
+def method_choice(text: str) -> tuple[str, ...]:
+    """Return the methods in "attention,tam", each once."""
+    chosen = tuple(dict.fromkeys(text.split(",")))
+    for name in chosen:
+        if name not in MEASURED:
+            raise argparse.ArgumentTypeError(f"{name!r} is not one of {', '.join(MEASURED)}")
+    return chosen
+
+
+def add_evaluate_arguments(command: argparse.ArgumentParser) -> None:
+    """Add the arguments of `evaluate`."""
+    add = command.add_argument
+    default = f"{config.MODEL_NAME} with CUDA, else demo".replace("%", "%%")
+    add("--model", metavar="NAME", help=f"demo, a folder, or a hub id (default: {default})")
+    add("--data", type=Path, metavar="FOLDER", help="pictures and annotations in COCO format")
+    add("--annotations", type=Path, metavar="FILE", help="of --data, where it has several")
+    add("--prompt", type=prompt_text, metavar="TEXT", help="of --data (default: Describe this image.)")
+    limits = f"{LIMIT['demo']} scenes, or {LIMIT['data']} of --data"
+    add("--limit", type=held(SOME, int), metavar="N", help=f"at most so many pictures (default: {limits})")
+    add("--methods", type=method_choice, metavar="NAMES", help=f"(default: {','.join(MEASURED)})")
+    add(
+        "--curves",
+        type=held(ANY, int),
+        default=8,
+        metavar="N",
+        help="pictures for deletion and insertion, the dearest figures; 0: none (default: %(default)s)",
+    )
+    add(
+        "--max-new-tokens",
+        type=setting("MAX_NEW_TOKENS", int),
+        default=config.MAX_NEW_TOKENS,
+        metavar="N",
+        help="longest answer (default: %(default)s)",
+    )
+    add(
+        "--seed",
+        type=setting("SEED", int),
+        default=config.SEED,
+        metavar="N",
+        help="of the pictures drawn from --data, of random maps and of the intervals (default: %(default)s)",
+    )
+    add_output_argument(command)
+
+
+def run_evaluate(args: argparse.Namespace) -> None:
+    """Measure and write.
+
+    Raises:
+        KeyboardInterrupt: once Ctrl-C has ended the measurement; nothing of a part is written.
+    """
+    if args.data is None and (args.annotations or args.prompt):
+        raise UsageError("--annotations and --prompt belong to --data")
+    with finished_folder(Path(args.output)) as folder:
+        from model import load_model
+
+        from evaluation import blind, by_method, evaluate, markdown, write
+
+        data = measured_on(args)
+        model, processor = load_model(args.model or default_model())
+        with stop_on_interrupt() as stop, bar("Answers", "answer", data.answers) as progress:
+            try:
+                found = evaluate(
+                    model,
+                    processor,
+                    data.samples,
+                    [*(by_method(name) for name in args.methods or MEASURED), blind],
+                    count=data.answers,
+                    curves=args.curves,
+                    max_new_tokens=args.max_new_tokens,
+                    seed=args.seed,
+                    settings={"data": data.name},
+                    on_progress=counter(progress),
+                    stop=stop,
+                )
+            except Stopped:
+                raise KeyboardInterrupt from None
+        found = replace(found, skipped={**found.skipped, **data.skipped})
+        print(printable(markdown(found)))
+        names = [path.name for path in write(found, folder)]
+    say(f"Wrote {', '.join(names)} to {args.output}")
+
+
+class Data(NamedTuple):
+    """What is measured on."""
+
+    name: str
+    samples: Iterator[Sample]
+    answers: int
+    skipped: Mapping[str, int] = MappingProxyType({})  # pictures that cannot be used, as they are met
+
+
+def measured_on(args: argparse.Namespace) -> Data:
+    """Return what is measured on."""
+    if args.data is None:
+        from demo.samples import samples
+
+        limit = args.limit or LIMIT["demo"]
+        return Data("the demo's held-out scenes", samples(limit, questions=1), 2 * limit)
+    from evaluation.coco import PROMPT, CocoFolder
+
+    folder = CocoFolder(args.data, args.annotations, args.prompt or PROMPT)
+    limit = min(len(folder), args.limit or LIMIT["data"])
+    return Data(folder.file.name, folder.samples(limit, args.seed), limit, folder.skipped)

@@ -1,0 +1,68 @@
+"""What a person sees in the shell: progress bars, lines on stderr, Ctrl-C between two steps of work."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+import unicodedata
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import NoReturn
+
+from tqdm import tqdm
+
+
+class UsageError(ValueError):
+    """The arguments cannot be used; the message is one line."""
+
+
+@contextmanager
+def stop_on_interrupt() -> Iterator[threading.Event]:
+    """Yield an event that the first Ctrl-C sets; the second one interrupts at once, as ever."""
+    stop = threading.Event()
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or before in (signal.SIG_IGN, None):
+        yield stop
+        return
+
+    def ask(*_: object) -> None:
+        stop.set()
+        signal.signal(signal.SIGINT, before)
+
+    signal.signal(signal.SIGINT, ask)
+    try:
+        yield stop
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def bar(what: str, unit: str, total: int) -> Iterator[tqdm[NoReturn]]:
+    """Yield a progress bar on stderr; an error wipes it away, so that its line stands alone."""
+    with tqdm(total=total, desc=what, unit=unit, dynamic_ncols=True, file=sys.stderr) as progress:
+        try:
+            yield progress
+        except Exception:
+            progress.leave = False
+            raise
+
+
+def counter(progress: tqdm[NoReturn]) -> Callable[[int, int], None]:
+    """Return a function of (done, in all) that moves the bar."""
+
+    def count(done: int, total: int) -> None:
+        progress.total = total
+        progress.update(done - progress.n)
+
+    return count
+
+
+def say(text: str) -> None:
+    """Write a line to stderr."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def printable(text: str) -> str:
+    """Return the text without the control characters that could rewrite the terminal."""
+    return "".join(c for c in text if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cs"))
