@@ -117,6 +117,10 @@ root.addEventListener('keydown', (event) => {
   pick(next);
 });
 
+document.addEventListener('look', () => {
+  if (all().length) trigger('click'); // drawn anew in the look of the viewer
+});
+
 watch('value', show);
 watch('tiles', draw);
 watch('picked', mark);

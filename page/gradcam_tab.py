@@ -195,15 +195,8 @@ class GradCamTab:
         )
         computed.success(self.on_draw, drawing, self.pictures, js=ENLARGED, **AT_ONCE)
         self.stop.click(self.on_stop, None, None, **AT_ONCE)
-        # One event for all of these: what is shown is then never of two different moments.
-        gr.on(
-            [self.shown.click, around.explorer.viewer.select],
-            self.on_draw,
-            drawing,
-            self.pictures,
-            js=ENLARGED,
-            **LATEST,
-        )
+        # One event for another layer and another look: what is shown is then never of two different moments.
+        self.shown.click(self.on_draw, drawing, self.pictures, js=ENLARGED, **LATEST)
 
     def wire_api(self, button: gr.Button, picture: Any, facts: Any, drawing: Sequence[Any]) -> None:
         """Add /gradcam for `gradio_client`, about the session's own answer."""

@@ -43,11 +43,12 @@ class Layout:
             gr.HTML(HEAD, elem_id="head", js_on_load=None)
             self._model_bar(chosen, status)
             self.explorer = Explorer()
+            self.recent = Recent(store)
             with gr.Row(elem_id="bench"):
                 with gr.Column(elem_id="ask"):
                     self._ask()
                     with gr.Accordion("Recent answers", open=False, elem_id="recent_panel"):
-                        self.recent = Recent(store)
+                        self.recent.add_list()
                 with gr.Column(elem_id="show"):
                     self._show()
                 with gr.Column(elem_id="look"):

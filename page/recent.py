@@ -25,10 +25,15 @@ class Recent:
     """The list, and what is read from the store for it."""
 
     def __init__(self, store: Store) -> None:
-        """Add the list to the blocks that are being built."""
+        """Add what is not seen to the blocks that are being built."""
         self.store = store
         # A key that stays the same lets the browser's list be read after a restart; it hides nothing.
+        # Not where the list is: what stands in a closed part of the page is neither read nor written.
         self.mine = gr.BrowserState([], storage_key="answers", secret="answers")  # noqa: S106
+        self.wanted = gr.JSON(visible=False)  # the id of the answer that was clicked
+
+    def add_list(self) -> None:
+        """Add the list to the blocks that are being built."""
         self.list = gr.HTML(
             [],
             html_template='<div class="recent"><p class="none">Your answers will be listed here.</p></div>',
@@ -36,7 +41,6 @@ class Recent:
             apply_default_css=False,
             elem_id="recent",
         )
-        self.wanted = gr.JSON(visible=False)  # the id of the answer that was clicked
 
     def listed(self, mine: Any) -> list[dict[str, Any]]:
         """Return what the list shows, newest first: id, question, answer, model, when, thumbnail."""

@@ -27,7 +27,7 @@ from views import View
 STOPPED = "Stopped: no file was made."
 # What the viewer shows now: an event's own data may be from before.
 SHOWN = f"(run, kind, by, token, look, ...ranges) => [run, kind, by, token, ({LOOK})(), ...ranges]"
-SAVED = "() => { setTimeout(() => document.querySelector('#share_file a, a#share_file')?.click(), 100); }"
+SAVED = "() => { setTimeout(() => document.querySelector('#share_file')?.click(), 100); }"
 
 
 class Share:

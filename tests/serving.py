@@ -47,12 +47,13 @@ def free_port() -> int:
 
 
 @contextmanager
-def served(model: str) -> Iterator[tuple[Page, str]]:
-    """Yield a page with this model and its address."""
+def served(model: str | None, port: int | None = None) -> Iterator[tuple[Page, str]]:
+    """Yield a page with this model, or with none, and its address."""
     room = ModelRoom()
-    room.load(model)
-    page = Page(room, model)
-    url = serve(page, "127.0.0.1", free_port())
+    if model is not None:
+        room.load(model)
+    page = Page(room, model or "demo")
+    url = serve(page, "127.0.0.1", port or free_port())
     try:
         yield page, url.rstrip("/")
     finally:

@@ -4,26 +4,39 @@ import io
 import os
 import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, ConsoleMessage, Dialog, Locator, Request, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Dialog,
+    Download,
+    Locator,
+    Request,
+    sync_playwright,
+)
 from playwright.sync_api import Page as Tab
+from playwright.sync_api import TimeoutError as TooLateError
 
 import page.runs as runs_room
+import page.share as share_room
 import visualization
 from app import Page
 from attention_extractor import AttentionExtractor, Capture
 from attention_processor import AttentionProcessor
 from demo.scenes import HELD_OUT_SEED, make_scene
 from gradcam import smooth_grad_cam
-from page.reading import SCALE_LABELS, first_pick
+from page.reading import choices, first_pick
 from page.runs import Run
-from tests.serving import HEADS, LAYERS, PROMPT, noise, saved, served
+from tests.seeing import cell_of, colour, pane_of, part, said, slide, state, word
+from tests.seeing import choose as choose_one
+from tests.serving import HEADS, LAYERS, PROMPT, free_port, noise, saved, served
 
 CHROMIUM = Path("/usr/bin/chromium")
 if not CHROMIUM.exists() and not os.environ.get("CI"):
@@ -34,8 +47,10 @@ pytestmark = [
     # Gradio's queue statistics use what this pandas deprecates.
     pytest.mark.filterwarnings("ignore::pandas.errors.Pandas4Warning"),
 ]
-PATIENCE = 60_000  # milliseconds: these tests may share two cores with others
+PATIENCE = 15_000  # milliseconds: these tests may share two cores with others
 NEW = 9  # tokens of an answer
+GRID = (5, 8)
+SLIDERS = ("layer_from", "layer_to", "head_from", "head_to")
 
 
 # --- What is needed -----------------------------------------------------------------------------------------
@@ -76,6 +91,7 @@ class Watch:
         self.local = (url, "data:", "blob:" + url)
         self.foreign: list[str] = []
         self.errors: list[str] = []
+        self.asked: list[str] = []
         tab.on("request", self.on_request)
         tab.on("console", self.on_console)
         tab.on("pageerror", lambda error: self.errors.append(str(error)))
@@ -83,6 +99,8 @@ class Watch:
     def on_request(self, request: Request) -> None:
         if not request.url.startswith(self.local):
             self.foreign.append(request.url)
+        if not request.url.startswith(("data:", "blob:")) and "heartbeat" not in request.url:
+            self.asked.append(f"{request.method} {request.url}")
 
     def on_console(self, message: ConsoleMessage) -> None:
         if message.type == "error":
@@ -93,24 +111,40 @@ OpenTab = Callable[..., Tab]
 
 
 @pytest.fixture
-def open_tab(browser: Browser, site: tuple[Page, str]) -> Iterator[OpenTab]:
-    """Open tabs of separate visitors; at the end: no error in the console, no request to elsewhere."""
-    tabs: list[tuple[Tab, Watch]] = []
+def watches() -> dict[Tab, Watch]:
+    return {}
 
-    def opened(url: str = site[1], **context: Any) -> Tab:
-        tab = browser.new_context(**{"viewport": {"width": 1440, "height": 1000}, **context}).new_page()
+
+@pytest.fixture
+def open_tab(browser: Browser, site: tuple[Page, str], watches: dict[Tab, Watch]) -> Iterator[OpenTab]:
+    """Open tabs of separate visitors; at the end: no error in the console, no request to elsewhere."""
+    contexts: list[BrowserContext] = []
+
+    def opened(
+        url: str = site[1], within: BrowserContext | None = None, says: str = "ready", **context: Any
+    ) -> Tab:
+        if within is None:
+            within = browser.new_context(**{"viewport": {"width": 1440, "height": 1000}, **context})
+            contexts.append(within)
+        tab = within.new_page()
         tab.set_default_timeout(PATIENCE)
-        tabs.append((tab, Watch(tab, url)))
+        watches[tab] = Watch(tab, url)
         tab.goto(url)
-        tab.wait_for_selector("#scale input")
-        tab.wait_for_function("document.querySelector('#status').innerText.includes('ready')")
+        ready(tab, says)
         return tab
 
     yield opened
-    for tab, watch in tabs:
-        tab.context.close()
+    for context in contexts:
+        context.close()
+    for watch in watches.values():
         assert watch.foreign == []
         assert watch.errors == []
+
+
+def ready(tab: Tab, says: str = "ready") -> None:
+    """Wait until the page is there with its data."""
+    tab.wait_for_selector("#aggregation input")
+    tab.wait_for_function("text => document.querySelector('#status').innerText.includes(text)", arg=says)
 
 
 @pytest.fixture
@@ -124,10 +158,10 @@ def direct(site: tuple[Page, str]) -> Capture:
     return answer_to(site[0], noise(0))
 
 
-def answer_to(page: Page, picture: Image.Image, prompt: str = PROMPT) -> Capture:
+def answer_to(page: Page, picture: Image.Image, prompt: str = PROMPT, tokens: int = NEW) -> Capture:
     loaded = page.room.loaded
     assert loaded is not None
-    return AttentionExtractor(loaded.model, loaded.processor).generate(picture, prompt, max_new_tokens=NEW)
+    return AttentionExtractor(loaded.model, loaded.processor).generate(picture, prompt, max_new_tokens=tokens)
 
 
 def upload(tab: Tab, file: Path) -> None:
@@ -138,70 +172,108 @@ def upload(tab: Tab, file: Path) -> None:
 
 
 def set_number(tab: Tab, selector: str, value: float) -> None:
-    field, slider = (tab.locator(f"{selector} input[type={kind}]") for kind in ("number", "range"))
+    field = tab.locator(f"{selector} input[type=number]")
     for _ in range(10):  # what is typed while the accordion is still opening can get lost
         field.fill(str(value))
         field.press("Tab")
-        tab.wait_for_timeout(300)
-        if float(slider.input_value()) == value:
-            return
+        try:
+            shows(tab, selector, value, 2_000)
+        except TooLateError:
+            continue
+        return
     raise AssertionError(f"{selector} does not take {value}")
 
 
-def ask(tab: Tab, file: Path, tokens: int = NEW) -> None:
-    """Upload, generate, and wait for the first picture."""
+def shows(tab: Tab, selector: str, value: float, patience: int = PATIENCE) -> None:
+    """Wait until a slider stands there."""
+    tab.wait_for_function(
+        "([place, value]) => Number(document.querySelector(`${place} input[type=range]`).value) === value",
+        arg=[selector, value],
+        timeout=patience,
+    )
+
+
+def prepare(tab: Tab, file: Path, tokens: int = NEW) -> None:
+    """Choose a picture, and how long the answer may be."""
     upload(tab, file)
-    tab.locator("#generation button").first.click()
+    if not tab.is_visible("#max_new_tokens"):
+        tab.locator("#generation button").first.click()
     set_number(tab, "#max_new_tokens", tokens)
+
+
+def ask(tab: Tab, file: Path, tokens: int = NEW) -> None:
+    """Choose a picture, generate, and wait for the first map."""
+    prepare(tab, file, tokens)
+    generate(tab)
+
+
+def generate(tab: Tab) -> None:
+    tab.evaluate("() => { document.querySelector('.reading').dataset.state = 'asked'; }")
     tab.click("#generate")
-    tab.wait_for_selector("#overlay img")
+    answered(tab)
 
 
-def shown(tab: Tab, place: str = "#overlay") -> np.ndarray:
-    """The pixels of the overlay (H, W, 3), as the browser was given them."""
-    tab.wait_for_function(f"document.querySelector('{place} img').naturalWidth > 0")
-    address = str(tab.evaluate(f"document.querySelector('{place} img').src"))
-    picture = Image.open(io.BytesIO(tab.request.get(address).body()))
-    assert picture.format == "PNG"
-    return np.asarray(picture.convert("RGB"))
+def answered(tab: Tab) -> None:
+    """Wait until the answer is there and its first word is drawn."""
+    tab.wait_for_selector(".reading:is([data-state=done], [data-state=stopped])", state="attached")
+    tab.wait_for_selector("#viewer .lens-viewer")
+    tab.wait_for_function("document.querySelector('#viewer .lens-viewer').viewer?.state().values")
 
 
-def after_change(tab: Tab, change: Callable[[], Any], place: str = "#overlay") -> np.ndarray:
-    """Do something that draws an overlay anew, and return its pixels."""
-    before = tab.locator(f"{place} img").evaluate("one => one.src")
+def becomes(tab: Tab, expression: str, value: Any) -> None:
+    """Wait until what the viewer's state says is equal to something: "pick.key", "look.view"."""
+    tab.wait_for_function(
+        """([path, value]) => {
+             const found = path.split('.').reduce((at, name) => at?.[name],
+                                                  document.querySelector('.lens-viewer').viewer.state());
+             return JSON.stringify(found) === JSON.stringify(value);
+           }""",
+        arg=[expression, value],
+    )
+
+
+def picked(tab: Tab) -> str:
+    return str(state(tab)["pick"]["key"])
+
+
+def shown(tab: Tab) -> np.ndarray:
+    """The map (h, w) that is drawn."""
+    return np.reshape(state(tab)["values"], GRID)
+
+
+def map_of(capture: Capture, tokens: Any, *chosen: Any, of_prompt: bool = False) -> np.ndarray:
+    """The map (h, w) that should be drawn, worked out directly."""
+    processor = AttentionProcessor(capture)
+    if of_prompt:
+        return processor.get_attention_heatmap_for_prompt_token(tokens, *chosen)
+    return processor.get_attention_heatmap_for_token(tokens, *chosen)
+
+
+def expect_map(tab: Tab, capture: Capture, tokens: Any, *chosen: Any, of_prompt: bool = False) -> None:
+    """Compare what is drawn with the processor's map, as exactly as the browser was told it."""
+    one_by_one = [tokens] if isinstance(tokens, int) else list(tokens)
+    maps = [map_of(capture, token, *chosen, of_prompt=of_prompt) for token in one_by_one]
+    step = max(float(np.ptp(one)) for one in maps) / 65535
+    truth = map_of(capture, tokens, *chosen, of_prompt=of_prompt)
+    if len(one_by_one) == 1 or (chosen and chosen[-1] == "mean") or len(chosen) < 3:
+        assert np.abs(shown(tab) - truth).max() <= step + 1e-8
+    else:
+        raise AssertionError("the mean of maximums is not the maximum of means: compare one token")
+
+
+def map_changes(tab: Tab, change: Callable[[], Any]) -> None:
+    """Do something after which other values are drawn."""
+    before = state(tab)["values"]
     change()
     tab.wait_for_function(
-        "([place, before]) => document.querySelector(`${place} img`)?.src !== before", arg=[place, before]
+        "before => `${document.querySelector('.lens-viewer').viewer.state().values}` !== before",
+        arg=",".join(map(str, before)),
     )
-    return shown(tab, place)
 
 
-def drawn(capture: Capture, tokens: Any, *, of_prompt: bool = False, **settings: Any) -> np.ndarray:
-    """The overlay that the page should show, worked out directly."""
-    layers, heads = settings.pop("layers", None), settings.pop("heads", None)
-    aggregation = settings.pop("aggregation", "mean")
-    processor = AttentionProcessor(capture)
-    fold = processor.get_attention_heatmap_for_token
-    if of_prompt:
-        fold = processor.get_attention_heatmap_for_prompt_token
-    picture = visualization.visualize_attention_on_image(
-        visualization.fitted(noise(0), 640, 1280),
-        fold(tokens, layers, heads, aggregation),
-        scale_label=SCALE_LABELS[aggregation],
-        **settings,
-    )
-    return np.asarray(picture)
-
-
-def word(tab: Tab, number: int) -> Locator:
-    return tab.locator("#answer .word").nth(number)
-
-
-def picked(tab: Tab) -> list[str]:
-    """The keys of the words that are marked."""
-    return list(
-        tab.eval_on_selector_all(".word[aria-pressed=true]", "all => all.map(one => one.dataset.pick)")
-    )
+def listed(tab: Tab, text: str) -> None:
+    """Wait until the list of words shows this."""
+    tab.wait_for_function("text => document.querySelector('#token input').value === text", arg=text)
 
 
 def choose(tab: Tab, selector: str, text: str) -> None:
@@ -210,150 +282,195 @@ def choose(tab: Tab, selector: str, text: str) -> None:
     tab.locator("ul[role=listbox] li", has_text=text).first.click()
 
 
+def typed(tab: Tab, selector: str, text: str) -> None:
+    """Type into a dropdown."""
+    tab.fill(f"{selector} input", text)
+    tab.keyboard.press("Enter")
+
+
+def recent(tab: Tab) -> Locator:
+    """The recent answers, newest first; at least one is there."""
+    if not tab.is_visible(".recent"):
+        tab.locator("#recent_panel button").first.click()
+    tab.wait_for_selector(".recent .entry")
+    return tab.locator(".recent .entry")
+
+
+def labels(capture: Capture) -> dict[str, str]:
+    """What the list of words says for each pick."""
+    return {key: label for label, key in choices(Run(capture, noise(0)))}
+
+
+def words_of(capture: Capture) -> list[tuple[int, ...]]:
+    return [word.tokens for word in AttentionProcessor(capture).words()]
+
+
+def key_of(tokens: Sequence[int]) -> str:
+    return f"{tokens[0]}-{tokens[-1]}" if len(tokens) > 1 else f"{tokens[0]}"
+
+
 # --- The main way through -----------------------------------------------------------------------------------
 
 
 def test_from_a_picture_to_a_map(tab: Tab, files: Path, direct: Capture) -> None:
+    assert tab.is_hidden("#viewer .lens-viewer")
     ask(tab, files / "a.png")
-    run = Run(direct, noise(0))
-    first = first_pick(run)
+    first = first_pick(Run(direct, noise(0)))
     assert first is not None
-    assert tab.locator("#answer").evaluate("one => one.textContent") == direct.text
-    assert picked(tab) == [first.key]
-    assert np.array_equal(shown(tab), drawn(direct, first.tokens))
-    assert "largest share of its attention" in tab.inner_text("#reading .line")
-    assert tab.inner_text("#caption").startswith("token")
-    assert tab.get_attribute("#overlay img", "alt")
+    assert part(tab, "answer").text_content() == direct.text
+    assert part(tab, "prompt").text_content() == PROMPT
+    assert picked(tab) == first.key
+    listed(tab, labels(direct)[first.key])
+    expect_map(tab, direct, first.tokens)
+    assert re.fullmatch(rf"{NEW} tokens · \d+\.\d s.*", tab.inner_text("#reading .line"))
+    share = 100 * AttentionProcessor(direct).shares(first.tokens)[0]
+    assert re.search(rf"\b{share:.1f}|{share:.0f} %", said(part(tab, "caption")))
+    assert said(part(tab, "made")).startswith("attention · layers 0–2 · heads 0–3 · mean")
+    truth = map_of(direct, first.tokens)
+    hottest = divmod(int(truth.argmax()), GRID[1])
+    place = f"highest at row {hottest[0]}, column {hottest[1]}."
+    assert (part(tab, "canvas").get_attribute("aria-label") or "").endswith(place)
+    choose_one(tab, "view", "heatmap")
+    drawn = pane_of(tab, "heatmap")
+    assert (cell_of(drawn, *hottest, GRID) == colour(1)).all()
+    shares = (truth - truth.min()) / np.ptp(truth)
+    for row, col in np.ndindex(GRID):
+        near = [colour(max(0, shares[row, col] + step)) for step in (-1 / 256, 0, 1 / 256)]
+        inside = cell_of(drawn, row, col, GRID)
+        assert any((inside == one).all() for one in near), (row, col)
 
 
-def test_words_and_list_are_in_step(tab: Tab, files: Path, direct: Capture) -> None:
+def test_hovering_previews_and_a_click_keeps(tab: Tab, files: Path, direct: Capture) -> None:
     ask(tab, files / "a.png")
-    words = AttentionProcessor(direct).words()
-    numbers = [index for index, one in enumerate(words) if len(one.tokens) == 1][-2:]
-    for number in numbers:
-        (token,) = words[number].tokens
-        pixels = after_change(tab, word(tab, number).click)
-        assert np.array_equal(pixels, drawn(direct, token))
-        tab.wait_for_function(f"document.querySelector('#token input').value.startsWith('token {token} ')")
-        assert str(token) in picked(tab)
-
-    pixels = after_change(tab, lambda: choose(tab, "#token", "the whole answer"))
-    assert np.array_equal(pixels, drawn(direct, range(NEW)))
-    assert len(picked(tab)) == tab.locator("#answer .word").count()
-
-    pixels = after_change(tab, tab.locator("#asked .word").first.click)
-    assert np.array_equal(pixels, drawn(direct, range(8), of_prompt=True))
-    assert tab.input_value("#token input") == 'prompt tokens 0–7 "Describe"'
-    assert picked(tab) == ["p0-7"]
-
-    (token,) = words[numbers[0]].tokens
-    pixels = after_change(tab, lambda: choose(tab, "#token", f"token {token} "))
-    assert np.array_equal(pixels, drawn(direct, token))
-    assert picked(tab) == [str(token)]
+    words = words_of(direct)
+    word(tab, 0).click()
+    tab.mouse.move(2, 2)
+    assert (picked(tab), state(tab)["shown"]) == (key_of(words[0]), key_of(words[0]))
+    word(tab, 2).hover()
+    assert (picked(tab), state(tab)["shown"]) == (key_of(words[0]), key_of(words[2]))
+    expect_map(tab, direct, words[2])
+    tab.mouse.move(2, 2)
+    expect_map(tab, direct, words[0])
+    listed(tab, labels(direct)[key_of(words[0])])
+    word(tab, 2).click()
+    tab.mouse.move(2, 2)
+    expect_map(tab, direct, words[2])
+    listed(tab, labels(direct)[key_of(words[2])])
+    assert word(tab, 2).get_attribute("aria-pressed") == "true"
 
 
-def test_every_setting_draws_anew(tab: Tab, files: Path, direct: Capture) -> None:
+def test_viewer_and_list_are_in_step(tab: Tab, files: Path, direct: Capture, watches: Any) -> None:
     ask(tab, files / "a.png")
-    after_change(tab, lambda: choose(tab, "#token", "token 1 "))
-    settings: dict[str, Any] = {}
+    named, words = labels(direct), words_of(direct)
+    asked = list(watches[tab].asked)
+    for tokens in (words[-1], words[0]):
+        word(tab, words.index(tokens)).click()
+        listed(tab, named[key_of(tokens)])
+        expect_map(tab, direct, tokens)
+    part(tab, "prompt").locator(".lens-word").first.click()
+    listed(tab, named["p0-7"])
+    expect_map(tab, direct, range(8), of_prompt=True)
+    part(tab, "whole").click()
+    listed(tab, named["all"])
+    expect_map(tab, direct, range(NEW))
+    word(tab, 0).click()
+    word(tab, 2).click(modifiers=["Shift"])
+    span = range(words[0][0], words[2][-1] + 1)
+    listed(tab, named.get(key_of(span), key_of(span)))
+    expect_map(tab, direct, span)
 
-    def expect(change: Callable[[], Any], **changed: Any) -> None:
-        settings.update(changed)
-        assert np.array_equal(after_change(tab, change), drawn(direct, 1, **settings))
-
-    expect(lambda: set_number(tab, "#layer_from", 1), layers=[1, 2])
-    expect(lambda: set_number(tab, "#head_to", 2), heads=[0, 1, 2])
-    expect(lambda: tab.locator("#layer_to input[type=range]").press("ArrowLeft"), layers=[1])
-    expect(lambda: tab.click("#aggregation label:has-text('max')"), aggregation="max")
-    expect(lambda: choose(tab, "#colormap", "magma"), colormap="magma")
-    expect(lambda: set_number(tab, "#alpha", 0.9), alpha=0.9)
-    expect(lambda: tab.click("#cells label:has-text('smooth')"), smooth=True)
-    expect(lambda: tab.click("#view label:has-text('side by side')"), view="side by side")
-    expect(lambda: tab.click("#view label:has-text('heatmap')"), view="heatmap")
-
-    processor = AttentionProcessor(direct)
-    one, of_prompt = (
-        processor.get_attention_heatmap_for_token,
-        processor.get_attention_heatmap_for_prompt_token,
-    )
-    chosen: Any = ([1], [0, 1, 2], "max")
-    maps = [one(token, *chosen) for token in range(NEW)]
-    maps += [of_prompt(token, *chosen) for token in range(len(direct.prompt_token_ids))]
-    expect(
-        lambda: tab.click("#scale label:has-text('one for all')"),
-        vmin=min(float(each.min()) for each in maps),
-        vmax=max(float(each.max()) for each in maps),
-    )
-    assert " · layer 1 · heads 0–2 · max · " in tab.inner_text("#caption")
-
-
-def test_settings_before_an_answer_wait_for_it(tab: Tab) -> None:
-    with tab.expect_response(re.compile("/gradio_api/run/predict")) as told:
-        tab.click("#cells label:has-text('smooth')")
-    assert told.value.status == 200
-    assert tab.locator(".toast-body").count() == 0
+    choose(tab, "#token", named["p0-7"])
+    becomes(tab, "pick.key", "p0-7")
+    choose(tab, "#token", named[key_of(words[1])])
+    becomes(tab, "pick.key", key_of(words[1]))
+    expect_map(tab, direct, words[1])
+    assert word(tab, 1).get_attribute("aria-pressed") == "true"
+    typed(tab, "#token", "3-5")
+    becomes(tab, "pick.key", "3-5")
+    expect_map(tab, direct, [3, 4, 5])
+    assert tab.input_value("#token input") == "3-5"
+    choose(tab, "#token", "the whole answer")
+    becomes(tab, "pick.key", "all")
+    assert watches[tab].asked == asked  # all of this without the server
 
 
-def test_with_the_keyboard_alone(tab: Tab, files: Path, direct: Capture) -> None:
+def test_keys_walk_over_the_words(tab: Tab, files: Path, direct: Capture) -> None:
     ask(tab, files / "a.png")
-    start = tab.locator("#answer .word[tabindex='0']")
-    start.focus()
-    at = tab.evaluate("[...document.querySelectorAll('#answer .word')].indexOf(document.activeElement)")
-    words = AttentionProcessor(direct).words()
-    key, to = ("ArrowRight", at + 1) if at + 1 < len(words) else ("ArrowLeft", at - 1)
-    pixels = after_change(tab, lambda: tab.keyboard.press(key))
-    assert np.array_equal(pixels, drawn(direct, words[to].tokens))
-    assert tab.evaluate("document.activeElement.dataset.pick") in picked(tab)
-
-    tab.locator("#token input").focus()
-    tab.keyboard.press("Control+A")
-    tab.keyboard.type("the whole")
-    tab.wait_for_function("document.querySelectorAll('#token ul[role=listbox] li').length === 1")
-    pixels = after_change(tab, lambda: tab.keyboard.press("Enter"))
-    assert np.array_equal(pixels, drawn(direct, range(NEW)))
-
-    tab.locator("#prompt textarea").focus()
-    reached = set()
-    for _ in range(12):
-        tab.keyboard.press("Tab")
-        reached.add(str(tab.evaluate("document.activeElement.closest('[id]')?.id")))
-    assert {"generate"} <= reached
-
-
-def test_quick_keys_end_at_the_word_that_is_marked(tab: Tab, files: Path, direct: Capture) -> None:
-    ask(tab, files / "a.png")
-    words = AttentionProcessor(direct).words()
+    named, words = labels(direct), words_of(direct)
     word(tab, 0).focus()
     for _ in words[1:]:
         tab.keyboard.press("ArrowRight")
-    last = words[-1].tokens
-    tab.wait_for_function(
-        "start => document.querySelector('#caption').innerText.search(start) === 0",
-        arg=rf"tokens? {last[0]}\b",
-    )
-    tab.wait_for_function(
-        "start => document.querySelector('#token input').value.search(start) === 0",
-        arg=rf"tokens? {last[0]}\b",
-    )
-    assert np.array_equal(shown(tab), drawn(direct, last))
+    becomes(tab, "pick.key", key_of(words[-1]))  # quick keys end at the word that is marked
+    listed(tab, named[key_of(words[-1])])
+    expect_map(tab, direct, words[-1])
+    tab.keyboard.press("Home")
+    tab.keyboard.press("Shift+ArrowRight")
+    span = range(words[0][0], words[1][-1] + 1)
+    becomes(tab, "pick.key", key_of(span))
+    listed(tab, named.get(key_of(span), key_of(span)))
+    tab.keyboard.press("Escape")
+    becomes(tab, "pick.key", "all")
+    listed(tab, named["all"])
+    expect_map(tab, direct, range(NEW))
+
+
+def test_with_the_keyboard_alone(tab: Tab, files: Path, direct: Capture) -> None:
+    prepare(tab, files / "a.png")
+
+    def tab_to(condition: str, most: int = 40) -> None:
+        """Press Tab until the element with the focus is the one."""
+        for _ in range(most):
+            tab.keyboard.press("Tab")
+            if tab.evaluate(f"(() => {{ const at = document.activeElement; return {condition}; }})()"):
+                return
+        raise AssertionError(f"Tab does not come to {condition}")
+
+    tab.locator("#prompt textarea").focus()
+    tab_to("at.closest('#generate')")
+    tab.keyboard.press("Enter")
+    answered(tab)
+    tab_to("at.matches('[data-part=answer] .lens-word')")
+    start = picked(tab)
+    number = [key_of(one) for one in words_of(direct)].index(start)
+    key, step = ("ArrowRight", 1) if number + 1 < len(words_of(direct)) else ("ArrowLeft", -1)
+    tab.keyboard.press(key)
+    expect_map(tab, direct, words_of(direct)[number + step])
+    tab_to("at.closest('[data-choices=view]')")
+    tab.keyboard.press("ArrowRight")
+    becomes(tab, "look.view", "side by side")
+    tab_to("at.matches('[data-part=frame]')")
+    tab.keyboard.press("Home")
+    truth = map_of(direct, words_of(direct)[number + step])
+    row, col = divmod(int(truth.argmax()), GRID[1])
+    assert state(tab)["cursor"] == {"row": row, "col": col}
+    tab_to("at.closest('[data-panel=heads]') && at.tagName === 'SUMMARY'")
+    tab.keyboard.press("Enter")
+    tab.wait_for_selector('[data-part="headsCanvas"]')
+    tab_to("at.closest('#token')")
+    tab.keyboard.press("Control+A")
+    tab.keyboard.type("the whole")
+    tab.wait_for_function("document.querySelectorAll('#token ul[role=listbox] li').length === 1")
+    tab.keyboard.press("Enter")
+    becomes(tab, "pick.key", "all")
+    tab_to("at.closest('#layer_from')")
 
 
 def test_stop_keeps_what_is_there(tab: Tab, site: tuple[Page, str], files: Path) -> None:
-    upload(tab, files / "a.png")
-    tab.locator("#generation button").first.click()
-    set_number(tab, "#max_new_tokens", 1000)
+    prepare(tab, files / "a.png", 1000)
     assert tab.is_disabled("#stop")
     tab.click("#generate")
-    tab.wait_for_function("document.querySelector('#answer').textContent.length > 3")
+    tab.wait_for_function("document.querySelector('.reading .said').textContent.length > 3")
     assert tab.locator("#reading progress").is_visible()
     assert re.search(r"\d+ tokens? of at most 1000", tab.inner_text("#reading .line"))
+    assert tab.is_hidden("#viewer .lens-viewer")
     tab.click("#stop")
-    tab.wait_for_selector(".reading[data-state=stopped]")
-    tab.wait_for_selector("#overlay img")
+    tab.wait_for_selector(".reading[data-state=stopped]", state="attached")
+    answered(tab)
     told = re.match(r"Stopped after (\d+) token", tab.inner_text("#reading .line"))
     assert told is not None
     assert 1 <= int(told[1]) < 900
-    assert tab.locator("#answer .word").count() >= 1
+    choose_one(tab, "granularity", "tokens")
+    assert part(tab, "answer").locator(".lens-word").count() == int(told[1])
     assert tab.is_disabled("#stop")
     assert not site[0].room.busy
 
@@ -375,7 +492,209 @@ def test_closing_the_tab_frees_everything(open_tab: OpenTab, site: tuple[Page, s
     assert len(page.visitors) == before - 1
 
 
+# --- Layers, heads, and how it is drawn ---------------------------------------------------------------------
+
+
+def test_sliders_restrict_the_maps(tab: Tab, files: Path, direct: Capture) -> None:
+    ask(tab, files / "a.png")
+    choose(tab, "#token", 'token 1 "')
+    becomes(tab, "pick.key", "1")
+
+    def expect(change: Callable[[], Any], *chosen: Any) -> None:
+        map_changes(tab, change)
+        expect_map(tab, direct, 1, *chosen)
+
+    expect(lambda: set_number(tab, "#layer_from", 1), [1, 2])
+    expect(lambda: set_number(tab, "#head_to", 2), [1, 2], [0, 1, 2])
+    expect(lambda: tab.locator("#layer_to input[type=range]").press("ArrowLeft"), [1], [0, 1, 2])
+    expect(lambda: tab.click("#aggregation label:has-text('max')"), [1], [0, 1, 2], "max")
+    assert said(part(tab, "made")) == "attention · layer 1 · heads 0–2 · max"
+    named = labels(direct)
+    word(tab, 0).click()  # other words are of the same layers and heads, without asking again
+    tokens = words_of(direct)[0]
+    listed(tab, named[key_of(tokens)])
+    if len(tokens) == 1:
+        expect_map(tab, direct, tokens[0], [1], [0, 1, 2], "max")
+    part(tab, "all").click()
+    for name, end in zip(SLIDERS, (0, LAYERS - 1, 0, HEADS - 1), strict=True):
+        shows(tab, f"#{name}", end)
+    tab.click("#aggregation label:has-text('mean')")
+    tab.wait_for_function(
+        "document.querySelector('[data-part=made]').textContent.includes('layers 0–2 · heads 0–3 · mean')"
+    )
+    expect_map(tab, direct, tokens)
+
+
+def test_quick_slides_end_where_the_slider_stands(tab: Tab, files: Path, direct: Capture) -> None:
+    ask(tab, files / "a.png")
+    slider = tab.locator("#head_to input[type=range]")
+    slider.focus()
+    for key in ("ArrowLeft", "ArrowLeft", "ArrowLeft", "ArrowRight", "ArrowLeft", "ArrowRight"):
+        tab.keyboard.press(key)
+    shows(tab, "#head_to", 1)
+    tab.wait_for_function("document.querySelector('[data-part=made]').textContent.includes('heads 0–1')")
+    first = first_pick(Run(direct, noise(0)))
+    assert first is not None
+    expect_map(tab, direct, first.tokens, None, [0, 1])
+
+
+def test_layers_and_heads_side_by_side(tab: Tab, files: Path, direct: Capture) -> None:
+    ask(tab, files / "a.png")
+    choose(tab, "#token", 'token 1 "')
+    becomes(tab, "pick.key", "1")
+    tab.locator("[data-panel=heads] summary").click()
+    canvas = part(tab, "headsCanvas")
+    canvas.wait_for()
+
+    def click(row: int, col: int) -> None:
+        """Click on a map of the grid: row 0 and column 0 are the means."""
+        box = canvas.bounding_box()
+        assert box is not None
+        x = 40 + (col + 0.4) * (box["width"] - 40) / (1 + HEADS)
+        y = 20 + (row + 0.3) * (box["height"] - 20) / (1 + LAYERS)
+        canvas.click(position={"x": x, "y": y})
+
+    for (row, col), ends in {
+        (2, 3): (1, 1, 2, 2),
+        (0, 1): (0, LAYERS - 1, 0, 0),
+        (3, 0): (2, 2, 0, HEADS - 1),
+    }.items():
+        click(row, col)
+        for name, end in zip(SLIDERS, ends, strict=True):
+            shows(tab, f"#{name}", end)
+        becomes(tab, "alone", None)  # the maps of all words have come
+        layers, heads = range(ends[0], ends[1] + 1), range(ends[2], ends[3] + 1)
+        expect_map(tab, direct, 1, list(layers), list(heads))
+        share = 100 * AttentionProcessor(direct).shares(1, list(layers), list(heads))[0]
+        assert re.search(rf"{share:.1f}|{share:.0f} % of its attention", said(part(tab, "caption")))
+    choose(tab, "#token", "the whole answer")
+    note = f"The whole answer ({NEW} tokens)"
+    tab.wait_for_function(
+        "note => document.querySelector('[data-part=headsNote]').textContent === note", arg=note
+    )
+    part(tab, "all").click()
+    for name, end in zip(SLIDERS, (0, LAYERS - 1, 0, HEADS - 1), strict=True):
+        shows(tab, f"#{name}", end)
+    becomes(tab, "alone", None)
+    expect_map(tab, direct, range(NEW))
+
+
+def test_another_look_asks_the_server_for_nothing(
+    tab: Tab, files: Path, direct: Capture, watches: dict[Tab, Watch]
+) -> None:
+    ask(tab, files / "a.png")
+    choose(tab, "#token", 'token 1 "')
+    becomes(tab, "pick.key", "1")
+    asked, truth = list(watches[tab].asked), map_of(direct, 1)
+    hottest = divmod(int(truth.argmax()), GRID[1])
+    coldest = divmod(int(truth.argmin()), GRID[1])
+
+    choose_one(tab, "view", "heatmap")
+    part(tab, "colormap").select_option("magma")
+    assert (cell_of(pane_of(tab, "heatmap"), *hottest, GRID) == colour(1, "magma")).all()
+    assert (cell_of(pane_of(tab, "heatmap"), *coldest, GRID) == colour(0, "magma")).all()
+    choose_one(tab, "scale", "shared")
+    low, high = attention_range(direct)
+    assert state(tab)["range"] == pytest.approx([low, high], rel=1e-5)
+    at = (truth.max() - low) / (high - low)
+    assert np.abs(cell_of(pane_of(tab, "heatmap"), *hottest, GRID) - colour(at, "magma")).max() <= 6
+    choose_one(tab, "scale", "own")
+    slide(tab, "contrast", 1)
+    assert said(part(tab, "contrastValue")) == "γ = 2.00"
+    choose_one(tab, "cells", "smooth")
+    slide(tab, "opacity", 0.25)
+    becomes(tab, "look.opacity", 0.25)
+    choose_one(tab, "view", "wipe")
+    part(tab, "divider").focus()
+    tab.mouse.move(2, 2)  # no cell is pointed at
+    before = pane_of(tab, "wipe")
+    tab.keyboard.press("End")
+    picture = pane_of(tab, "wipe")
+    tab.keyboard.press("Home")
+    mapped = pane_of(tab, "wipe")
+    middle = before.shape[1] // 2
+    assert np.array_equal(before[:, : middle - 1], picture[:, : middle - 1])
+    assert np.array_equal(before[:, middle + 1 :], mapped[:, middle + 1 :])
+    for half in (slice(None, middle - 1), slice(middle + 1, None)):
+        assert not np.array_equal(picture[:, half], mapped[:, half])
+    choose_one(tab, "view", "side by side")
+    assert {pane["kind"] for pane in state(tab)["panes"]} == {"picture", "overlay"}
+    tab.mouse.move(2, 2)
+    assert watches[tab].asked == asked
+
+
+def attention_range(capture: Capture) -> tuple[float, float]:
+    """The lowest and highest value of every token's map, of answer and prompt."""
+    maps = [map_of(capture, token) for token in range(len(capture.token_ids))]
+    maps += [map_of(capture, token, of_prompt=True) for token in range(len(capture.prompt_token_ids))]
+    return min(float(one.min()) for one in maps), max(float(one.max()) for one in maps)
+
+
+def test_a_word_is_drawn_at_once(
+    tab: Tab, files: Path, watches: dict[Tab, Watch], capsys: pytest.CaptureFixture[str]
+) -> None:
+    ask(tab, files / "a.png")
+    asked = list(watches[tab].asked)
+    times = tab.evaluate(
+        """async () => {
+             const { viewer } = document.querySelector('.lens-viewer');
+             const words = [...document.querySelectorAll('[data-part="answer"] .lens-word')];
+             const next = () => new Promise((done) => requestAnimationFrame(done));
+             const times = [];
+             words[words.length - 1].click();
+             await next();
+             await next();
+             for (let i = 0; i < 30; i++) {
+               const before = viewer.state().frames;
+               const start = performance.now();
+               words[i % words.length].click();
+               while (viewer.state().frames === before) await next();
+               times.push(performance.now() - start);
+             }
+             return times;
+           }"""
+    )
+    with capsys.disabled():
+        print(
+            f"\nin the page, from a pick to its picture: {np.median(times):.1f} ms (median of {len(times)})"
+        )
+    assert np.median(times) < 50
+    assert watches[tab].asked == asked
+
+
+def test_settings_before_an_answer_wait_for_it(tab: Tab, files: Path, direct: Capture) -> None:
+    with tab.expect_response(re.compile("/gradio_api/run/predict")) as told:
+        tab.locator("#head_to input[type=range]").press("ArrowLeft")
+    assert told.value.status == 200
+    assert tab.locator(".toast-body").count() == 0
+    tab.click("#share_make")
+    tab.wait_for_function(
+        "document.querySelector('#share_line').innerText.includes('no answer to share yet')"
+    )
+    ask(tab, files / "a.png")
+    first = first_pick(Run(direct, noise(0)))
+    assert first is not None
+    expect_map(tab, direct, first.tokens, None, [0, 1, 2])
+
+
 # --- Grad-CAM -----------------------------------------------------------------------------------------------
+
+
+def cam_picture(tab: Tab) -> np.ndarray:
+    """The pixels of the enlarged layer (H, W, 3), as the browser was given them."""
+    tab.wait_for_function("document.querySelector('#cam_overlay img').naturalWidth > 0")
+    address = str(tab.evaluate("document.querySelector('#cam_overlay img').src"))
+    picture = Image.open(io.BytesIO(tab.request.get(address).body()))
+    assert picture.format == "PNG"
+    return np.asarray(picture.convert("RGB"))
+
+
+def cam_change(tab: Tab, change: Callable[[], Any]) -> np.ndarray:
+    """Do something that draws the enlarged layer anew, and return its pixels."""
+    before = tab.locator("#cam_overlay img").evaluate("one => one.src")
+    change()
+    tab.wait_for_function("before => document.querySelector('#cam_overlay img')?.src !== before", arg=before)
+    return cam_picture(tab)
 
 
 def layers_shown(tab: Tab) -> list[int]:
@@ -394,7 +713,8 @@ def test_every_layer_of_a_word(
     tab: Tab, site: tuple[Page, str], files: Path, direct: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ask(tab, files / "a.png")
-    after_change(tab, lambda: choose(tab, "#token", "token 1 "))
+    choose(tab, "#token", 'token 1 "')
+    becomes(tab, "pick.key", "1")
     explain(tab)
     loaded = site[0].room.loaded
     assert loaded is not None
@@ -411,61 +731,53 @@ def test_every_layer_of_a_word(
     assert layers_shown(tab) == list(cam.layers) == [0, 1]
     assert re.fullmatch(r"Done: token 1 .* · 10 passes · \d+\.\d s", tab.inner_text("#cam .line"))
     assert tab.inner_text("#cam .notes").startswith("Layer 2, the last, is left out")
-    assert [one.split("\n")[0] for one in tab.locator("#cam .tile").all_inner_texts()] == [
-        "layer 0",
-        "layer 1",
-    ]
+    names = [one.split("\n")[0] for one in tab.locator("#cam .tile").all_inner_texts()]
+    assert names == ["layer 0", "layer 1"]
     for layer in (0, 1):
         alt = tab.get_attribute(f"#cam .tile[data-layer='{layer}'] img", "alt")
         assert alt == f"The picture under the Grad-CAM of layer {layer}"
-    assert np.array_equal(shown(tab, "#cam_overlay"), expected(1))
-
-    def changed(change: Callable[[], Any]) -> np.ndarray:
-        return after_change(tab, change, "#cam_overlay")
-
-    assert np.array_equal(changed(tab.locator("#cam .tile").first.click), expected(0))
+    assert np.array_equal(cam_picture(tab), expected(1))
+    assert np.array_equal(cam_change(tab, tab.locator("#cam .tile").first.click), expected(0))
     assert "layer 0 of 0–2 · Smooth Grad-CAM, 10 samples, noise 0.15" in tab.inner_text("#cam_caption")
-    assert np.array_equal(changed(lambda: tab.keyboard.press("ArrowRight")), expected(1))
+    assert np.array_equal(cam_change(tab, lambda: tab.keyboard.press("ArrowRight")), expected(1))
     assert tab.evaluate("document.activeElement.dataset.layer") == "1"
     assert tab.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
+    assert not tab.is_visible("#layer_from")
+
+    tab.click("#attention_tab-button")
+    assert tab.is_visible("#layer_from")
     small = tab.get_attribute("#cam .tile img", "src")
-    assert np.array_equal(changed(lambda: choose(tab, "#colormap", "magma")), expected(1, colormap="magma"))
+    pixels = cam_change(tab, lambda: part(tab, "colormap").select_option("magma"))
+    assert np.array_equal(pixels, expected(1, colormap="magma"))
     tab.wait_for_function("src => document.querySelector('#cam .tile img').src !== src", arg=small)
+    pixels = cam_change(tab, lambda: choose_one(tab, "cells", "smooth"))
+    assert np.array_equal(pixels, expected(1, colormap="magma", smooth=True))
+    small = tab.get_attribute("#cam .tile img", "src")
+    choose_one(tab, "scale", "shared")
+    tab.wait_for_function(
+        """([low, high]) => [...document.querySelectorAll('#cam .tile')].length === 2
+             && document.querySelector('.lens-viewer').viewer.state().look.scale === 'shared'""",
+        arg=[0, 0],
+    )
+    tab.click("#gradcam_tab-button")
     shared: dict[str, Any] = {
         "colormap": "magma",
+        "smooth": True,
         "vmin": float(cam.maps.min()),
         "vmax": float(cam.maps.max()),
     }
-    tab.locator("#cam .tile").first.focus()
-    assert np.array_equal(changed(lambda: tab.keyboard.press("Enter")), expected(0, colormap="magma"))
-    weaker = int(cam.maps[1].max() < cam.maps[0].max())  # the one that a shared scale changes
-    if weaker:
-        changed(lambda: tab.keyboard.press("End"))
-    pixels = changed(lambda: tab.click("#scale label:has-text('one for all')"))
-    assert np.array_equal(pixels, expected(weaker, **shared))
+    tab.locator("#cam .tile").last.focus()
+    pixels = cam_change(tab, lambda: tab.keyboard.press("ArrowLeft"))
+    assert np.array_equal(pixels, expected(0, **shared))
     assert layers_shown(tab) == [0, 1]
+    assert (state(tab)["look"]["colormap"], picked(tab)) == ("magma", "1")
 
-    assert not tab.is_visible("#layer_from")
     tab.click("#attention_tab-button")
-    assert tab.is_visible("#layer_from")
-    assert np.array_equal(shown(tab), drawn(direct, 1, colormap="magma", **attention_range(direct)))
-    tab.click("#generate")
+    generate(tab)
     tab.wait_for_selector("#cam .cam[data-state=empty]", state="attached")
     tab.click("#gradcam_tab-button")
     assert layers_shown(tab) == []
     assert tab.locator("#cam_overlay img").count() == 0
-
-
-def attention_range(capture: Capture) -> dict[str, Any]:
-    """The lowest and highest value of every token's map, of answer and prompt."""
-    processor = AttentionProcessor(capture)
-    maps = [processor.get_attention_heatmap_for_token(token) for token in range(len(capture.token_ids))]
-    prompt = range(len(capture.prompt_token_ids))
-    maps += [processor.get_attention_heatmap_for_prompt_token(token) for token in prompt]
-    return {
-        "vmin": min(float(one.min()) for one in maps),
-        "vmax": max(float(one.max()) for one in maps),
-    }
 
 
 def test_what_is_explained_can_be_chosen(tab: Tab, files: Path) -> None:
@@ -475,7 +787,8 @@ def test_what_is_explained_can_be_chosen(tab: Tab, files: Path) -> None:
     refused(tab, "There is no answer to explain yet: press Generate first.")
     tab.click("#attention_tab-button")
     ask(tab, files / "a.png")
-    after_change(tab, lambda: choose(tab, "#token", "token 1 "))
+    choose(tab, "#token", 'token 1 "')
+    becomes(tab, "pick.key", "1")
     tab.click("#gradcam_tab-button")
     for label, visible in {
         "the whole answer": [],
@@ -488,12 +801,10 @@ def test_what_is_explained_can_be_chosen(tab: Tab, files: Path) -> None:
     tab.click("#cam_run")
     refused(tab, "Type the word that the picked one is compared with.")
     tab.fill("#cam_other textarea, #cam_other input", "<b>x</b>")
-    tab.fill("#cam_layers input", "2")
-    tab.keyboard.press("Enter")
+    typed(tab, "#cam_layers", "2")
     tab.click("#cam_run")
     refused(tab, "layer 2 is the last one and has no Grad-CAM")
-    tab.fill("#cam_layers input", "0")
-    tab.keyboard.press("Enter")
+    typed(tab, "#cam_layers", "0")
     explain(tab)
     assert layers_shown(tab) == [0]
     assert "rather than “<b>x</b>” at token 1 · layer 0" in tab.inner_text("#cam_caption")
@@ -531,7 +842,7 @@ def test_gradcam_can_be_stopped(
         tab.wait_for_selector("#cam .cam[data-state=empty]")
         if end == "#cam_stop":
             refused(tab, "Stopped: there is no map.")
-    tab.wait_for_selector(".reading[data-state=done]")
+    tab.wait_for_selector(".reading[data-state=done]", state="attached")
     tab.wait_for_function("document.querySelector('#cam_stop').disabled")
     assert tab.get_attribute("#cam .cam", "data-state") == "empty"
     assert tab.inner_text("#cam_problem").strip() == ""
@@ -541,12 +852,14 @@ def test_gradcam_can_be_stopped(
 # --- What cannot be done ------------------------------------------------------------------------------------
 
 
+def problem(tab: Tab, line: str) -> None:
+    tab.wait_for_function("line => document.querySelector('#problem').innerText.startsWith(line)", arg=line)
+
+
 def test_what_cannot_be_answered_is_one_line(tab: Tab, files: Path) -> None:
     def refused(line: str) -> None:
         tab.click("#generate")
-        tab.wait_for_function(
-            "line => document.querySelector('#problem').innerText.startsWith(line)", arg=line
-        )
+        problem(tab, line)
         toast = tab.locator(".toast-body", has_text=line).last
         toast.wait_for()
         for text in (tab.inner_text("#problem"), toast.inner_text()):
@@ -562,19 +875,14 @@ def test_what_cannot_be_answered_is_one_line(tab: Tab, files: Path) -> None:
     refused("The question has 100,000 characters; at most 4,000 are allowed.")
     tab.fill("#prompt textarea", "what is <|image_pad|> here?")
     refused("The prompt may not contain the control token <|image_pad|>")
-    assert tab.locator("#answer .word").count() == 0
-
-
-def test_a_file_that_is_no_picture_is_one_line(tab: Tab, files: Path) -> None:
-    tab.set_input_files("#image input[type=file]", str(files / "text.png"))
-    tab.wait_for_function("document.querySelector('#image img')")
-    tab.click("#generate")
-    line = "The file is not a picture in a format that is read"
-    tab.wait_for_function("line => document.querySelector('#problem').innerText.startsWith(line)", arg=line)
+    assert tab.is_hidden("#viewer .lens-viewer")
+    upload(tab, files / "text.png")
+    tab.fill("#prompt textarea", PROMPT)
+    refused("The file is not a picture in a format that is read")
 
 
 def test_text_never_becomes_html(tab: Tab, files: Path) -> None:
-    nasty = "<img src=x onerror=alert(1)> ${alert(2)} {{7*7}} `x`"
+    nasty = "<img src=x onerror=alert(1)> ${alert(2)} {{7*7}} `x` </script>"
     dialogs: list[str] = []
 
     def on_dialog(dialog: Dialog) -> None:
@@ -584,13 +892,18 @@ def test_text_never_becomes_html(tab: Tab, files: Path) -> None:
     tab.on("dialog", on_dialog)
     tab.fill("#prompt textarea", nasty)
     ask(tab, files / "a.png", tokens=2)
-    assert tab.locator("#asked").evaluate("one => one.textContent") == nasty
+    assert part(tab, "prompt").text_content() == nasty
+    assert recent(tab).locator(".prompt").first.text_content() == nasty
+    part(tab, "prompt").locator(".lens-word").first.click()
+    tab.locator("[data-panel=leaned] summary").click()
+    state(tab)
     choose(tab, "#model", "Qwen/Qwen2.5-VL-7B-Instruct")
-    tab.fill("#model input", "<img src=x onerror=alert(3)>${alert(4)}{{7*7}}")
-    tab.keyboard.press("Enter")
+    typed(tab, "#model", "<img src=x onerror=alert(3)>${alert(4)}{{7*7}}")
     tab.click("#load")
     tab.wait_for_function("document.querySelector('#status').innerText.includes('still in use')")
-    assert tab.locator("#status img, .toast-body img[src=x]").count() == 0
+    assert (
+        tab.locator("#status img, .toast-body img[src=x], .lens-viewer img, .recent img[src=x]").count() == 0
+    )
     assert dialogs == []
 
 
@@ -607,66 +920,247 @@ def test_another_model_and_one_that_is_none(
             assert tab.get_attribute(f"{selector} input[type=range]", "max") == str(last)
 
         def load(name: str) -> None:
-            tab.fill("#model input", name)
-            tab.keyboard.press("Enter")
+            typed(tab, "#model", name)
             tab.click("#load")
 
         load(str(folders[1]))
         tab.wait_for_function("document.querySelector('#status').innerText.includes('2 layers × 6 heads')")
         tab.wait_for_function("document.querySelector('#head_to input[type=range]').max === '5'")
         assert tab.get_attribute("#layer_to input[type=range]", "max") == "1"
-        assert tab.input_value("#head_to input[type=number]") == "5"
-        assert tab.locator("#overlay img").count() == 0
+        shows(tab, "#head_to", 5)
+        tab.wait_for_selector("#viewer .lens-viewer", state="hidden")
         load(str(files))
         tab.wait_for_function("document.querySelector('#status').innerText.includes('still in use')")
         assert "\n" not in tab.inner_text("#status").strip()
-        tab.click("#generate")
-        tab.wait_for_selector("#overlay img")
-        assert "heads 0–5" in tab.inner_text("#caption")
+        generate(tab)
+        assert "heads 0–5" in said(part(tab, "made"))
+        recent(tab).nth(1).click()  # of the first model: its sliders come back
+        shows(tab, "#head_to", HEADS - 1)
+        tab.wait_for_function("document.querySelector('[data-part=made]').textContent.includes('heads 0–3')")
 
 
-def test_two_visitors_each_see_their_own(open_tab: OpenTab, site: tuple[Page, str], files: Path) -> None:
+def test_two_visitors_wait_for_their_turn_and_each_see_their_own(
+    open_tab: OpenTab, site: tuple[Page, str], files: Path
+) -> None:
     one, two = open_tab(), open_tab()
-    for tab, file in ((one, "a.png"), (two, "b.png")):
-        upload(tab, files / file)
-        tab.locator("#generation button").first.click()
-        set_number(tab, "#max_new_tokens", NEW)
+    prepare(one, files / "a.png", 1000)
+    prepare(two, files / "b.png", NEW + 1)
     one.click("#generate")
-    two.click("#generate")  # waits for the first
-    texts = []
-    for tab in (one, two):
-        tab.wait_for_selector("#overlay img")
-        texts.append(tab.locator("#answer").evaluate("one => one.textContent"))
-    assert texts == [answer_to(site[0], noise(number)).text for number in (0, 1)]
-    before = shown(two)
-    after_change(one, word(one, 1).click)
-    assert np.array_equal(shown(two), before)
-    assert not np.array_equal(shown(one), before)
+    one.wait_for_selector(".reading[data-state=writing]")
+    two.click("#generate")
+    two.wait_for_function("document.querySelector('#reading .line').innerText.includes('1 ahead of you')")
+    assert two.inner_text("#reading .line").startswith("Waiting for the model: 1 ahead of you · ")
+    assert two.locator("#reading progress").is_visible()
+    assert one.get_attribute(".reading", "data-state") == "writing"
+    one.click("#stop")
+    answered(two)
+    answered(one)
+    expected = answer_to(site[0], noise(1), tokens=NEW + 1)
+    assert part(two, "answer").text_content() == expected.text
+    choose(two, "#token", 'token 0 "')
+    becomes(two, "pick.key", "0")
+    expect_map(two, expected, 0)
+    before, pick = state(two)["values"], picked(two)
+    word(one, 1).click()
+    set_number(one, "#layer_from", 1)
+    one.wait_for_function("document.querySelector('[data-part=made]').textContent.includes('layers 1–2')")
+    assert (state(two)["values"], picked(two)) == (before, pick)
+    assert "layers 0–2" in said(part(two, "made"))
+    for each in (one, two):
+        assert recent(each).count() == 1
+
+
+def test_who_waits_can_stop(open_tab: OpenTab, site: tuple[Page, str], files: Path) -> None:
+    one, two = open_tab(), open_tab()
+    prepare(two, files / "b.png", NEW + 2)
+    prepare(one, files / "a.png", 1000)
+    one.click("#generate")
+    one.wait_for_selector(".reading[data-state=writing]")
+    two.click("#generate")
+    two.wait_for_function("document.querySelector('#reading .line').innerText.includes('1 ahead of you')")
+    two.click("#stop")
+    problem(two, "Stopped before the answer began.")
+    assert one.get_attribute(".reading", "data-state") == "writing"
+    one.click("#stop")
+    answered(one)
+    assert not site[0].room.busy
+
+
+# --- What is kept -------------------------------------------------------------------------------------------
+
+
+def test_the_same_question_answers_at_once(
+    tab: Tab, site: tuple[Page, str], files: Path, direct: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask(tab, files / "a.png")
+    calls: list[str] = []
+    answer = site[0].room.answer
+
+    def counted(*arguments: Any, **settings: Any) -> Capture:
+        calls.append(arguments[1])
+        return answer(*arguments, **settings)
+
+    monkeypatch.setattr(site[0].room, "answer", counted)
+    generate(tab)
+    assert "kept from before" in tab.inner_text("#reading .line")
+    assert calls == []
+    tab.uncheck("#reuse input")
+    generate(tab)
+    assert "kept from before" not in tab.inner_text("#reading .line")
+    assert calls == [PROMPT]
+    assert part(tab, "answer").text_content() == direct.text
+    assert recent(tab).count() == 1
+
+
+def test_recent_answers_survive_a_reload_and_a_restart_without_a_model(
+    open_tab: OpenTab, folders: tuple[Path, Path], files: Path, direct: Capture
+) -> None:
+    port = free_port()
+    with served(str(folders[0]), port) as (_, url):
+        tab = open_tab(url)
+        ask(tab, files / "a.png")
+        ask(tab, files / "b.png", tokens=4)
+        context = tab.context
+        tab.reload()
+        ready(tab)
+        assert recent(tab).count() == 2
+        recent(tab).nth(1).click()
+        answered(tab)
+        assert part(tab, "answer").text_content() == direct.text
+        other = open_tab(url)
+        other.locator("#recent_panel button").first.click()
+        other.wait_for_selector(".recent .none")
+        assert other.locator(".recent .entry").count() == 0
+        other.close()
+        tab.close()
+    with served(None, port) as (_, url):
+        tab = open_tab(url, within=context, says="is not loaded yet: press Load")
+        assert recent(tab).count() == 2
+        entry = recent(tab).first
+        assert entry.locator(".made").inner_text().startswith(str(folders[0]))
+        recent(tab).nth(1).click()  # the older one: to reopen it has made it no newer
+        answered(tab)
+        assert part(tab, "answer").text_content() == direct.text
+        assert tab.input_value("#prompt textarea") == PROMPT
+        tab.wait_for_selector("#image img")
+        assert "kept from before" in tab.inner_text("#reading .line")
+        choose(tab, "#token", 'token 1 "')
+        becomes(tab, "pick.key", "1")
+        map_changes(tab, lambda: set_number(tab, "#layer_to", 1))
+        expect_map(tab, direct, 1, [0, 1])
+        tab.locator("[data-panel=heads] summary").click()
+        part(tab, "headsCanvas").wait_for()
+        tab.click("#generate")
+        problem(tab, "No model is loaded: press Load first.")
+        assert part(tab, "answer").text_content() == direct.text  # what is there stays
+
+
+# --- Files to share -----------------------------------------------------------------------------------------
+
+
+def made(tab: Tab, kind: str) -> Download:
+    """Make a file, and return what the browser downloaded."""
+    choose(tab, "#share_kind", kind)
+    with tab.expect_download() as told:
+        tab.click("#share_make")
+    return told.value
+
+
+def test_files_to_share(
+    browser: Browser, tab: Tab, site: tuple[Page, str], files: Path, direct: Capture, tmp_path: Path
+) -> None:
+    ask(tab, files / "a.png")
+    typed(tab, "#token", "3-5")
+    becomes(tab, "pick.key", "3-5")
+    part(tab, "colormap").select_option("magma")
+    download = made(tab, "Picture (PNG)")
+    name = re.fullmatch(r"(attention-[0-9a-f]{8})-tokens-003-005\.png", download.suggested_filename)
+    assert name is not None
+    assert re.match(r"Picture, [\d.]+ [kM]B, ", tab.inner_text("#share_line"))
+    download.save_as(tmp_path / "shared.png")
+    with Image.open(tmp_path / "shared.png") as picture:
+        assert picture.info["Answer"] == direct.text
+        pixels = np.asarray(picture.convert("RGB")).reshape(-1, 3)
+    hot, cold = colour(1, "magma"), colour(0, "magma")
+    assert (pixels == hot).all(1).any() or (np.abs(pixels.astype(int) - hot).max(1) <= 2).any()
+    assert (np.abs(pixels.astype(int) - cold).max(1) <= 2).any()
+
+    download = made(tab, "Interactive page (HTML)")
+    assert download.suggested_filename == f"{name[1]}.html"
+    report = tmp_path / "report.html"
+    download.save_as(report)
+    context = browser.new_context(viewport={"width": 1024, "height": 800})
+    context.set_offline(True)
+    offline = context.new_page()
+    offline.set_default_timeout(PATIENCE)
+    watch = Watch(offline, report.as_uri())
+    offline.goto(report.as_uri())
+    offline.wait_for_function("document.querySelector('.lens-viewer').viewer?.state().values")
+    assert part(offline, "answer").text_content() == direct.text
+    word(offline, 0).click()
+    offline.mouse.move(2, 2)
+    expect_map(offline, direct, words_of(direct)[0])
+    assert state(offline)["look"]["colormap"] == "magma"
+    assert offline.evaluate("document.documentElement.scrollWidth") <= 1024
+    assert watch.asked == [f"GET {report.as_uri()}"]
+    assert (watch.errors, watch.foreign) == ([], [])
+    context.close()
+    assert state(tab)["pick"]["key"] == "3-5"
+
+
+def test_a_file_that_is_being_made_can_be_stopped(
+    tab: Tab, files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = share_room.export
+
+    def waiting(kind: str, capture: Any, image: Any, view: Any, folder: Path, watch: Any) -> Any:
+        watch.tell(0, 7)
+        assert watch.stop.wait(120)
+        return write(kind, capture, image, view, folder, watch)
+
+    ask(tab, files / "a.png")
+    monkeypatch.setattr(share_room, "export", waiting)
+    choose(tab, "#share_kind", "Pictures (ZIP)")
+    assert tab.is_hidden("#share_stop")
+    tab.click("#share_make")
+    tab.wait_for_function("document.querySelector('#share_line').innerText.startsWith('0 of 7')")
+    assert tab.is_disabled("#share_make")
+    word(tab, 1).click()  # the viewer works meanwhile
+    tab.click("#share_stop")
+    tab.wait_for_function("document.querySelector('#share_line').innerText === 'Stopped: no file was made.'")
+    tab.wait_for_selector("#share_stop", state="hidden")
+    assert tab.is_enabled("#share_make")
+    assert tab.is_hidden("#share_file")
 
 
 # --- Looks --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("width", "scheme"), [(1440, "light"), (1440, "dark"), (1024, "dark"), (390, "light"), (390, "dark")]
-)
-def test_the_page_fits_and_can_be_read(open_tab: OpenTab, width: int, scheme: str) -> None:
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1440, 1024, 390])
+def test_the_page_fits_and_can_be_read(open_tab: OpenTab, files: Path, width: int, scheme: str) -> None:
     tab = open_tab(viewport={"width": width, "height": 844}, color_scheme=scheme)
-    assert tab.evaluate("document.documentElement.scrollWidth") <= width
-    for part in (
-        "#model",
-        "#load",
-        "#status",
-        "#image",
-        "#prompt",
-        "#generate",
-        "#stop",
-        "#answer",
-        "#token",
-    ):
-        assert tab.locator(part).count() == 1
+
+    def fits() -> bool:
+        return bool(tab.evaluate("document.documentElement.scrollWidth") <= width)
+
+    assert fits()
+    for name in ("model", "load", "status", "image", "prompt", "generate", "stop", "token", "share_make"):
+        assert tab.locator(f"#{name}").count() == 1
     assert contrast(tab, "#generate") > 4.5
     assert contrast(tab, ".reading .hint") > 4.5
+    ask(tab, files / "a.png")
+    tab.evaluate("document.querySelectorAll('#viewer details').forEach((one) => { one.open = true; })")
+    part(tab, "headsCanvas").wait_for()
+    for view in ("side by side", "wipe"):
+        choose_one(tab, "view", view)
+        state(tab)
+        assert fits(), view
+    for selector in ('[data-part="caption"]', '[data-part="answer"] .lens-word', '[data-part="legend"]'):
+        assert contrast(tab, selector) > 4.5, selector
+    assert recent(tab).count() == 1
+    tab.click("#gradcam_tab-button")
+    assert fits()
 
 
 def contrast(tab: Tab, selector: str) -> float:
@@ -705,20 +1199,21 @@ def test_two_clicks_to_a_picture_that_makes_sense(open_tab: OpenTab, tmp_path: P
         tab = open_tab(url)
         tab.locator("#examples button.gallery-item").first.click()
         tab.wait_for_selector("#image img")
-        tab.click("#generate")
-        tab.wait_for_selector("#overlay img")
-        assert re.fullmatch(r"An? [a-z, ]+\.", tab.locator("#answer").evaluate("one => one.textContent"))
+        generate(tab)
+        assert re.fullmatch(r"An? [a-z, ]+\.", part(tab, "answer").text_content() or "")
+        assert len(set(state(tab)["values"])) > 4
 
         scene = make_scene(HELD_OUT_SEED + 2, n_objects=1)
         scene.image.save(tmp_path / "scene.png")
         upload(tab, tmp_path / "scene.png")
         tab.fill("#prompt textarea", "Describe this image.")
-        tab.click("#generate")
-        tab.wait_for_function(
-            "text => document.querySelector('#answer').textContent === text", arg=scene.caption
-        )
+        generate(tab)
+        assert part(tab, "answer").text_content() == scene.caption
         thing = scene.objects[0]
-        tab.wait_for_selector("#overlay img")
-        tab.locator("#answer .word", has_text=re.compile(rf"^{thing.name}$")).click()
-        tab.wait_for_function(f"document.querySelector('#caption').innerText.includes('{thing.name}')")
-        assert tab.locator(".word[aria-pressed=true]", has_text=thing.name).count() == 1
+        button = part(tab, "answer").locator(".lens-word", has_text=re.compile(rf"^{thing.name}$"))
+        button.click()
+        tab.wait_for_function(
+            "name => document.querySelector('[data-part=caption]').textContent.includes(name)",
+            arg=f"“{thing.name}”",
+        )
+        assert button.get_attribute("aria-pressed") == "true"

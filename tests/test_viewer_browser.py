@@ -1,6 +1,5 @@
 """The viewer in a real browser: reports opened from disk, drawn pixels and every way to explore them."""
 
-import base64
 import json
 import os
 import re
@@ -18,6 +17,7 @@ import viewer
 import visualization
 from attention_extractor import Capture
 from attention_processor import AttentionProcessor
+from tests.seeing import cell_of, choose, colour, pane_of, part, pixels, said, slide, state, word
 from tests.test_attention_processor import GRID, HEADS, PROMPT_TOKENS, RECORDED, TOKENS, made_capture
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -29,8 +29,6 @@ HOT_TOKEN, HOT = 2, (1, 4)  # the word "cat", planted at row 1, column 4 of 5 ×
 PALE, GREY = 0.01, (90, 140, 60)  # value of the other cells; the picture's one colour
 CELL_WH = (50, 40)  # pixels of the picture a cell
 WORDS = 10  # of the answer: "cat's" is two tokens, the newline a word of its own
-
-State = dict[str, Any]
 
 
 # --- What is needed -----------------------------------------------------------------------------------------
@@ -120,71 +118,9 @@ def tab(open_html: Open, data: dict[str, Any]) -> Page:
     return open_html(viewer.report(data))
 
 
-def state(tab: Page) -> State:
-    """Return what the viewer says after the next picture was drawn."""
-    return tab.evaluate(
-        """() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() =>
-             done(document.querySelector('.lens-viewer').viewer.state()))))"""
-    )
-
-
-def part(tab: Page, name: str) -> Locator:
-    return tab.locator(f'[data-part="{name}"]')
-
-
-def word(tab: Page, index: int, side: str = "answer") -> Locator:
-    return part(tab, side).locator(".lens-word").nth(index)
-
-
-def said(place: Locator) -> str:
-    """Return a text, with plain spaces between numbers and units."""
-    return (place.text_content() or "").replace("\xa0", " ")
-
-
-def choose(tab: Page, group: str, value: str) -> None:
-    tab.locator(f'[data-choices="{group}"] input[value="{value}"]').check(force=True)
-
-
-def slide(tab: Page, name: str, value: float) -> None:
-    part(tab, name).fill(str(value))
-
-
-def pixels(tab: Page, name: str = "canvas") -> np.ndarray:
-    """Return the drawn pixels (row, col, rgba) of a canvas."""
-    state(tab)
-    found = tab.evaluate(
-        """(name) => {
-             const canvas = document.querySelector(`[data-part="${name}"]`);
-             const image = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
-             let text = '';
-             for (const value of image.data) text += String.fromCharCode(value);
-             return [canvas.height, canvas.width, btoa(text)];
-           }""",
-        name,
-    )
-    return np.frombuffer(base64.b64decode(found[2]), np.uint8).reshape(found[0], found[1], 4)
-
-
-def pane_of(tab: Page, kind: str) -> np.ndarray:
-    """Return the pixels (row, col, rgb) of one of the pictures on the stage."""
-    (pane,) = (pane for pane in state(tab)["panes"] if pane["kind"] == kind)
-    x, y, width, height = (pane[key] for key in ("x", "y", "width", "height"))
-    return pixels(tab)[y : y + height, x : x + width, :3]
-
-
 def cell(picture: np.ndarray, row: int, col: int) -> np.ndarray:
-    """Return the pixels (pixel, rgb) well inside one cell of a picture of the grid."""
-    height, width = picture.shape[0] / GRID[0], picture.shape[1] / GRID[1]
-    inner = picture[
-        int((row + 0.1) * height) : int((row + 0.9) * height),
-        int((col + 0.1) * width) : int((col + 0.9) * width),
-    ]
-    return inner.reshape(-1, 3).astype(int)
-
-
-def colour(share: float, name: str = "viridis") -> np.ndarray:
-    """Return the colour at a share of the scale."""
-    return visualization.palette(name)[min(int(share * 256), 255)].astype(int)
+    """Return the pixels (pixel, rgb) well inside one cell."""
+    return cell_of(picture, row, col, GRID)
 
 
 def aim(tab: Page, row: float, col: float) -> tuple[float, float]:

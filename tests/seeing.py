@@ -1,0 +1,78 @@
+"""What a browser test sees of the viewer: its state, its controls, and the pixels that it drew."""
+
+import base64
+from typing import Any
+
+import numpy as np
+from playwright.sync_api import Locator, Page
+
+import visualization
+
+State = dict[str, Any]
+
+
+def state(tab: Page) -> State:
+    """Return what the viewer says after the next picture was drawn."""
+    return tab.evaluate(
+        """() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() =>
+             done(document.querySelector('.lens-viewer').viewer.state()))))"""
+    )
+
+
+def part(tab: Page, name: str) -> Locator:
+    return tab.locator(f'[data-part="{name}"]')
+
+
+def word(tab: Page, index: int, side: str = "answer") -> Locator:
+    return part(tab, side).locator(".lens-word").nth(index)
+
+
+def said(place: Locator) -> str:
+    """Return a text, with plain spaces between numbers and units."""
+    return (place.text_content() or "").replace("\xa0", " ")
+
+
+def choose(tab: Page, group: str, value: str) -> None:
+    tab.locator(f'[data-choices="{group}"] input[value="{value}"]').check(force=True)
+
+
+def slide(tab: Page, name: str, value: float) -> None:
+    part(tab, name).fill(str(value))
+
+
+def pixels(tab: Page, name: str = "canvas") -> np.ndarray:
+    """Return the drawn pixels (row, col, rgba) of a canvas."""
+    state(tab)
+    found = tab.evaluate(
+        """(name) => {
+             const canvas = document.querySelector(`[data-part="${name}"]`);
+             const image = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+             let text = '';
+             for (const value of image.data) text += String.fromCharCode(value);
+             return [canvas.height, canvas.width, btoa(text)];
+           }""",
+        name,
+    )
+    return np.frombuffer(base64.b64decode(found[2]), np.uint8).reshape(found[0], found[1], 4)
+
+
+def pane_of(tab: Page, kind: str) -> np.ndarray:
+    """Return the pixels (row, col, rgb) of one of the pictures on the stage."""
+    (pane,) = (pane for pane in state(tab)["panes"] if pane["kind"] == kind)
+    x, y, width, height = (pane[key] for key in ("x", "y", "width", "height"))
+    return pixels(tab)[y : y + height, x : x + width, :3]
+
+
+def cell_of(picture: np.ndarray, row: int, col: int, grid: tuple[int, int]) -> np.ndarray:
+    """Return the pixels (pixel, rgb) well inside one cell of a picture of the grid."""
+    height, width = picture.shape[0] / grid[0], picture.shape[1] / grid[1]
+    inner = picture[
+        int((row + 0.1) * height) : int((row + 0.9) * height),
+        int((col + 0.1) * width) : int((col + 0.9) * width),
+    ]
+    return inner.reshape(-1, 3).astype(int)
+
+
+def colour(share: float, name: str = "viridis") -> np.ndarray:
+    """Return the colour at a share of the scale."""
+    return visualization.palette(name)[min(int(share * 256), 255)].astype(int)
