@@ -142,9 +142,10 @@ class CheckTab:
             found = yield from following(_told(work, run, stop), lambda changes: so_far(place, changes))
             if self.visitors.waits(visitor, stop):
                 yield {self.stop: ended, **done(found)}
+            else:  # the page was closed, or asked something else
+                yield {place: ""}
         except Stopped:
-            if self.visitors.waits(visitor, stop):
-                yield {place: STOPPED, self.stop: ended}
+            yield {place: STOPPED, self.stop: ended} if self.visitors.waits(visitor, stop) else {place: ""}
         except Exception as error:
             reason = refusal(error)
             yield {place: reason, self.stop: ended}

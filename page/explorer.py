@@ -4,6 +4,7 @@ Goes in: a `Run`, layers and heads. Comes out: the viewer's data. What is pointe
 the browser; the server is asked only for maps of other layers and heads. The viewer itself is `viewer/`.
 """
 
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -83,6 +84,7 @@ class Explorer:
 
     def __init__(self) -> None:
         """Add what is not seen to the blocks that are being built."""
+        self._readings: dict[str, threading.Event] = {}  # of each visitor: what stops it
         self.alone = gr.JSON(visible=False)  # [layer, head] to be shown alone; null is all of them
         self.look = gr.JSON(
             visible=False
@@ -136,7 +138,7 @@ class Explorer:
         self.viewer.submit(
             self.on_alone,
             [run_id, self.alone, ranges.aggregation],
-            [self.viewer, *ranges.all, *self.way, *ranges.groups, self.method_line],
+            [self.viewer, *ranges.all, *self.way, *ranges.groups, self.method_line, self.method_stop],
             js=ALONE,
             **LATEST,
         )
@@ -200,8 +202,9 @@ class Explorer:
             if run is None:
                 yield controls
                 return
+            self.end_reading(visitor)
             if reads and way not in run.maps:
-                stop = self.visitors.begin(visitor)
+                stop = self._readings[visitor] = self.visitors.begin(visitor)
                 yield {
                     self.method_line: "Reading the answer again …",
                     self.method_stop: gr.Button(visible=True),
@@ -209,13 +212,17 @@ class Explorer:
                 try:
                     yield from following(computing(self.room, run, way, stop), self.so_far)
                     if not self.visitors.waits(visitor, stop):
+                        yield gr.skip()  # Gradio shows the last item once more at the end
                         return  # the page was closed, or asked something else
                 except Stopped:
                     if not self.visitors.waits(visitor, stop):
+                        yield gr.skip()
                         return
                     raise
                 finally:
                     self.visitors.end(visitor, stop)
+                    if self._readings.get(visitor) is stop:
+                        del self._readings[visitor]
             yield {self.viewer: explored(run, run_id, "all", ranges, way, no_sinks), **controls}
         except Stopped:
             kept = explored(run, run_id, "all", ranges, ATTENTION, False) if run else None
@@ -224,6 +231,12 @@ class Explorer:
             reason = refusal(error)
             yield {self.method_line: reason, self.method_stop: gr.Button(visible=False)}
             raise toast(reason) from None
+
+    def end_reading(self, visitor: str) -> None:
+        """End the reading for a method that was chosen before; it then shows nothing any more."""
+        earlier = self._readings.get(visitor)
+        if earlier is not None:
+            self.visitors.end(visitor, earlier)
 
     def so_far(self, changes: dict[str, Any] | None) -> Outputs:
         """Return how far the reading is."""
@@ -264,8 +277,8 @@ class Explorer:
             if run is None:
                 return gr.skip()
             ranges = [*alone_of(alone, run), aggregation]
+            self.end_reading(visitor_of(request))
             shown = {self.viewer: explored(run, run_id, "all", ranges, ATTENTION, False), **self.attention()}
-            del shown[self.method_stop]
             return shown | dict(zip(self.ranges.all, ranges, strict=True))
 
     def own(self, request: gr.Request, run_id: Any) -> Run | None:
