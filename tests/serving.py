@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from PIL import Image
 
+import config
 from app import Page, serve
 from page.runs import ModelRoom
 from tests.tiny import save_tiny
@@ -48,13 +50,15 @@ def free_port() -> int:
 
 @contextmanager
 def served(model: str | None, port: int | None = None) -> Iterator[tuple[Page, str]]:
-    """Yield a page with this model, or with none, and its address."""
+    """Yield a page with this model, or with none, and its address; it shows attention to begin with."""
     room = ModelRoom()
     if model is not None:
         room.load(model)
     page = Page(room, model or "demo")
     url = serve(page, "127.0.0.1", port or free_port())
     try:
-        yield page, url.rstrip("/")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(config, "METHOD", "attention")
+            yield page, url.rstrip("/")
     finally:
         page.blocks.close(verbose=False)

@@ -39,6 +39,7 @@ WRONG: list[tuple[str, list[object]]] = [
     ("TEMPERATURE", [-0.1, 11, "0", True, float("nan"), float("inf")]),
     ("TOP_P", [0, 0.0, 1.01, -1, float("nan"), "1", False]),
     ("SEED", [-1, 0.5, 2**63, None]),
+    ("METHOD", ["magic", "Attention", None]),
     ("AGGREGATION", ["median", "Mean", None]),
     ("HEATMAP_COLORMAP", ["", "a b", None, 1]),
     ("HEATMAP_ALPHA", [-0.01, 1.01, "0.5", True, float("nan")]),

@@ -28,9 +28,10 @@ from attention_extractor import AttentionExtractor, Capture
 from attention_processor import AttentionProcessor
 from export import FORMATS, figure, short_id
 from page.inputs import generation_settings
-from page.reading import alone_of, choices, explored, first_pick, look_of, view_of
+from page.reading import alone_of, choices, first_pick, look_of, view_of
 from page.runs import FullError, Line, ModelRoom, Run
 from page.share import STOPPED, sized
+from page.ways import ATTENTION, explored
 from store import Store
 from tests.serving import HEADS, LAYERS, PROMPT, noise, saved
 from utils import Stopped
@@ -165,7 +166,7 @@ def test_the_viewer_gets_the_maps_that_the_sliders_say(
     run: Run, ranges: Sequence[Any], layers: Any, heads: Any
 ) -> None:
     capture, aggregation = run.capture, ranges[-1]
-    shown = explored(run, "an id", "1", ranges)
+    shown = explored(run, "an id", "1", ranges, ATTENTION, False)
     expect_maps(shown, capture, layers, heads, aggregation)
     assert "picture" not in shown
     maps, prompt_maps = viewer.attention_maps(capture, layers, heads, aggregation)
@@ -186,7 +187,7 @@ def test_the_viewer_gets_the_maps_that_the_sliders_say(
 @pytest.mark.parametrize("wrong", [[0, 1, 0, 1, "sum"], [0, "x", 0, 1, "mean"], [0, 1, -1, 1, "mean"]])
 def test_sliders_that_are_none_are_one_line(run: Run, wrong: Sequence[Any]) -> None:
     with pytest.raises(ValueError, match=r"range must be|aggregation must be") as caught:
-        explored(run, "an id", "all", wrong)
+        explored(run, "an id", "all", wrong, ATTENTION, False)
     assert len(str(caught.value).splitlines()) == 1
 
 
@@ -222,12 +223,12 @@ def test_a_look_that_is_none_is_one_line(change: dict[str, Any]) -> None:
 def test_what_is_drawn_into_a_file_is_what_is_shown(run: Run) -> None:
     drawn_as, scale = look_of(LOOK)
     wide = View((0, 1, 2), (0, 1, 2, 3), "mean", None, "word", look=drawn_as, scale=scale)
-    assert view_of(run, "all", "word", LOOK, ALL) == wide
-    assert view_of(run, "all", "token", LOOK, ALL) == replace(wide, by="token")
-    assert view_of(run, None, "word", LOOK, ALL).tokens in (None, tuple(range(NEW)))
-    narrow = view_of(run, "3-5", "word", LOOK, [1, 1, 2, 3, "max"])
+    assert view_of(run, ALL, "all", "word", LOOK) == wide
+    assert view_of(run, ALL, "all", "token", LOOK) == replace(wide, by="token")
+    assert view_of(run, ALL, None, "word", LOOK).tokens in (None, tuple(range(NEW)))
+    narrow = view_of(run, [1, 1, 2, 3, "max"], "3-5", "word", LOOK)
     assert narrow == replace(wide, layers=(1,), heads=(2, 3), aggregation="max", tokens=(3, 4, 5))
-    asked = view_of(run, "p0-7", "word", LOOK, ALL)
+    asked = view_of(run, ALL, "p0-7", "word", LOOK)
     assert asked == replace(wide, tokens=tuple(range(8)), of_prompt=True)
     for key, by, line in (
         ("99", "word", "There is no token 99"),
@@ -235,7 +236,7 @@ def test_what_is_drawn_into_a_file_is_what_is_shown(run: Run) -> None:
         ("1", "letter", "A map is for each word or token."),
     ):
         with pytest.raises(ValueError, match=re.escape(line)):
-            view_of(run, key, by, LOOK, ALL)
+            view_of(run, ALL, key, by, LOOK)
 
 
 def test_one_layer_or_head_alone(run: Run) -> None:
@@ -263,7 +264,7 @@ def test_an_answer_comes_with_its_picture_its_list_and_its_most_telling_word(pag
     seen, listed = changes(shown[page.explorer.viewer]), changes(shown[page.explorer.token])
     first = first_pick(run)
     assert first is not None
-    assert seen["value"] == explored(run, "an id", first.key, ALL)
+    assert seen["value"] == explored(run, "an id", first.key, ALL, ATTENTION, False)
     assert seen["picture"] == {**viewer.picture_payload(noise(0)), "run": "an id"}
     assert seen["heads"] is None
     assert (listed["choices"], listed["value"]) == (choices(run), first.key)
@@ -809,7 +810,7 @@ def test_sizes_are_for_people() -> None:
 def test_the_picture_in_a_file_is_the_one_of_the_shell(page: Page, mine: str, run: Run) -> None:
     """The same view, drawn by the drawing room alone: the map's part of the picture is the same."""
     file = file_of(page, shared(page, mine, "png", key="2", ranges=[0, 1, 0, 3, "mean"]))
-    view = view_of(run, "2", "word", LOOK, [0, 1, 0, 3, "mean"])
+    view = view_of(run, [0, 1, 0, 3, "mean"], "2", "word", LOOK)
     low, high = visualization.shared_range(
         [*maps_of(run.capture, (0, 1)), *maps_of(run.capture, (0, 1), of_prompt=True)]
     )
