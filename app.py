@@ -93,7 +93,9 @@ class Page(Layout):
             concurrency_limit=None,
             **HIDDEN,
         )
-        started.success(self.on_generate, [*question, *kept], answer, concurrency_limit=None, **HIDDEN)
+        written = started.success(
+            self.on_generate, [*question, *kept], answer, concurrency_limit=None, **HIDDEN
+        )
         recent.list.click(
             self.on_reopen,
             [recent.wanted, *kept],
@@ -102,6 +104,7 @@ class Page(Layout):
             **LATEST,
         )
         explorer.wire(self.room, self.visitors, self.run_id, self.ranges)
+        written.success(**explorer.after)
         self.check.wire(self.room, self.visitors, self.run_id, explorer)
         self.share.wire(self.visitors, self.run_id, explorer)
         self.gradcam.wire(Around(self.room, self.visitors, self.run_id, explorer.token, self.seed, explorer))

@@ -48,6 +48,12 @@ SEED: int = 0
 
 # --- Maps and pictures --------------------------------------------------------------------------------------
 
+# How the page explains an answer that was just given: "attention", which is there at once, or a method that
+# reads the answer again. The default found the object most often on the bundled model's scenes
+# (`python cli.py evaluate`); it costs a backward pass for each token. Others: "heads-3", "heads-5", "heads-8"
+# (attention of the most local heads), "relative", "rollout", "grad-cam", "smooth-grad-cam", "gradient-norm",
+# "tam", "occlusion".
+METHOD: str = "gradient-attention"
 # How layers and heads are folded into one map: "mean", "max" or "min".
 AGGREGATION: str = "mean"
 # Any colour map of matplotlib.
@@ -160,6 +166,20 @@ RULES: dict[str, Rule] = {
     "TEMPERATURE": _number(0, 10),
     "TOP_P": ("a number above 0 and up to 1", lambda value: _number(0, 1)[1](value) and value != 0),
     "SEED": _whole(0, 2**63 - 1),
+    "METHOD": _one_of(
+        "attention",
+        "heads-3",
+        "heads-5",
+        "heads-8",
+        "relative",
+        "rollout",
+        "gradient-attention",
+        "grad-cam",
+        "smooth-grad-cam",
+        "gradient-norm",
+        "tam",
+        "occlusion",
+    ),
     "AGGREGATION": _one_of("mean", "max", "min"),
     "HEATMAP_COLORMAP": _text('the name of a matplotlib colour map, such as "viridis"', r"\w+"),
     "HEATMAP_ALPHA": _number(0, 1),

@@ -41,6 +41,8 @@ writes into the output folder:
 
 LIMIT = {"demo": 60, "data": 500}  # pictures; the demo's take some minutes on one core
 
+LOCAL_HEADS = 5  # of attention in the most local heads, a row beside the methods
+
 
 def method_choice(text: str) -> tuple[str, ...]:
     """Return the methods in "attention,tam", each once."""
@@ -97,9 +99,13 @@ def run_evaluate(args: argparse.Namespace) -> None:
     with finished_folder(Path(args.output)) as folder:
         from model import load_model
 
-        from evaluation import blind, by_method, evaluate, markdown, write
+        from evaluation import blind, by_method, evaluate, markdown, most_local, write
 
         data = measured_on(args)
+        contenders = [by_method(name) for name in args.methods or MEASURED]
+        if args.methods is None:
+            contenders.insert(1, most_local(LOCAL_HEADS))
+        contenders.append(blind)
         model, processor = load_model(args.model or default_model())
         with stop_on_interrupt() as stop, bar("Answers", "answer", data.answers) as progress:
             try:
@@ -107,7 +113,7 @@ def run_evaluate(args: argparse.Namespace) -> None:
                     model,
                     processor,
                     data.samples,
-                    [*(by_method(name) for name in args.methods or MEASURED), blind],
+                    contenders,
                     count=data.answers,
                     curves=args.curves,
                     max_new_tokens=args.max_new_tokens,

@@ -5,7 +5,7 @@ Goes in: a model, samples whose things are known by masks, and contenders that m
 from, but for folders in COCO format.
 """
 
-from evaluation.contenders import Case, Contender, Made, blind, blind_maps, by_method
+from evaluation.contenders import Case, Contender, Made, blind, blind_maps, by_method, most_local
 from evaluation.figures import FIGURES, Value
 from evaluation.record import Estimate, Evaluation, Spent
 from evaluation.report import chart, csv_text, markdown, write
@@ -33,5 +33,6 @@ __all__ = [
     "csv_text",
     "evaluate",
     "markdown",
+    "most_local",
     "write",
 ]

@@ -14,7 +14,7 @@ from transformers.processing_utils import ProcessorMixin
 from attention_extractor import Capture
 from checks import central
 from gradcam import Watch
-from methods import METHODS, Cost, Options, token_maps
+from methods import METHODS, Cost, Options, token_maps, top_heads
 
 CENTRE = "centre prior"
 BLIND = (CENTRE, "random", "uniform")
@@ -60,6 +60,18 @@ def by_method(name: str, label: str | None = None, **options: Unpack[Options]) -
             stop=case.watch.stop,
             **options,
         )
+        return Made({row: found.maps}, found.cost)
+
+    return make
+
+
+def most_local(count: int) -> Contender:
+    """Return the contender for attention in the most local heads, found for each answer."""
+    row = f"Attention, {count} most local heads"
+
+    def make(case: Case) -> Made:
+        pairs = top_heads(case.capture, count)
+        found = token_maps("attention", case.capture, tokens=case.tokens, pairs=pairs)
         return Made({row: found.maps}, found.cost)
 
     return make

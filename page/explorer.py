@@ -152,6 +152,20 @@ class Explorer:
             trigger_mode="multiple",
             **HIDDEN,
         )
+        self.after = {
+            "fn": self.on_default,
+            "inputs": [run_id, *ranges.all],
+            "outputs": [
+                self.viewer,
+                self.method_line,
+                self.method_stop,
+                self.method,
+                *ranges.groups,
+                self.no_sinks,
+            ],
+            "concurrency_limit": None,
+            **HIDDEN,
+        }  # what follows an answer
         self.method_stop.click(self.on_stop, None, None, **AT_ONCE)
 
     # Callbacks: guard, call, format
@@ -186,6 +200,14 @@ class Explorer:
             ),
             self.token: gr.Dropdown(choices=choices(run), value=key),
         }
+
+    def on_default(self, request: gr.Request, run_id: Any, *ranges: Any) -> Iterator[Outputs]:
+        """Show an answer that was just given by config's method; attention is there until then."""
+        if config.METHOD == ATTENTION or not isinstance(run_id, str):
+            yield gr.skip()
+            return
+        yield {self.method: config.METHOD}
+        yield from self.on_method(request, run_id, *ranges, config.METHOD, False)
 
     def on_method(self, request: gr.Request, run_id: Any, *chosen: Any) -> Iterator[Outputs]:
         """Show the maps of another method; those that read the answer again are computed once."""

@@ -21,6 +21,7 @@ from page.parts import HERE, heading, line, text_of
 from page.reading import SCALE_LABELS
 from page.recent import Recent
 from page.share import Share
+from page.ways import measured, table
 from store import Store
 
 EXAMPLES = HERE.parent / "demo" / "examples"
@@ -165,6 +166,8 @@ class Layout:
                 self.gradcam = GradCamTab()
             with gr.Tab("Check", elem_id="check_tab", render_children=True):
                 self.check = CheckTab()
+                if measured():
+                    gr.HTML(f"{MEASURED_HELP}{table()}", elem_id="measured", js_on_load=None)
 
     def _for_api(self) -> None:
         """Add what calls from outside have and the page has not."""
@@ -217,6 +220,13 @@ HEAD = """
 <h1>Where each word looks</h1>
 <p>Ask Qwen2.5-VL about a picture, then pick a word of its answer: the map shows where in the picture
 the model's attention was when it wrote that word.</p>
+"""
+
+MEASURED_HELP = """
+<h3>Which method?</h3>
+<p>How often each found the thing that a word names, on scenes of the bundled model whose things are known
+(measured by <code>python cli.py evaluate</code>; README.md says more). Centre prior, random and uniform know
+nothing of the answer: a figure means little without them.</p>
 """
 
 NOTE = """

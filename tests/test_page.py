@@ -271,7 +271,7 @@ def test_an_answer_comes_with_its_picture_its_list_and_its_most_telling_word(pag
 
 
 def test_maps_of_other_layers_and_heads_are_the_processors(page: Page, run: Run, mine: str) -> None:
-    outputs = page.explorer.on_maps(request(), mine, 1, 2, 3, 0, "max")
+    outputs = page.explorer.on_maps(request(), mine, 1, 2, 3, 0, "max", ATTENTION, False)
     assert outputs.keys() == {page.explorer.viewer}
     shown = outputs[page.explorer.viewer]
     expect_maps(shown, run.capture, (1, 2), (0, 1, 2, 3), "max")
@@ -311,7 +311,7 @@ def test_the_explorer_answers_nobody_about_anothers_answer(page: Page, mine: str
 
     def every(visitor: str, run_id: Any) -> list[Callable[[], Outputs]]:
         return [
-            lambda: explorer.on_maps(request(visitor), run_id, *ALL),
+            lambda: explorer.on_maps(request(visitor), run_id, *ALL, ATTENTION, False),
             lambda: explorer.on_heads(request(visitor), run_id, "1"),
             lambda: explorer.on_alone(request(visitor), run_id, [0, 0], "mean"),
         ]
@@ -645,7 +645,7 @@ def test_an_answer_is_reopened_without_a_model(page: Page, kept: list[str], capt
     assert np.array_equal(np.asarray(changes(shown[empty.image])["value"]), np.asarray(noise(0)))
     assert shown[empty.recent.mine][0] == kept[0]
     run_id = shown[empty.run_id]
-    maps = empty.explorer.on_maps(request(), run_id, 1, 1, 0, 0, "mean")
+    maps = empty.explorer.on_maps(request(), run_id, 1, 1, 0, 0, "mean", ATTENTION, False)
     expect_maps(maps[empty.explorer.viewer], capture, (1,), (0,))
     question: list[Any] = [run_id, "word", "1", "", "answer", "", "auto", "grad-cam", 1, 0, 0]
     (begun,) = empty.gradcam.on_start(request(), *question)
@@ -689,7 +689,15 @@ def shared(page: Page, run_id: Any, kind: Any = "png", key: Any = "1", **changed
     """Press "Make the file", and return all that was shown."""
     given: dict[str, Any] = {"by": "word", "look": LOOK, "ranges": ALL, "visitor": "me"} | changed
     callback = page.share.on_make(
-        request(given["visitor"]), run_id, kind, given["by"], key, given["look"], *given["ranges"]
+        request(given["visitor"]),
+        run_id,
+        kind,
+        given["by"],
+        key,
+        given["look"],
+        *given["ranges"],
+        ATTENTION,
+        False,
     )
     return list(callback)
 
@@ -766,7 +774,7 @@ def test_what_cannot_be_made_is_one_line(
     before = set(files_of_the_page.iterdir())
     given: dict[str, Any] = {"run_id": mine, "kind": "png", "by": "word", "key": "1", "look": LOOK} | change
     visitor, ranges = given.pop("visitor", "me"), given.pop("ranges", ALL)
-    told = page.share.on_make(request(visitor), *(given[name] for name in given), *ranges)
+    told = page.share.on_make(request(visitor), *(given[name] for name in given), *ranges, ATTENTION, False)
     reason = next(told)[page.share.line]
     assert line in reason
     assert len(reason.splitlines()) == 1
@@ -789,7 +797,7 @@ def test_a_file_is_not_made_when_it_is_stopped(
         return write(kind, capture, image, view, folder, watch)
 
     monkeypatch.setattr(share_room, "export", waiting)
-    told = page.share.on_make(request(), mine, "zip", "token", "all", LOOK, *ALL)
+    told = page.share.on_make(request(), mine, "zip", "token", "all", LOOK, *ALL, ATTENTION, False)
     assert next(told)[page.share.line] == "Drawing …"
     next(told)  # the work has begun
     assert drawing.wait(30)
