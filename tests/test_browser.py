@@ -4,6 +4,7 @@ import io
 import os
 import re
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -47,7 +48,7 @@ pytestmark = [
     # Gradio's queue statistics use what this pandas deprecates.
     pytest.mark.filterwarnings("ignore::pandas.errors.Pandas4Warning"),
 ]
-PATIENCE = 15_000  # milliseconds: these tests may share two cores with others
+PATIENCE = 60_000  # milliseconds: these tests may share two cores with others
 NEW = 9  # tokens of an answer
 GRID = (5, 8)
 SLIDERS = ("layer_from", "layer_to", "head_from", "head_to")
@@ -156,6 +157,21 @@ def tab(open_tab: OpenTab) -> Tab:
 def direct(site: tuple[Page, str]) -> Capture:
     """The answer about the first picture, generated without the page."""
     return answer_to(site[0], noise(0))
+
+
+@pytest.fixture
+def slowly(site: tuple[Page, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the model write no faster than a large one does."""
+    answer = site[0].room.answer
+
+    def slow(image: Any, prompt: Any, settings: Any, on_token: Any, *rest: Any) -> Capture:
+        def told(text: str, count: int) -> None:
+            on_token(text, count)
+            time.sleep(0.03)
+
+        return answer(image, prompt, settings, told, *rest)
+
+    monkeypatch.setattr(site[0].room, "answer", slow)
 
 
 def answer_to(page: Page, picture: Image.Image, prompt: str = PROMPT, tokens: int = NEW) -> Capture:
@@ -455,7 +471,7 @@ def test_with_the_keyboard_alone(tab: Tab, files: Path, direct: Capture) -> None
     tab_to("at.closest('#layer_from')")
 
 
-def test_stop_keeps_what_is_there(tab: Tab, site: tuple[Page, str], files: Path) -> None:
+def test_stop_keeps_what_is_there(tab: Tab, site: tuple[Page, str], files: Path, slowly: None) -> None:
     prepare(tab, files / "a.png", 1000)
     assert tab.is_disabled("#stop")
     tab.click("#generate")
@@ -475,7 +491,9 @@ def test_stop_keeps_what_is_there(tab: Tab, site: tuple[Page, str], files: Path)
     assert not site[0].room.busy
 
 
-def test_closing_the_tab_frees_everything(open_tab: OpenTab, site: tuple[Page, str], files: Path) -> None:
+def test_closing_the_tab_frees_everything(
+    open_tab: OpenTab, site: tuple[Page, str], files: Path, slowly: None
+) -> None:
     page, tab = site[0], open_tab()
     ask(tab, files / "a.png", tokens=2)
     before = len(page.visitors)
@@ -612,11 +630,14 @@ def test_another_look_asks_the_server_for_nothing(
     picture = pane_of(tab, "wipe")
     tab.keyboard.press("Home")
     mapped = pane_of(tab, "wipe")
-    middle = before.shape[1] // 2
-    assert np.array_equal(before[:, : middle - 1], picture[:, : middle - 1])
-    assert np.array_equal(before[:, middle + 1 :], mapped[:, middle + 1 :])
-    for half in (slice(None, middle - 1), slice(middle + 1, None)):
-        assert not np.array_equal(picture[:, half], mapped[:, half])
+    middle, halves = before.shape[1] // 2, (before.astype(int), picture.astype(int), mapped.astype(int))
+    left, right = (
+        [one[:, side] for one in halves] for side in (slice(0, middle - 1), slice(middle + 1, None))
+    )
+    assert np.abs(left[0] - left[1]).max() <= 1  # the picture
+    assert np.abs(right[0] - right[2]).max() <= 1  # under the map
+    for _, plain, under in (left, right):
+        assert np.abs(plain - under).max() > 20
     choose_one(tab, "view", "side by side")
     assert {pane["kind"] for pane in state(tab)["panes"]} == {"picture", "overlay"}
     tab.mouse.move(2, 2)
@@ -743,32 +764,27 @@ def test_every_layer_of_a_word(
     assert tab.evaluate("document.activeElement.dataset.layer") == "1"
     assert tab.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
     assert not tab.is_visible("#layer_from")
+    weaker = int(cam.maps[1].max() < cam.maps[0].max())  # the one that a shared scale changes
+    if weaker == 0:
+        cam_change(tab, lambda: tab.keyboard.press("ArrowLeft"))
 
     tab.click("#attention_tab-button")
     assert tab.is_visible("#layer_from")
     small = tab.get_attribute("#cam .tile img", "src")
+    drawing: dict[str, Any] = {"colormap": "magma"}
     pixels = cam_change(tab, lambda: part(tab, "colormap").select_option("magma"))
-    assert np.array_equal(pixels, expected(1, colormap="magma"))
+    assert np.array_equal(pixels, expected(weaker, **drawing))
     tab.wait_for_function("src => document.querySelector('#cam .tile img').src !== src", arg=small)
+    drawing["smooth"] = True
     pixels = cam_change(tab, lambda: choose_one(tab, "cells", "smooth"))
-    assert np.array_equal(pixels, expected(1, colormap="magma", smooth=True))
-    small = tab.get_attribute("#cam .tile img", "src")
-    choose_one(tab, "scale", "shared")
-    tab.wait_for_function(
-        """([low, high]) => [...document.querySelectorAll('#cam .tile')].length === 2
-             && document.querySelector('.lens-viewer').viewer.state().look.scale === 'shared'""",
-        arg=[0, 0],
-    )
+    assert np.array_equal(pixels, expected(weaker, **drawing))
+    drawing |= {"vmin": float(cam.maps.min()), "vmax": float(cam.maps.max())}
+    pixels = cam_change(tab, lambda: choose_one(tab, "scale", "shared"))
+    assert np.array_equal(pixels, expected(weaker, **drawing))
     tab.click("#gradcam_tab-button")
-    shared: dict[str, Any] = {
-        "colormap": "magma",
-        "smooth": True,
-        "vmin": float(cam.maps.min()),
-        "vmax": float(cam.maps.max()),
-    }
-    tab.locator("#cam .tile").last.focus()
-    pixels = cam_change(tab, lambda: tab.keyboard.press("ArrowLeft"))
-    assert np.array_equal(pixels, expected(0, **shared))
+    tab.locator("#cam .tile").nth(weaker).focus()
+    pixels = cam_change(tab, lambda: tab.keyboard.press("ArrowLeft" if weaker else "ArrowRight"))
+    assert np.array_equal(pixels, expected(1 - weaker, **drawing))
     assert layers_shown(tab) == [0, 1]
     assert (state(tab)["look"]["colormap"], picked(tab)) == ("magma", "1")
 
@@ -940,15 +956,20 @@ def test_another_model_and_one_that_is_none(
 
 
 def test_two_visitors_wait_for_their_turn_and_each_see_their_own(
-    open_tab: OpenTab, site: tuple[Page, str], files: Path
+    open_tab: OpenTab, site: tuple[Page, str], files: Path, slowly: None
 ) -> None:
     one, two = open_tab(), open_tab()
-    prepare(one, files / "a.png", 1000)
+    prepare(one, files / "a.png", 999)
     prepare(two, files / "b.png", NEW + 1)
     one.click("#generate")
     one.wait_for_selector(".reading[data-state=writing]")
+    ahead = "document.querySelector('#reading .line').innerText.includes('1 ahead of you')"
     two.click("#generate")
-    two.wait_for_function("document.querySelector('#reading .line').innerText.includes('1 ahead of you')")
+    two.wait_for_function(ahead)
+    two.click("#stop")  # who waits need not
+    problem(two, "Stopped before the answer began.")
+    two.click("#generate")
+    two.wait_for_function(ahead)
     assert two.inner_text("#reading .line").startswith("Waiting for the model: 1 ahead of you · ")
     assert two.locator("#reading progress").is_visible()
     assert one.get_attribute(".reading", "data-state") == "writing"
@@ -968,22 +989,6 @@ def test_two_visitors_wait_for_their_turn_and_each_see_their_own(
     assert "layers 0–2" in said(part(two, "made"))
     for each in (one, two):
         assert recent(each).count() == 1
-
-
-def test_who_waits_can_stop(open_tab: OpenTab, site: tuple[Page, str], files: Path) -> None:
-    one, two = open_tab(), open_tab()
-    prepare(two, files / "b.png", NEW + 2)
-    prepare(one, files / "a.png", 1000)
-    one.click("#generate")
-    one.wait_for_selector(".reading[data-state=writing]")
-    two.click("#generate")
-    two.wait_for_function("document.querySelector('#reading .line').innerText.includes('1 ahead of you')")
-    two.click("#stop")
-    problem(two, "Stopped before the answer began.")
-    assert one.get_attribute(".reading", "data-state") == "writing"
-    one.click("#stop")
-    answered(one)
-    assert not site[0].room.busy
 
 
 # --- What is kept -------------------------------------------------------------------------------------------
