@@ -120,7 +120,7 @@ METHODS: Mapping[str, Method] = MappingProxyType(
             Method(
                 name="gradient-attention",
                 label="Gradient × attention",
-                what="Attention of every layer, where more of it would raise the token's logit, "
+                what="Attention of the chosen layers, where more of it would raise the token's logit, "
                 "chained from layer to layer.",
                 paper="Chefer et al. 2021, arXiv 2103.15679",
                 unit="",

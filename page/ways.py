@@ -76,7 +76,7 @@ def cell(name: str, value: float) -> str:
     """Return a figure to read: shares in per cent, passes and seconds as they are."""
     if name in ("pointing", "energy"):
         return f"{value:.0%}".replace("%", " %")
-    return f"{value:.2g}" if name in ("forward", "backward", "seconds") else f"{value:.2f}"
+    return f"{value:.2g}" if name in ("forward", "backward") else f"{value:.2f}"
 
 
 def best() -> str:
