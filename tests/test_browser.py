@@ -231,7 +231,11 @@ def generate(tab: Tab) -> None:
 
 def answered(tab: Tab) -> None:
     """Wait until the answer is there and its first word is drawn."""
-    tab.wait_for_selector(".reading:is([data-state=done], [data-state=stopped])", state="attached")
+    try:
+        tab.wait_for_selector(".reading:is([data-state=done], [data-state=stopped])", state="attached")
+    except TooLateError:
+        says = [tab.get_attribute(".reading", "data-state"), tab.inner_text("#reading .line")]
+        raise AssertionError(f"no answer: the page says {says}, {tab.inner_text('#problem')!r}") from None
     tab.wait_for_selector("#viewer .lens-viewer")
     tab.wait_for_function("document.querySelector('#viewer .lens-viewer').viewer?.state().values")
 
