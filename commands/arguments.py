@@ -179,6 +179,21 @@ def add_choice_arguments(command: argparse.ArgumentParser, tokens: str = "all") 
     )
 
 
+def add_method_arguments(command: argparse.ArgumentParser) -> None:
+    """Add how words are explained."""
+    add = command.add_argument_group("method").add_argument
+    add(
+        "--method",
+        type=setting("METHOD", str),
+        default="attention",
+        metavar="NAME",
+        help="attention, heads-3 (or 5, 8: of the most local heads), or one that reads the answer again: "
+        "relative, rollout, gradient-attention, grad-cam, smooth-grad-cam, gradient-norm, tam, occlusion "
+        "(default: %(default)s)",
+    )
+    add("--no-sinks", action="store_true", help="leave out patches that nearly every word looks at")
+
+
 def add_drawing_arguments(command: argparse.ArgumentParser) -> None:
     """Add the arguments of how a map is drawn."""
     add = command.add_argument_group("drawing").add_argument

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 import visualization
-from commands.answers import answered, opened
+from commands.answers import answered, by_method, opened
 from commands.arguments import (
     add_choice_arguments,
     add_drawing_arguments,
+    add_method_arguments,
     add_model_arguments,
     add_question_arguments,
     add_view_argument,
@@ -25,7 +26,7 @@ from commands.files import finished_folder
 from commands.terminal import UsageError, bar, printable, say
 from export import figure
 from utils import one_line, save_arrays
-from views import Drawing, View, arrays_of, as_ranges, drawings
+from views import Drawing, View, arrays_of, as_ranges, coloured, drawings
 from visualization import Look, save_image
 
 if TYPE_CHECKING:  # torch takes seconds to import: --help and mistyped arguments do not wait for it
@@ -54,6 +55,7 @@ def add_attention_arguments(command: argparse.ArgumentParser) -> None:
     add_question_arguments(command)
     add_model_arguments(command)
     add_choice_arguments(command)
+    add_method_arguments(command)
     add_drawing_arguments(command)
     add_view_argument(command)
 
@@ -67,7 +69,10 @@ def attention(args: argparse.Namespace) -> None:
         print(printable(capture.text), flush=True)
         if not capture.token_ids:
             raise UsageError("the model gave an empty answer: there is nothing to draw")
-        view = view_of(args, capture, look)
+        view = by_method(args, image, capture, view_of(args, capture, look))
+        if view.made is not None and args.prompt_words:
+            raise UsageError("--prompt-words belongs to --method attention")
+        look = coloured(capture, replace(view, scale="own"))
         shown = [view]
         if args.prompt_words:
             shown.append(replace(view, tokens=None, by="word", of_prompt=True))
@@ -123,4 +128,13 @@ def overview(
     maps, labels = [one.values for one in found], [one.title for one in found]
     small = visualization.thumbnails(image, maps, look)
     title, subtitle = one_line(heading[0]), heading[1]
-    return visualization.map_grid(small, maps, labels, look, title=title, subtitle=subtitle)
+    return visualization.map_grid(
+        small,
+        maps,
+        labels,
+        look,
+        title=title,
+        subtitle=subtitle,
+        scale_label=found[0].scale_label,
+        unit=found[0].unit,
+    )

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from commands.answers import answered, opened
+from commands.answers import answered, by_method, opened
 from commands.arguments import (
     add_choice_arguments,
     add_drawing_arguments,
+    add_method_arguments,
     add_model_arguments,
     add_output_argument,
     add_view_argument,
@@ -81,6 +82,7 @@ def add_export_arguments(command: argparse.ArgumentParser) -> None:
     add_output_argument(command)
     add_model_arguments(command)
     add_choice_arguments(command, tokens="words")
+    add_method_arguments(command)
     add_drawing_arguments(command)
     add_view_argument(command)
 
@@ -94,7 +96,9 @@ def run_export(args: argparse.Namespace) -> None:
     with finished_folder(Path(args.output)) as folder:
         capture, image = chosen_answer(args)
         print(printable(capture.text), flush=True)
-        view = view_of(args, capture, look)
+        view = by_method(args, image, capture, view_of(args, capture, look))
+        if view.made is not None and args.prompt_words:
+            raise UsageError("--prompt-words belongs to --method attention")
         for kind in args.format:
             write_format(kind, capture, image, view, folder)
             if args.prompt_words and kind not in ("html", "npz"):  # which have both

@@ -61,8 +61,8 @@ def generation_settings(max_new_tokens: Any, temperature: Any, top_p: Any, seed:
     """Return the settings as keywords for the extractor."""
     settings = {
         "max_new_tokens": int(_number(max_new_tokens, "Max new tokens", 1, MOST_NEW_TOKENS)),
-        "temperature": _number(temperature, "The temperature", 0, 10),
-        "top_p": _number(top_p, "Top-p", 0, 1),
+        "temperature": float(_number(temperature, "The temperature", 0, 10)),
+        "top_p": float(_number(top_p, "Top-p", 0, 1)),
         "seed": int(_number(seed, "The seed", 0, 2**53)),
     }
     if settings["top_p"] == 0:

@@ -17,27 +17,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 import viewer
-from methods import METHODS, Sink, TokenMaps, sink_patches, token_maps, top_heads, without_sinks
+from methods import METHODS, TokenMaps
 from page.inputs import RefusedError
-from page.reading import as_ranges, view_of
+from page.reading import view_of
 from page.runs import ModelRoom, Run, streamed
-from views import CAVEAT, Made, View, whole_drawing
+from views import Made, View, whole_drawing
+from ways import ATTENTION, LOCAL, WAYS, made_by, of_heads, reads_again, unsunk
 
 MEASURED = Path(__file__).parent.parent / "demo" / "measured.csv"
-ATTENTION = "attention"
-LOCAL = {f"heads-{count}": count for count in (3, 5, 8)}
-WAYS: dict[str, str] = {
-    ATTENTION: "Attention",
-    **{name: f"Attention, {count} most local heads" for name, count in LOCAL.items()},
-    **{name: method.label for name, method in METHODS.items() if name != ATTENTION},
-}
 
 
 def needs_model(way: Any) -> bool:
     """Return whether a way has to read the answer again; ValueError for none of WAYS."""
     if way not in WAYS:
         raise RefusedError(f"The method must be one of {', '.join(WAYS)}.")
-    return way in METHODS and METHODS[way].needs_model
+    return reads_again(way)
 
 
 @cache
@@ -131,19 +125,11 @@ def made_of(run: Run, way: str, no_sinks: bool, view: View) -> Made | None:
         ValueError: one line, if the maps of this way are not computed yet.
     """
     if way == ATTENTION:
-        return unsunk(run, view) if no_sinks else None
-    found = of_heads(run, LOCAL[way]) if way in LOCAL else run.maps.get(way)
+        return unsunk(run.capture, view) if no_sinks else None
+    found = of_heads(run.capture, LOCAL[way]) if way in LOCAL else run.maps.get(way)
     if found is None:
         raise RefusedError(f"{WAYS[way]} is not computed for this answer yet: choose it again.")
-    method = METHODS[found.method]
-    return Made(
-        label=WAYS[way],
-        values=method.scale_label,
-        unit="%" if method.unit.startswith("share") else method.unit,
-        caveat=method.caveat,
-        how=how(found),
-        maps=found.maps,
-    )
+    return made_by(found, WAYS[way])
 
 
 def shown(run: Run, view: View, way: Any, no_sinks: Any) -> View:
@@ -163,49 +149,3 @@ def explored(
 def checked_map(run: Run, view: View) -> NDArray[np.float32]:
     """Return the map (h, w) of the view's tokens together."""
     return whole_drawing(run.capture, view).values
-
-
-def unsunk(run: Run, view: View) -> Made:
-    """Return attention without its sinks."""
-    sinks = sink_patches(run.capture, view.layers, view.heads)
-    maps, _ = viewer.attention_maps(run.capture, view.layers, view.heads, view.aggregation)
-    return Made(
-        label="Attention without sinks",
-        values="share of attention",
-        unit="%",
-        caveat=CAVEAT,
-        how=f"{view} · {sinks_text(sinks, run.capture.grid[1])}",
-        maps=np.stack([without_sinks(one, sinks) for one in maps]),
-        removed=tuple(sorted(sink.patch for sink in sinks)),
-    )
-
-
-def sinks_text(sinks: Sequence[Sink], width: int) -> str:
-    """Return which sinks there are, in a grid so wide: "2 sinks left out: row 0 column 3 (9 ×), …"."""
-    if not sinks:
-        return "no sinks found"
-    places = [f"row {s.patch // width} column {s.patch % width} ({s.strength:.0f} ×)" for s in sinks[:6]]
-    more = f" and {len(sinks) - 6} more" if len(sinks) > 6 else ""
-    return f"{len(sinks)} sink{'s' * (len(sinks) > 1)} left out: {', '.join(places)}{more}"
-
-
-def of_heads(run: Run, count: int) -> TokenMaps:
-    """Return attention of the most local heads."""
-    return token_maps(ATTENTION, run.capture, pairs=top_heads(run.capture, count))
-
-
-def how(found: TokenMaps) -> str:
-    """Return what maps were made of, on one line: layers or heads, and the cost."""
-    settings, parts = found.settings, []
-    if pairs := settings.get("pairs"):
-        parts.append("layer.head " + ", ".join(f"{layer}.{head}" for layer, head in pairs))
-    elif layers := settings.get("layers"):
-        parts.append(f"layers {as_ranges(layers)}")
-    if settings.get("noise_std"):
-        parts.append(f"{settings['num_samples']} samples, noise {settings['noise_std']:g}")
-    if size := settings.get("size"):
-        parts.append(f"regions of {size} × {size} cells")
-    cost = found.cost
-    if cost.forward or cost.backward:
-        parts.append(f"{cost.forward} forward, {cost.backward} backward passes, {cost.seconds:.1f} s")
-    return " · ".join(parts) or "all layers"

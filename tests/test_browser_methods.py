@@ -11,6 +11,7 @@ from PIL import Image
 from playwright.sync_api import Browser, sync_playwright
 from playwright.sync_api import Page as Tab
 
+import config
 import page.runs as runs_room
 import page.ways as ways_room
 from app import Page
@@ -72,6 +73,12 @@ def browser() -> Iterator[Browser]:
         browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
         yield browser
         browser.close()
+
+
+@pytest.fixture(autouse=True)
+def attention_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Begin with attention, whatever config's method is."""
+    monkeypatch.setattr(config, "METHOD", ATTENTION)
 
 
 @pytest.fixture

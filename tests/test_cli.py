@@ -41,12 +41,14 @@ from commands.files import DRAWN_NAME, earlier_pictures
 from commands.gradcam import METHOD_NAMES
 from commands.terminal import UsageError, counter, printable, stop_on_interrupt
 from gradcam import METHODS, smooth_grad_cam
-from methods import token_maps
+from methods import METHODS as METHODS_OF_ALL
+from methods import token_maps, top_heads
 from targets import Contrast, Text
 from tests.tiny import save_tiny
 from utils import open_image
 from views import as_ranges
 from visualization import fitted, shared_range, visualize_attention_on_image
+from ways import WAYS
 
 ROOT = Path(cli.__file__).parent
 PROMPT = "What is 这里 here?"
@@ -681,6 +683,51 @@ def test_an_answer_cannot_rewrite_the_terminal(
 
 
 # --- gradcam ---
+
+
+@pytest.mark.parametrize("method", ["gradient-attention", "heads-3", "tam"])
+def test_attention_by_another_method(
+    run: Callable[..., int],
+    out: Path,
+    picture: Path,
+    loaded: tuple[Any, Any],
+    reference: Capture,
+    method: str,
+) -> None:
+    assert run("--method", method) == 0
+    if method == "heads-3":
+        found = token_maps("attention", reference, pairs=top_heads(reference, 3))
+    else:
+        given = {"model": loaded[0], "processor": loaded[1], "image": open_image(picture)}
+        found = token_maps(method, reference, **given)
+    np.testing.assert_allclose(arrays(out)["maps"], found.maps, rtol=1e-5, atol=1e-12)
+    assert WAYS[method] in str(arrays(out)["method"])
+    assert str(arrays(out)["caveat"]) == METHODS_OF_ALL[found.method].caveat
+
+
+def test_attention_without_sinks_says_so(run: Callable[..., int], out: Path, reference: Capture) -> None:
+    assert run("--no-sinks") == 0
+    assert "sinks" in str(arrays(out)["method"])
+    assert arrays(out)["maps"].shape == (TOKENS, *reference.grid)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["--method", "magic"], "argument --method"),
+        (
+            ["--method", "tam", "--layers", "1"],
+            "--layers, --heads and --no-sinks do not belong to --method tam",
+        ),
+        (["--method", "tam", "--prompt-words"], "--prompt-words belongs to --method attention"),
+    ],
+)
+def test_what_does_not_belong_to_a_method_is_one_line(
+    run: Callable[..., int], out: Path, arguments: list[str], line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(*arguments) == 2
+    assert line in capsys.readouterr().err
+    assert not out.exists()
 
 
 @pytest.fixture

@@ -24,6 +24,7 @@ ROOMS = [
     "pdf_report",
     "export",
     "methods",
+    "ways",
     "checks",
     "evaluation",
     "commands",

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 
+import config
 import page.runs as runs_room
 from app import Page
 from attention_extractor import AttentionExtractor, Capture
@@ -31,7 +32,6 @@ from page.ways import (
     made_of,
     needs_model,
     shown,
-    sinks_text,
     told_of,
 )
 from store import Store
@@ -39,6 +39,7 @@ from tests.serving import HEADS, LAYERS, PROMPT, noise, saved
 from tests.test_viewer import read_back
 from utils import Stopped
 from views import CAVEAT
+from ways import sinks_text
 
 pytestmark = pytest.mark.timeout(240)
 READ = [way for way in WAYS if way in METHODS and METHODS[way].needs_model]
@@ -189,7 +190,7 @@ def test_every_method_is_a_way_and_says_what_it_shows_and_how_it_misleads() -> N
         told = told_of(way)
         if way in METHODS:
             assert (label, needs_model(way)) == (METHODS[way].label, METHODS[way].needs_model)
-            assert told == f"{METHODS[way].what} {METHODS[way].caveat}"
+            assert told.startswith(f"{METHODS[way].what} {METHODS[way].caveat}")
         else:
             assert str(LOCAL[way]) in label
             assert str(LOCAL[way]) in told
@@ -585,3 +586,15 @@ def test_a_new_answer_begins_with_attention(page: Page, run: Run, mine: str) -> 
     seen = changes(answered[explorer.viewer])["value"]
     assert seen["method"]["name"] == "attention"
     expect_maps(seen, run.capture)
+
+
+def test_an_answer_is_followed_by_the_method_of_config(
+    page: Page, run: Run, mine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(config, "METHOD", "tam")
+    first, *_, last = page.explorer.on_default(request(), mine, *ALL)
+    assert first == {page.explorer.method: "tam"}
+    assert last[page.explorer.viewer] == explored(run, mine, "all", ALL, "tam", False)
+    assert list(page.explorer.on_default(request(), None, *ALL)) == [gr.skip()]  # no answer came of it
+    monkeypatch.setattr(config, "METHOD", ATTENTION)
+    assert list(page.explorer.on_default(request(), mine, *ALL)) == [gr.skip()]
