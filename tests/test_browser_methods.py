@@ -13,14 +13,13 @@ from playwright.sync_api import Page as Tab
 
 import config
 import page.runs as runs_room
-import page.ways as ways_room
 from app import Page
 from attention_extractor import Capture
 from checks import NOTE, check_map, without_image
 from methods import METHODS, Sink, TokenMaps, token_maps, top_heads, without_sinks
 from page.reading import first_pick
 from page.runs import Run
-from page.ways import ATTENTION, WAYS, told_of
+from page.ways import ATTENTION, WAYS, told_of, unsunk
 from tests.seeing import cell_of, pane_of, part, said, state, word
 from tests.seeing import choose as choose_one
 from tests.serving import noise, saved, served
@@ -265,7 +264,7 @@ def test_sinks_are_left_out_and_crossed_out(
     tab: Tab, picture: Path, direct: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sinks = (Sink(13, 9.0), Sink(30, 5.0))  # row 1 column 5, row 3 column 6
-    monkeypatch.setattr(ways_room, "sink_patches", lambda *_: sinks)
+    monkeypatch.setitem(unsunk.__globals__, "sink_patches", lambda *_: sinks)
     ask(tab, picture, NEW)
     first = picked_first(direct)
     choose_one(tab, "view", "heatmap")
