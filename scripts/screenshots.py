@@ -15,10 +15,12 @@ from playwright.sync_api import Page as Tab
 from playwright.sync_api import sync_playwright
 
 import cli
+import config
 from app import Page, serve
 from page.layout import examples
 from page.runs import ModelRoom
 from store import Store
+from ways import WAYS
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -102,6 +104,11 @@ def answer(tab: Tab) -> None:
     tab.wait_for_selector("#image img")
     tab.click("#generate")
     tab.wait_for_function("document.querySelector('#viewer .lens-viewer')?.viewer?.state().frames > 0")
+    if config.METHOD != "attention":
+        tab.wait_for_function(
+            "label => document.querySelector('#viewer [data-part=made]').innerText.startsWith(label)",
+            arg=WAYS[config.METHOD],
+        )
 
 
 def wipe(tab: Tab) -> None:
