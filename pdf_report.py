@@ -85,6 +85,25 @@ def write_pdf(
 ) -> None:
     """Write the document: `said` is what the maps were made from, `notes` what else a person should know."""
     document = _Document("".join([*said.values(), *(one.text for one in found)]), said[UNPROVEN])
+    try:
+        _write(document, path, image, found, look, said, notes, watch)
+    finally:
+        for font in document.fonts.values():  # fpdf2 leaves their files open
+            if isinstance(font, TTFFont):
+                font.ttfont.close()
+
+
+def _write(
+    document: _Document,
+    path: Path,
+    image: Image.Image,
+    found: Sequence[Drawing],
+    look: Look,
+    said: Mapping[str, str],
+    notes: Sequence[str],
+    watch: Watch,
+) -> None:
+    """Write the pages, and the file."""
     picture = visualization.fitted(visualization.as_rgb(image), max_side=1200)
     document.block(TITLE, 16, "B")
     document.ln(3)
