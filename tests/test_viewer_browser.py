@@ -266,6 +266,26 @@ def test_the_scale_is_the_maps_own_or_that_of_all_tokens(
     assert np.abs(drawn - colour((maps[3].max() - low) / (0.25 - low))).max() <= 4
 
 
+@pytest.mark.parametrize("scale", ["own", "shared"])
+def test_the_highest_value_that_is_told_is_the_maps_own_on_either_scale(
+    tab: Page, maps: np.ndarray, scale: str
+) -> None:
+    word(tab, 3).click()
+    tab.mouse.move(2, 2)
+    choose(tab, "scale", scale)
+    state(tab)
+    assert maps[3].max() < 0.5 * maps.max()
+    row, col = np.argwhere(maps[3] == maps[3].max())[0]
+    told_low, told_high = re.findall(
+        r"from ([\d.]+ %) to ([\d.]+ %); highest at",
+        (part(tab, "canvas").get_attribute("aria-label") or "").replace("\xa0", " "),
+    )[0]
+    line = said(part(tab, "value"))
+    assert line == f"Highest at row {row}, column {col}: {told_high}"
+    for told_value, truth in ((told_low, maps[3].min()), (told_high, maps[3].max())):
+        assert float(told_value.removesuffix(" %")) == pytest.approx(100 * truth, abs=0.006)
+
+
 def test_the_colour_bars_ends_are_the_real_values_and_its_numbers_stand_where_they_belong(tab: Page) -> None:
     word(tab, HOT_TOKEN).click()
     state(tab)
