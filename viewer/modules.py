@@ -1,8 +1,8 @@
 """JavaScript modules as one script.
 
-Goes in: a folder of ES modules that import from each other by name. Comes out: one classic script, put together
-as it is asked for, for pages that can take no modules: a file opened from disk, a function of Gradio's. Knows
-nothing of what the modules do; they are written in the two forms below and in no other.
+Goes in: a folder of ES modules that import from each other by name. Comes out: one classic script, put
+together as it is asked for, for pages that can take no modules: a file opened from disk, a function of
+Gradio's. Knows nothing of what the modules do; they import and export in the two forms below and in no other.
 """
 
 import posixpath
@@ -10,15 +10,15 @@ import re
 from graphlib import TopologicalSorter
 from pathlib import Path
 
-_IMPORT = re.compile(r"^import \{([^}]*)\} from '(\.[^']*)';$", re.MULTILINE)
+_IMPORT = re.compile(r"^import \{(\s*\w+(?:,\s*\w+)*,?\s*)\} from '(\.[^']*)';$", re.MULTILINE)
 _EXPORT = re.compile(r"^export (?=(?:async )?(?:function|const) (\w+))", re.MULTILINE)
 
 
 def one_script(folder: Path, entry: str) -> str:
     """Return a script that defines what the module `entry` exports, and nothing else.
 
-    Each module becomes a function that is called once, after those that it imports from, and sees only its own
-    names and the imported ones.
+    Each module becomes a function that is called once, after those that it imports from, and sees only its
+    own names and the imported ones.
 
     Raises:
         ValueError: for an import or export in another form, or modules that import each other in a circle.
@@ -60,7 +60,7 @@ def _as_function(path: str, source: str) -> str:
         return f"const {{{match[1]}}} = modules['{_resolved(path, match[2])}'];"
 
     body = _EXPORT.sub("", _IMPORT.sub(taken, source))
-    if left := re.search(r"^(?:import|export)\b.*| as (?=.*\} = modules)", body, re.MULTILINE):
+    if left := re.search(r"^(?:import|export)\b.*", body, re.MULTILINE):
         raise ValueError(
             f"{path}: cannot join {left[0]!r}; write import {{ a }} from './b.js' and export const a"
         )
