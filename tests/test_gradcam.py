@@ -863,7 +863,9 @@ def test_the_record_says_what_was_done(small: tuple[Any, Any]) -> None:
 
 def test_a_map_of_zeros_is_said(small: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        gradients.LayerGradients, "cam", lambda self, features, gradient: torch.zeros(len(features), 28)
+        gradients.LayerGradients,
+        "at_patches",
+        lambda self, features, gradient: torch.zeros(len(features), 28),
     )
     cam = cam_of(small, layers=[1, 2])
     assert cam.notes == tuple(

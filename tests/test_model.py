@@ -944,10 +944,10 @@ def test_memory_is_checked_before_a_hub_model_is_downloaded(
         SimpleNamespace(rfilename="model-00001-of-00002.safetensors", size=5 * 10**9),
         SimpleNamespace(rfilename="model-00002-of-00002.safetensors", size=3 * 10**9),
     ]
-    hub = SimpleNamespace(model_info=lambda *_, **__: SimpleNamespace(siblings=files))
+    api = SimpleNamespace(model_info=lambda *_, **__: SimpleNamespace(siblings=files))
     monkeypatch.setattr(hub, "_hub_answers", lambda _: True)
     monkeypatch.setattr(hub, "hf_hub_download", lambda *_, **__: str(tmp_path / "config.json"))
-    monkeypatch.setattr(hub, "HfApi", lambda: hub)
+    monkeypatch.setattr(hub, "HfApi", lambda: api)
     monkeypatch.setattr(hub, "snapshot_download", lambda *_, **__: pytest.fail("it was downloaded"))
     monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=10**9))
     expected = "needs about 17.6 GB in float32, and 1.0 GB are free on cpu; close other programs, or set"

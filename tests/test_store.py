@@ -186,7 +186,7 @@ def test_the_list_is_newest_first_and_reads_no_tensors(kept: Store, monkeypatch:
         image = picture(number)
         long = f"question {number}\n" + "x" * 500
         with monkeypatch.context() as patched:
-            patched.setattr("store.time.time", lambda second=second: second)
+            patched.setattr("records.store.time.time", lambda second=second: second)
             kept.save(made_capture(image_hash=image_hash(image), prompt=long), image, KEYS[number])
         (kept.folder / KEYS[number] / store.TENSORS).write_bytes(b"")
     listed = Store(kept.folder).recent()
