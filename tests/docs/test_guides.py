@@ -1,7 +1,7 @@
 """The guides of docs/, followed to the letter in a copy of the project.
 
-A guide's code says what it is: `file=` a new file, `import=` lines at the top of a file, `row=` a row of a table, put
-before the comment that names the guide; `check` is run then, and must pass. `sh` is run in a shell.
+A guide's code says what it is: `file=` a new file, `import=` lines at the top of a file, `row=` a row of a
+table, put before the comment that names the guide; `check` is run then, and must pass.
 """
 
 import re
