@@ -18,14 +18,14 @@ import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any
 
-from model import DEMO, ModelError
-
 import gradio as gr
 from PIL.Image import Image
 
 import config
 import viewer
 import visualization
+from model import DEMO, ModelError
+from model import answer_key as store_key
 from page.gradcam_tab import Around
 from page.guard import middleware
 from page.inputs import RefusedError, asked, generation_settings, opened, refusal
@@ -33,8 +33,7 @@ from page.layout import Layout, theme
 from page.parts import AT_ONCE, HIDDEN, LATEST, Outputs, following, text_of, toast, told, visitor_of
 from page.reading import Choice, attention_map, caption, drawn
 from page.runs import Loaded, ModelRoom, Run, Visitors, default_model, streamed
-from store import Store
-from store import key as store_key
+from records.store import Store
 from utils import Stopped, image_hash, one_line
 
 log = logging.getLogger(__name__)

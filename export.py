@@ -33,7 +33,7 @@ from visualization import (
 )
 
 if TYPE_CHECKING:
-    from attention_extractor import Capture
+    from records.capture import Capture
 
 MAX_PICTURES = 1000  # in an archive
 MAX_FRAMES = 200  # of an animation; Pillow holds all of a GIF in memory

@@ -14,12 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 import visualization
-from attention_processor import Aggregation, AttentionProcessor, Word
+from attention_processor import Aggregation, AttentionProcessor
+from records.words import Word
 from utils import NamedArrays, described_arrays
 from visualization import Look, isolated, number_labels
 
 if TYPE_CHECKING:
-    from attention_extractor import Capture
+    from records.capture import Capture
 
 TITLE = "Where each word looks"
 UNPROVEN = "What it does not prove"

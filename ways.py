@@ -11,8 +11,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from attention_extractor import Capture
 from methods import METHODS, Sink, TokenMaps, sink_patches, token_maps, top_heads, without_sinks
+from records.capture import Capture
 from views import CAVEAT, Made, View, as_ranges, drawings
 
 ATTENTION = "attention"

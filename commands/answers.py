@@ -12,13 +12,15 @@ from PIL import Image
 import config
 from commands.arguments import Range, choice, numbers
 from commands.terminal import UsageError, bar, counter, printable, say, stop_on_interrupt
-from store import Checkpoint, Store, checkpoint
-from store import key as store_key
+from model import Checkpoint, checkpoint
+from model import answer_key as store_key
+from records.store import Store
 from utils import ImageError, Stopped, image_hash, one_line, open_image
 
 if TYPE_CHECKING:  # torch takes seconds to import: --help and mistyped arguments do not wait for it
-    from attention_extractor import AttentionExtractor, Capture
-    from attention_processor import Word
+    from attention_extractor import AttentionExtractor
+    from records.capture import Capture
+    from records.words import Word
     from views import View
 
 
@@ -37,9 +39,8 @@ def answered(args: argparse.Namespace, image: Image.Image) -> Capture:
     """Return the answer that is kept for this question, else load the model, generate, and keep it."""
     if (kept := kept_answer(args, image, args.layers)) is not None:
         return kept
-    from model import load_model, model_layer_count
-
     from attention_extractor import AttentionExtractor
+    from model import load_model, model_layer_count
 
     model, processor = load_model(args.model or default_model())
     head_count = model.config.get_text_config().num_attention_heads
@@ -114,9 +115,9 @@ def generated(extractor: AttentionExtractor, args: argparse.Namespace, image: Im
 
 def default_model() -> str:
     """Return config's model where there is CUDA, else the bundled one."""
-    from model import DEMO
-
     import torch
+
+    from model import DEMO
 
     return config.MODEL_NAME if torch.cuda.is_available() else DEMO
 
@@ -151,9 +152,8 @@ def by_method(args: argparse.Namespace, image: Image.Image, capture: Capture, vi
         return view
     if args.method != "attention" and (args.layers or args.heads or args.no_sinks):
         raise UsageError(f"--layers, --heads and --no-sinks do not belong to --method {args.method}")
-    from model import load_model
-
     from methods import token_maps
+    from model import load_model
     from ways import LOCAL, WAYS, made_by, of_heads, reads_again, unsunk
 
     if args.method == "attention":

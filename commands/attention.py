@@ -30,7 +30,7 @@ from views import Drawing, View, arrays_of, as_ranges, coloured, drawings
 from visualization import Look, save_image
 
 if TYPE_CHECKING:  # torch takes seconds to import: --help and mistyped arguments do not wait for it
-    from attention_extractor import Capture
+    from records.capture import Capture
 
 ATTENTION = """Answer a prompt about an image and draw where the attention of each word was.
 

@@ -25,13 +25,13 @@ from commands.attention import view_of
 from commands.files import finished_folder
 from commands.terminal import UsageError, bar, counter, printable, say, stop_on_interrupt
 from export import FORMATS, export
-from store import DamagedError, Entry, Kept, Store
+from records.store import DamagedError, Entry, Kept, Store
 from utils import Stopped, Watch, one_line
 from views import View
 from visualization import Look
 
 if TYPE_CHECKING:  # torch takes seconds to import: --help and mistyped arguments do not wait for it
-    from attention_extractor import Capture
+    from records.capture import Capture
 
 EXPORT = """Take an answer away as files: pictures, an animation, a document, a page, numbers.
 

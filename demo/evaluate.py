@@ -17,17 +17,17 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import NoReturn
 
-from model import load_model
-
 import numpy as np
 from tqdm import tqdm
 
-from attention_extractor import Capture
 from demo.samples import KINDS, chosen_questions, held_out_scenes, judged
 from demo.scenes import CAPTION_PROMPT, HELD_OUT_SEED, Question, Scene
 from evaluation import Case, Contender, Evaluation, Judged, Made, Sample, blind, by_method, evaluate
-from gradcam import METHODS, Method, token_grad_cams
 from methods import Cost
+from methods.grad_cam import token_grad_cams
+from model import load_model
+from records.capture import Capture
+from records.grad_cam import LABELS
 
 ATTENTION = "attention, mean of all layers and heads"
 
@@ -50,7 +50,7 @@ class Tally:
         return sum(self.right[k] for k in kinds) / sum(self.asked[k] for k in kinds)
 
 
-def by_layer(method: Method, num_samples: int) -> Contender:
+def by_layer(method: str, num_samples: int) -> Contender:
     """The contender with a row for each layer of a gradient method, all from the same passes."""
 
     def make(case: Case) -> Made:
@@ -67,7 +67,7 @@ def by_layer(method: Method, num_samples: int) -> Contender:
         )
         layers = cams[0].layers
         maps = {
-            f"{METHODS[method]}, layer {layer}": np.stack([cam.layer_map(layer) for cam in cams])
+            f"{LABELS[method]}, layer {layer}": np.stack([cam.layer_map(layer) for cam in cams])
             for layer in layers
         }
         return Made(maps, Cost(num_samples, num_samples * len(cams)))
@@ -132,7 +132,7 @@ def main() -> None:
     options = parser.parse_args()
     model, processor = load_model(options.model)
     contenders = [by_method("attention", ATTENTION)]
-    contenders += [by_layer(method, options.samples) for method in METHODS if options.samples]
+    contenders += [by_layer(method, options.samples) for method in LABELS if options.samples]
     tally, count = Tally(), options.scenes * (1 + options.questions)
     with tqdm(total=count, desc="answers") as progress:
         evaluation = evaluate(

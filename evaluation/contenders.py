@@ -9,12 +9,12 @@ from typing import Any, NamedTuple, Unpack
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from transformers.processing_utils import ProcessorMixin
 
-from attention_extractor import Capture
-from checks import central
-from gradcam import Watch
+from evaluation.removal import central
 from methods import METHODS, Cost, Options, token_maps, top_heads
+from model import Processor
+from records.capture import Capture
+from utils import Watch
 
 CENTRE = "centre prior"
 BLIND = (CENTRE, "random", "uniform")
@@ -25,7 +25,7 @@ class Case:
     """An answer, and the tokens whose maps are wanted."""
 
     model: Any
-    processor: ProcessorMixin
+    processor: Processor
     image: Image.Image
     capture: Capture
     tokens: tuple[int, ...]  # ascending

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure as Drawing
 
-from checks import BLUE, GREY, ORANGE
+from evaluation.charts import BLUE, GREY, ORANGE
 from evaluation.contenders import BLIND, CENTRE
 from evaluation.figures import FIGURES
 from evaluation.record import Estimate, Evaluation, Spent

@@ -5,10 +5,11 @@ Comes out: `TokenMaps`, a raw map (h, w) for each token. Knows nothing of pictur
 pages.
 """
 
+from internals.teacher_forcing import Reading
 from methods.heads import HeadRank, rank_heads, top_heads
 from methods.maps import Options, token_maps
 from methods.occlusion import covered, covering
-from methods.reading import Question, Reading
+from methods.reading import Question
 from methods.record import METHODS, Cost, Method, TokenMaps
 from methods.sinks import Sink, sink_patches, without_sinks
 

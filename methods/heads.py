@@ -8,8 +8,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from attention_extractor import Capture
 from attention_processor import chosen_indices
+from records.capture import Capture
 
 
 class HeadRank(NamedTuple):

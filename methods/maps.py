@@ -10,18 +10,19 @@ from typing import Any, TypedDict, Unpack
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from transformers.processing_utils import ProcessorMixin
 
-from attention_extractor import Capture
 from attention_processor import Aggregation, chosen_indices
-from gradcam import WHY_NOT_LAST, OnProgress, Watch, text_config, token_grad_cams
-from gradcam import Method as GradCamMethod
 from methods.activation import token_activation
 from methods.attended import Pairs, attention, relative
 from methods.flow import gradient_attention, rollout
+from methods.grad_cam import token_grad_cams
 from methods.occlusion import Fill, occlusion
 from methods.reading import Maps, Question, later_half
 from methods.record import METHODS, Cost, TokenMaps
+from model import Processor, decoder_config
+from records.capture import Capture
+from records.layers import WHY_NOT_LAST
+from utils import OnProgress, Watch
 
 
 class Options(TypedDict, total=False):
@@ -50,7 +51,7 @@ def token_maps(
     capture: Capture,
     *,
     model: Any = None,
-    processor: ProcessorMixin | None = None,
+    processor: Processor | None = None,
     image: Image.Image | None = None,
     tokens: int | Sequence[int] | None = None,
     on_progress: OnProgress | None = None,
@@ -117,7 +118,7 @@ def _zero_notes(tokens: Sequence[int], maps: NDArray[np.float32]) -> list[str]:
 def _of_model(model: Any) -> dict[str, str]:
     return {
         "dtype": str(model.dtype).removeprefix("torch."),
-        "attention_backend": text_config(model)._attn_implementation,
+        "attention_backend": decoder_config(model)._attn_implementation,
     }
 
 
@@ -128,7 +129,7 @@ def _grad_cam(
     noise_std: float = 0.0,
     seed: int = 0,
     *,
-    method: GradCamMethod = "grad-cam",
+    method: str = "grad-cam",
 ) -> Maps:
     """Return the mean over layers of the Grad-CAM (or gradient norm) of each token; the last has none."""
     count = question.capture.layer_count

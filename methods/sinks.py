@@ -14,8 +14,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from attention_extractor import Capture
 from attention_processor import AttentionProcessor
+from records.capture import Capture
 
 STRENGTH = 3.0  # times the usual patch
 NEARLY_EVERY = 0.8  # of the words

@@ -14,12 +14,14 @@ from PIL import Image
 
 import config
 import visualization
-from gradcam import METHODS, NAMED_LAYERS, GradCam, Layers, Noise, Style, chosen_layers, method
+from methods.grad_cam import Noise
 from page.inputs import RefusedError
 from page.reading import Pick, as_ranges, look_of, numbers_of, pick_of
 from page.runs import Run
-from target_text import target_choice
-from targets import Contrast, Target, Text
+from records.grad_cam import LABELS, GradCam
+from records.layers import NAMED_LAYERS, Layers, chosen_layers
+from records.targets import Contrast, Target, Text, target_choice
+from report.layers import Style, method
 
 TARGETS = {
     "all": "the whole answer",
@@ -163,7 +165,7 @@ def enlarged(run: Run, layer: int, drawing: Style) -> Image.Image:
     cam = _of(run)
     settings = asdict(drawing.look_at(cam))
     return visualization.visualize_attention_on_image(
-        run.picture, cam.layer_map(layer), **settings, scale_label=METHODS[cam.settings["method"]], unit=""
+        run.picture, cam.layer_map(layer), **settings, scale_label=LABELS[cam.settings["method"]], unit=""
     )
 
 

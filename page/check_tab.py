@@ -12,7 +12,9 @@ import gradio as gr
 import numpy as np
 from PIL import Image
 
-from checks import NOTE, MapCheck, PictureCheck, curve_chart
+from evaluation.charts import curve_chart
+from evaluation.removal import MapCheck
+from evaluation.without_picture import NOTE, PictureCheck
 from page.explorer import LOOK, PICKED, Explorer
 from page.inputs import RefusedError, refusal
 from page.parts import AT_ONCE, HIDDEN, Outputs, following, line, toast, told, visitor_of

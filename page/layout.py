@@ -7,12 +7,11 @@ attributes by name. Knows nothing of what happens when something is clicked.
 import json
 from typing import Any
 
-from model import DEMO
-
 import gradio as gr
 
 import config
 import visualization
+from model import DEMO
 from page.check_tab import CheckTab
 from page.explorer import Explorer, Ranges
 from page.gradcam_tab import GradCamTab
@@ -22,7 +21,7 @@ from page.reading import SCALE_LABELS
 from page.recent import Recent
 from page.share import Share
 from page.ways import measured, table
-from store import Store
+from records.store import Store
 
 EXAMPLES = HERE.parent / "demo" / "examples"
 SIBLINGS = ("Qwen/Qwen2.5-VL-7B-Instruct", "Qwen/Qwen2.5-VL-32B-Instruct", "Qwen/Qwen2.5-VL-72B-Instruct")

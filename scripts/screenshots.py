@@ -9,17 +9,16 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from model import DEMO
-
 from playwright.sync_api import Page as Tab
 from playwright.sync_api import sync_playwright
 
 import cli
 import config
 from app import Page, serve
+from model import DEMO
 from page.layout import examples
 from page.runs import ModelRoom
-from store import Store
+from records.store import Store
 from ways import WAYS
 
 ROOT = Path(__file__).parent.parent

@@ -16,8 +16,7 @@ import torch
 from PIL import Image
 from pycocotools import mask as rle
 
-from attention_extractor import Capture
-from attention_processor import AttentionProcessor, Word
+from attention_processor import AttentionProcessor
 from evaluation import (
     FIGURES,
     Evaluation,
@@ -52,6 +51,8 @@ from evaluation.memory import measured
 from evaluation.run import steps
 from evaluation.samples import forms, named
 from methods import METHODS, Cost, Question, covered, covering, token_maps
+from records.capture import Capture
+from records.words import Word
 from tests.conftest import traces
 from tests.test_methods import LANDSCAPE, PORTRAIT, picture, small_model
 from utils import Stopped

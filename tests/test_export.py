@@ -21,9 +21,10 @@ import export as room
 import viewer
 import views
 import visualization
-from attention_extractor import Capture, spelled
 from attention_processor import AttentionProcessor
 from export import FORMATS, export, short_id
+from records.capture import Capture
+from records.tokens import spelled
 from tests.test_attention_processor import ANSWER, GRID, HEADS, RECORDED, TOKENS, made_capture, text_rows
 from utils import Stopped, Watch, image_hash
 from views import CAVEAT, View, coloured, drawings, facts, whole_drawing

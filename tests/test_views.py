@@ -12,9 +12,9 @@ from PIL import Image
 import viewer
 import views
 import visualization
-from attention_extractor import Capture
 from attention_processor import AttentionProcessor
 from export import export
+from records.capture import Capture
 from tests.test_attention_processor import GRID, HEADS, RECORDED, TOKENS, made_capture
 from tests.test_export import WORDS, texts_of
 from tests.test_viewer import Parts, read_back

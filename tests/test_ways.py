@@ -7,8 +7,6 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from model import ModelError
-
 import gradio as gr
 import numpy as np
 import pytest
@@ -17,9 +15,10 @@ import torch
 import config
 import page.runs as runs_room
 from app import Page
-from attention_extractor import AttentionExtractor, Capture
+from attention_extractor import AttentionExtractor
 from attention_processor import AttentionProcessor
 from methods import METHODS, sink_patches, token_maps, top_heads, without_sinks
+from model import ModelError
 from page.inputs import RefusedError
 from page.reading import view_of
 from page.runs import ModelRoom, Run
@@ -34,7 +33,8 @@ from page.ways import (
     shown,
     told_of,
 )
-from store import Store
+from records.capture import Capture
+from records.store import Store
 from tests.serving import HEADS, LAYERS, PROMPT, noise, saved
 from tests.test_viewer import read_back
 from utils import Stopped

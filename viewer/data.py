@@ -19,10 +19,11 @@ from PIL import Image
 
 import config
 import visualization
-from attention_processor import Aggregation, AttentionProcessor, Word
+from attention_processor import Aggregation, AttentionProcessor
+from records.words import Word
 
 if TYPE_CHECKING:
-    from attention_extractor import Capture
+    from records.capture import Capture
     from views import View
 
 PICTURE_SIDE = 1280  # pixels of the longer side, at most
