@@ -771,7 +771,7 @@ def big() -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("cells", ["cells", "smooth"])
-def test_a_pick_is_drawn_at_once_and_hovering_keeps_up(
+def test_a_pick_and_a_hover_are_drawn_in_the_very_next_frame(
     open_html: Open, big: dict[str, Any], cells: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     tab = open_html(viewer.report(big))
@@ -785,22 +785,26 @@ def test_a_pick_is_drawn_at_once_and_hovering_keeps_up(
              const median = (all) => all.sort((a, b) => a - b)[Math.floor(all.length / 2)];
              const over = () => new PointerEvent('pointerover', { bubbles: true, pointerType: 'mouse' });
              const picks = [], hovers = [], waits = [];
+             let late = 0;
              for (let i = 0; i < 40; i++) {
                const before = viewer.state().frames;
                const start = performance.now();
                words[(i * 7) % words.length].click();
-               while (viewer.state().frames === before) await next();
+               await next();
+               late += viewer.state().frames === before;
                picks.push(performance.now() - start);
              }
              for (const word of words) {
+               const before = viewer.state().frames;
                const start = performance.now();
                word.dispatchEvent(over());
                const handler = performance.now() - start;
                await next();
+               late += viewer.state().frames === before;
                hovers.push(handler + viewer.state().drawMs);
                waits.push(performance.now() - start);
              }
-             return { pick: median(picks), hover: median(hovers), frame: median(waits), words: words.length };
+             return { pick: median(picks), hover: median(hovers), frame: median(waits), words: words.length, late };
            }"""
     )
     with capsys.disabled():
@@ -809,5 +813,4 @@ def test_a_pick_is_drawn_at_once_and_hovering_keeps_up(
             f"frame to frame {figures['frame']:.1f} ms (medians, 1,200 patches, {figures['words']} words)"
         )
     assert figures["words"] == BIG_TOKENS
-    assert figures["pick"] < 50
-    assert figures["hover"] < 16.7
+    assert figures["late"] == 0

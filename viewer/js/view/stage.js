@@ -20,6 +20,10 @@ export function addStage(viewer, tell) {
       stage.image.src = url;
     }),
     axes: remembered(smoothAxes),
+    blank: remembered((width, height) => {
+      Object.assign(stage.map, { width, height });
+      return stage.map.getContext('2d').createImageData(width, height);
+    }),
   };
   let frame = 0;
   let isStale = true;
@@ -85,17 +89,14 @@ function draw(viewer, stage) {
 }
 
 // Draws the map alone onto a canvas of its own, a pixel for each cell, or smooth.
-function paintMap({ state, palette }, { map, axes }, { values, range }) {
+function paintMap({ state, palette }, { map, axes, blank }, { values, range }) {
   const { grid, picture } = state.data;
   const isSmooth = state.look.cells === 'smooth';
   const { width, height } = isSmooth ? axes(grid, picture) : { width: grid[1], height: grid[0] };
-  if (map.width !== width) map.width = width;
-  if (map.height !== height) map.height = height;
-  const onto = map.getContext('2d');
-  const image = onto.createImageData(width, height);
+  const image = blank(width, height);
   const pixels = new Uint32Array(image.data.buffer);
   paint(pixels, isSmooth ? smoothed(values, grid, axes(grid, picture)) : values, range, palette.table());
-  onto.putImageData(image, 0, 0);
+  map.getContext('2d').putImageData(image, 0, 0);
 }
 
 function drawPane({ look, divider }, { context, scaled, map }, { x, y, width, height, kind }, hasMap) {
