@@ -1,8 +1,8 @@
 """Comparing numbers that were computed in two ways.
 
 Two float computations of one value agree to rounding, never to the bit: another processor, thread count or
-batch size adds the terms in another order. What rounding leaves grows with the number type's step and with the
-largest term that went in, not with the result: a difference of two logits of 20 is as exact as they are, however
+batch size adds the terms in another order. What rounding leaves grows with the type's step and with the
+largest term that went in, not with the result: a difference of two logits is as exact as they are, however
 small it is.
 """
 
