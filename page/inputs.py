@@ -11,7 +11,8 @@ from PIL import Image
 
 import config
 from model import ModelError
-from page.runs import FullError, RunGoneError
+from page.queue import FullError
+from page.sessions import RunGoneError
 from records.grad_cam import LABELS
 from utils import one_line, open_image
 

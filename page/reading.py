@@ -17,7 +17,7 @@ import config
 import visualization
 from attention_processor import Aggregation
 from page.inputs import RefusedError, between
-from page.runs import Run
+from page.sessions import Run
 from views import View
 from visualization import Look
 

@@ -5,8 +5,7 @@ of Gradio.
 """
 
 import csv
-import threading
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
 from html import escape
@@ -17,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 import viewer
-from methods import METHODS, TokenMaps
+from methods import METHODS
 from page.inputs import RefusedError
 from page.reading import view_of
-from page.runs import ModelRoom, Run, streamed
+from page.sessions import Run
 from views import Made, View, whole_drawing
 from ways import ATTENTION, LOCAL, WAYS, made_by, of_heads, reads_again, unsunk
 
@@ -99,23 +98,6 @@ def what_of(way: str) -> str:
             "pieces (arXiv 2503.06287). Which heads these are is found for this answer."
         )
     return f"{METHODS[way].what} {METHODS[way].caveat}"
-
-
-def computing(
-    room: ModelRoom, run: Run, way: str, stop: threading.Event
-) -> Generator[dict[str, Any] | None, None, TokenMaps]:
-    """Yield how far it is: people ahead, or passes done and in all; return the maps, and keep them."""
-
-    def work(put: Callable[[dict[str, Any]], None]) -> TokenMaps:
-        return room.token_maps(
-            run,
-            way,
-            lambda done, count: put({"done": done, "count": count}),
-            stop,
-            lambda ahead: put({"ahead": ahead}),
-        )
-
-    return streamed(work)
 
 
 def made_of(run: Run, way: str, no_sinks: bool, view: View) -> Made | None:
