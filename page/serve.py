@@ -18,6 +18,7 @@ from page.parts import text_of
 from page.site import Page
 from utils import one_line
 
+STYLES = ("page.css", "gradcam.css", "recent.css")
 
 def prepared(name: str | None) -> Page:
     """Return the page with its model: the one asked for, or the default where that needs no waiting.
@@ -62,7 +63,7 @@ def serve(page: Page, host: str, port: int) -> str:
             footer_links=["api"],
             app_kwargs={"middleware": middleware(host)},
             theme=theme(),
-            css=text_of("page.css") + viewer.assets()["css"],
+            css="".join(map(text_of, STYLES)) + viewer.assets()["css"],
         )
     except OSError:
         raise RefusedError(f"Port {port} at {host} cannot be used: {port_problem(host, port)}") from None

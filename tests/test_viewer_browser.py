@@ -266,6 +266,26 @@ def test_the_scale_is_the_maps_own_or_that_of_all_tokens(
     assert np.abs(drawn - colour((maps[3].max() - low) / (0.25 - low))).max() <= 4
 
 
+@pytest.mark.parametrize("scale", ["own", "shared"])
+def test_the_highest_value_that_is_told_is_the_maps_own_on_either_scale(
+    tab: Page, maps: np.ndarray, scale: str
+) -> None:
+    word(tab, 3).click()
+    tab.mouse.move(2, 2)
+    choose(tab, "scale", scale)
+    state(tab)
+    assert maps[3].max() < 0.5 * maps.max()
+    row, col = np.argwhere(maps[3] == maps[3].max())[0]
+    told_low, told_high = re.findall(
+        r"from ([\d.]+ %) to ([\d.]+ %); highest at",
+        (part(tab, "canvas").get_attribute("aria-label") or "").replace("\xa0", " "),
+    )[0]
+    line = said(part(tab, "value"))
+    assert line == f"Highest at row {row}, column {col}: {told_high}"
+    for told_value, truth in ((told_low, maps[3].min()), (told_high, maps[3].max())):
+        assert float(told_value.removesuffix(" %")) == pytest.approx(100 * truth, abs=0.006)
+
+
 def test_the_colour_bars_ends_are_the_real_values_and_its_numbers_stand_where_they_belong(tab: Page) -> None:
     word(tab, HOT_TOKEN).click()
     state(tab)
@@ -751,7 +771,7 @@ def big() -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("cells", ["cells", "smooth"])
-def test_a_pick_is_drawn_at_once_and_hovering_keeps_up(
+def test_a_pick_and_a_hover_are_drawn_in_the_very_next_frame(
     open_html: Open, big: dict[str, Any], cells: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     tab = open_html(viewer.report(big))
@@ -765,22 +785,26 @@ def test_a_pick_is_drawn_at_once_and_hovering_keeps_up(
              const median = (all) => all.sort((a, b) => a - b)[Math.floor(all.length / 2)];
              const over = () => new PointerEvent('pointerover', { bubbles: true, pointerType: 'mouse' });
              const picks = [], hovers = [], waits = [];
+             let late = 0;
              for (let i = 0; i < 40; i++) {
                const before = viewer.state().frames;
                const start = performance.now();
                words[(i * 7) % words.length].click();
-               while (viewer.state().frames === before) await next();
+               await next();
+               late += viewer.state().frames === before;
                picks.push(performance.now() - start);
              }
              for (const word of words) {
+               const before = viewer.state().frames;
                const start = performance.now();
                word.dispatchEvent(over());
                const handler = performance.now() - start;
                await next();
+               late += viewer.state().frames === before;
                hovers.push(handler + viewer.state().drawMs);
                waits.push(performance.now() - start);
              }
-             return { pick: median(picks), hover: median(hovers), frame: median(waits), words: words.length };
+             return { pick: median(picks), hover: median(hovers), frame: median(waits), words: words.length, late };
            }"""
     )
     with capsys.disabled():
@@ -789,5 +813,4 @@ def test_a_pick_is_drawn_at_once_and_hovering_keeps_up(
             f"frame to frame {figures['frame']:.1f} ms (medians, 1,200 patches, {figures['words']} words)"
         )
     assert figures["words"] == BIG_TOKENS
-    assert figures["pick"] < 50
-    assert figures["hover"] < 16.7
+    assert figures["late"] == 0
