@@ -28,7 +28,7 @@ from model import DEMO, ModelError
 from model import answer_key as store_key
 from page.gradcam_tab import Around
 from page.guard import middleware
-from page.inputs import RefusedError, asked, generation_settings, opened, refusal
+from page.inputs import RefusedError, asked, check_ranges, generation_settings, opened, refusal
 from page.layout import Layout, theme
 from page.parts import AT_ONCE, HIDDEN, LATEST, Outputs, following, text_of, toast, told, visitor_of
 from page.reading import Choice, attention_map, caption, drawn
@@ -266,6 +266,7 @@ class Page(Layout):
             return {self.reading: progress | {"seconds": time.monotonic() - start}}
 
         try:
+            check_ranges(*ranges)
             settings = [max_new_tokens, temperature, top_p, seed]
             run = yield from following(self.writing(image, prompt, settings, stop, reuse is True), so_far)
             if not self.visitors.waits(visitor, stop):

@@ -16,12 +16,13 @@ import config
 import visualization
 from methods.grad_cam import Noise
 from page.inputs import RefusedError
-from page.reading import Pick, as_ranges, look_of, numbers_of, pick_of
+from page.reading import DASH, Pick, look_of, pick_of
 from page.runs import Run
 from records.grad_cam import LABELS, GradCam
 from records.layers import NAMED_LAYERS, Layers, chosen_layers
 from records.targets import Contrast, Target, Text, target_choice
 from report.layers import Style, method
+from utils import as_ranges, numbers_of
 
 TARGETS = {
     "all": "the whole answer",
@@ -194,7 +195,7 @@ def described(cam: GradCam) -> dict[str, Any]:
         "scores": cam.scores.tolist(),
         "settings": cam.settings,
         "notes": cam.notes,
-        "caption": f"{cam.target} · layers {as_ranges(cam.layers)} · {method(cam)}",
+        "caption": f"{cam.target} · layers {as_ranges(cam.layers, DASH)} · {method(cam)}",
     }
 
 

@@ -27,7 +27,7 @@ from attention_extractor import AttentionExtractor
 from attention_processor import AttentionProcessor
 from model import ModelError
 from page.guard import only_uploaded_files
-from page.reading import Choice, Pick, caption, choices, first_pick, numbers_of, pick_of
+from page.reading import Choice, Pick, caption, choices, first_pick, pick_of
 from page.runs import ModelRoom, Run, RunGoneError, Visitors, streamed
 from records.capture import Capture
 from tests.serving import HEADS, LONG, PROMPT, free_port, noise, saved, served
@@ -442,15 +442,6 @@ def test_an_answer_stopped_before_it_began_is_none(site: tuple[Page, str]) -> No
 
 
 # --- What a person reads ------------------------------------------------------------------------------------
-
-
-def test_numbers_are_read_as_they_are_typed() -> None:
-    assert numbers_of("all", 4, "head") == (0, 1, 2, 3)
-    assert numbers_of(" 0-1, -1 ", 4, "head") == (0, 1, 3)
-    for wrong in ("", "a", "1-", "0--9", "4", "1.5", "9" * 30):
-        with pytest.raises(ValueError, match=r"head") as caught:
-            numbers_of(wrong, 4, "head")
-        assert len(str(caught.value)) < 120
 
 
 def test_every_word_and_token_is_in_the_list(run: Run) -> None:
