@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 import visualization
 from attention_processor import Aggregation, AttentionProcessor
 from records.words import Word
-from utils import NamedArrays, described_arrays
+from utils import NamedArrays, as_ranges, described_arrays
 from visualization import Look, isolated, number_labels
 
 if TYPE_CHECKING:
@@ -83,17 +83,6 @@ class Drawing:
     on_image: float  # share of attention on the image, 0..1
     scale_label: str = "share of attention"
     unit: str = "%"
-
-
-def as_ranges(numbers: Sequence[int]) -> str:
-    """Return ascending numbers as they can be typed: [0, 1, 2, 5] is "0-2,5"."""
-    parts: list[list[int]] = []
-    for number in numbers:
-        if parts and number == parts[-1][-1] + 1:
-            parts[-1].append(number)
-        else:
-            parts.append([number])
-    return ",".join(f"{part[0]}-{part[-1]}" if len(part) > 1 else f"{part[0]}" for part in parts)
 
 
 def drawings(capture: Capture, view: View) -> list[Drawing]:

@@ -13,7 +13,8 @@ import numpy as np
 
 from methods import METHODS, Sink, TokenMaps, sink_patches, token_maps, top_heads, without_sinks
 from records.capture import Capture
-from views import CAVEAT, Made, View, as_ranges, drawings
+from utils import as_ranges
+from views import CAVEAT, Made, View, drawings
 
 ATTENTION = "attention"
 LOCAL = {f"heads-{count}": count for count in (3, 5, 8)}

@@ -25,8 +25,8 @@ from commands.arguments import (
 from commands.files import finished_folder
 from commands.terminal import UsageError, bar, printable, say
 from export import figure
-from utils import one_line, save_arrays
-from views import Drawing, View, arrays_of, as_ranges, coloured, drawings
+from utils import as_ranges, one_line, save_arrays
+from views import Drawing, View, arrays_of, coloured, drawings
 from visualization import Look, save_image
 
 if TYPE_CHECKING:  # torch takes seconds to import: --help and mistyped arguments do not wait for it

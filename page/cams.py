@@ -19,12 +19,13 @@ from methods.grad_cam import Noise, smooth_grad_cam
 from page.inputs import RefusedError, gradient_settings
 from page.jobs import Job, Progress
 from page.model_room import Loaded, ModelRoom
-from page.reading import Pick, as_ranges, look_of, numbers_of, pick_of
+from page.reading import DASH, Pick, look_of, pick_of
 from page.sessions import Run
 from records.grad_cam import LABELS, GradCam
 from records.layers import NAMED_LAYERS, Layers, chosen_layers
 from records.targets import Contrast, Target, Text, target_choice
 from report.layers import Style, method
+from utils import as_ranges, numbers_of
 
 TARGETS = {
     "all": "the whole answer",
@@ -246,7 +247,7 @@ def described(cam: GradCam) -> dict[str, Any]:
         "scores": cam.scores.tolist(),
         "settings": cam.settings,
         "notes": cam.notes,
-        "caption": f"{cam.target} · layers {as_ranges(cam.layers)} · {method(cam)}",
+        "caption": f"{cam.target} · layers {as_ranges(cam.layers, DASH)} · {method(cam)}",
     }
 
 

@@ -83,10 +83,22 @@ def gradient_settings(method: Any, samples: Any, noise: Any, seed: Any) -> dict[
 
 
 def between(first: Any, last: Any, count: int, what: str) -> str:
-    """Return two ends, in whichever order, as a range of numbers below `count`."""
-    given = (_number(end, f"The {what} range", 0, 10_000) for end in (first, last))
-    ends = sorted(min(int(end), count - 1) for end in given)
-    return f"{ends[0]}-{ends[1]}"
+    """Return two ends as a range of numbers below `count`; one that runs backwards is refused."""
+    low, high = (min(end, count - 1) for end in _ends(first, last, what))
+    return f"{low}-{high}"
+
+
+def check_ranges(layer_from: Any, layer_to: Any, head_from: Any, head_to: Any, *_: Any) -> None:
+    """Refuse sliders by which no map could be shown, before the model is asked for an answer."""
+    _ends(layer_from, layer_to, "layer")
+    _ends(head_from, head_to, "head")
+
+
+def _ends(first: Any, last: Any, what: str) -> tuple[int, int]:
+    low, high = (int(_number(end, f"The {what} range", 0, 10_000)) for end in (first, last))
+    if low > high:
+        raise RefusedError(f"The range of {what}s runs backwards: from {low} to {high}.")
+    return low, high
 
 
 def _number(value: Any, name: str, low: float, high: float) -> float:

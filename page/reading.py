@@ -5,7 +5,6 @@ Knows nothing of Gradio.
 """
 
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, cast
@@ -18,10 +17,12 @@ import visualization
 from attention_processor import Aggregation
 from page.inputs import RefusedError, between
 from page.sessions import Run
+from utils import as_ranges, numbers_of
 from views import View
 from visualization import Look
 
 WHOLE_ANSWER = "all"
+DASH = "–"  # in ranges that are read, not typed
 
 
 # --- Picks --------------------------------------------------------------------------------------------------
@@ -37,42 +38,7 @@ class Pick:
     @property
     def key(self) -> str:
         """The pick as it can be typed: "3", "3-5", for the prompt "p3"."""
-        return ("p" if self.of_prompt else "") + as_ranges(self.tokens, "-")
-
-
-def as_ranges(numbers: Sequence[int], dash: str = "–") -> str:
-    """Return ascending numbers in short: (0, 1, 2, 5) is "0–2,5"."""
-    runs: list[list[int]] = []
-    for number in numbers:
-        if runs and number == runs[-1][-1] + 1:
-            runs[-1].append(number)
-        else:
-            runs.append([number])
-    return ",".join(f"{run[0]}{dash}{run[-1]}" if len(run) > 1 else f"{run[0]}" for run in runs)
-
-
-def numbers_of(text: str, count: int, name: str) -> tuple[int, ...]:
-    """Return "all", "3", "0-3,-1" as ascending numbers below `count`; negative ones count from the last.
-
-    Raises:
-        ValueError: one line, for anything else.
-    """
-    if text.strip() == "all":
-        return tuple(range(count))
-    found: set[int] = set()
-    for part in text.split(","):
-        match = re.fullmatch(r"\s*(-?\d{1,9})(?:\s*-\s*(-?\d{1,9}))?\s*", part)
-        if match is None:
-            raise ValueError(f'The {name}s must be "all", or numbers such as 3 or 0-2,5.')
-        ends = [int(match[1]), int(match[2] or match[1])]
-        for number in ends:
-            if not -count <= number < count:
-                raise ValueError(f"There is no {name} {number}: there are {count}, 0 to {count - 1}.")
-        first, last = (number % count for number in ends)
-        if first > last:
-            raise ValueError(f"The range of {name}s {part.strip()} runs backwards.")
-        found.update(range(first, last + 1))
-    return tuple(sorted(found))
+        return ("p" if self.of_prompt else "") + as_ranges(self.tokens)
 
 
 def pick_of(key: str, run: Run) -> Pick:
@@ -124,7 +90,7 @@ def label(pick: Pick, run: Run) -> str:
     if not pick.of_prompt and len(pick.tokens) == len(shown) > 1:
         return f"the whole answer ({len(shown)} tokens)"
     several = "s" if len(pick.tokens) > 1 else ""
-    return f'{"prompt " * pick.of_prompt}token{several} {as_ranges(pick.tokens)} "{text_of(pick, run)}"'
+    return f'{"prompt " * pick.of_prompt}token{several} {as_ranges(pick.tokens, DASH)} "{text_of(pick, run)}"'
 
 
 def text_of(pick: Pick, run: Run) -> str:
@@ -167,7 +133,9 @@ class Choice:
         asked = numbers_of(layers, capture.layer_count, "layer")
         recorded = tuple(layer for layer in asked if layer in capture.layers)
         if not recorded:
-            raise ValueError(f"None of these layers was recorded; recorded: {as_ranges(capture.layers)}.")
+            raise ValueError(
+                f"None of these layers was recorded; recorded: {as_ranges(capture.layers, DASH)}."
+            )
         heads_asked = numbers_of(heads, capture.attention.shape[2], "head")
         return cls(pick_of(key, run), recorded, heads_asked, cast(Aggregation, aggregation))
 
@@ -295,8 +263,8 @@ def caption(run: Run, choice: Choice) -> str:
     pick, capture = choice.pick, run.capture
     parts = [
         label(pick, run),
-        f"layer{'s' if len(choice.layers) > 1 else ''} {as_ranges(choice.layers)}",
-        f"head{'s' if len(choice.heads) > 1 else ''} {as_ranges(choice.heads)}",
+        f"layer{'s' if len(choice.layers) > 1 else ''} {as_ranges(choice.layers, DASH)}",
+        f"head{'s' if len(choice.heads) > 1 else ''} {as_ranges(choice.heads, DASH)}",
         choice.aggregation,
         _shares_text(run, choice),
     ]

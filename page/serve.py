@@ -20,6 +20,7 @@ from utils import one_line
 
 STYLES = ("page.css", "gradcam.css", "recent.css")
 
+
 def prepared(name: str | None) -> Page:
     """Return the page with its model: the one asked for, or the default where that needs no waiting.
 

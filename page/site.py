@@ -12,10 +12,10 @@ from typing import Any
 import gradio as gr
 
 import config
-from page.answering import Answering, state_of
+from page.answering import Answering, Question, state_of
 from page.api import Api
 from page.around import Around
-from page.inputs import RefusedError
+from page.inputs import RefusedError, check_ranges
 from page.jobs import OF_THE_MODEL, Job, Jobs, Progress, Shown, refusing
 from page.layout import Layout
 from page.model_room import Loaded, ModelRoom
@@ -205,9 +205,12 @@ class Page(Layout):
     def on_generate(self, request: gr.Request, *form: Any) -> Iterator[Outputs]:
         """Refuse at once what cannot be answered; write the answer; show its maps and pick a word."""
         asked, reuse, held = form[:6], form[6] is True, Held.of(*form[7:])
-        visitor, question = yield from refusing(
-            self.problem, lambda: (visitor_of(request), self.answering.asked(*asked))
-        )
+
+        def checked() -> tuple[str, Question]:
+            check_ranges(*held.ranges)
+            return visitor_of(request), self.answering.asked(*asked)
+
+        visitor, question = yield from refusing(self.problem, checked)
         limit = question.settings["max_new_tokens"]
 
         def work(job: Job) -> Run:

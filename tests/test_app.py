@@ -31,7 +31,7 @@ from model import ModelError
 from page.guard import only_uploaded_files
 from page.jobs import Job, Jobs
 from page.model_room import Loaded, ModelRoom
-from page.reading import Choice, Pick, caption, choices, first_pick, numbers_of, pick_of
+from page.reading import Choice, Pick, caption, choices, first_pick, pick_of
 from page.sessions import Run, RunGoneError, Sessions
 from page.site import Page
 from records.capture import Capture
@@ -394,8 +394,12 @@ def test_work_is_followed_as_it_goes_on() -> None:
     assert tick.seconds > latest.seconds
     step.set()
     with pytest.raises(StopIteration, match="done"):
-        while True:
-            next(stream)
+        exhaust(stream)
+
+
+def exhaust(stream: Iterator[Any]) -> None:
+    while True:
+        next(stream)
 
 
 def test_work_that_is_followed_hands_on_its_error() -> None:
@@ -491,15 +495,6 @@ def test_an_answer_stopped_before_it_began_is_none(site: tuple[Page, str]) -> No
 
 
 # --- What a person reads ------------------------------------------------------------------------------------
-
-
-def test_numbers_are_read_as_they_are_typed() -> None:
-    assert numbers_of("all", 4, "head") == (0, 1, 2, 3)
-    assert numbers_of(" 0-1, -1 ", 4, "head") == (0, 1, 3)
-    for wrong in ("", "a", "1-", "0--9", "4", "1.5", "9" * 30):
-        with pytest.raises(ValueError, match=r"head") as caught:
-            numbers_of(wrong, 4, "head")
-        assert len(str(caught.value)) < 120
 
 
 def test_every_word_and_token_is_in_the_list(run: Run) -> None:

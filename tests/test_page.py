@@ -163,7 +163,7 @@ def expect_maps(shown: dict[str, Any], capture: Capture, *chosen: Any) -> None:
     [
         (ALL, (0, 1, 2), (0, 1, 2, 3)),
         ([1, 2, 0, 0, "max"], (1, 2), (0,)),
-        ([2, 0, 3, 1, "min"], (0, 1, 2), (1, 2, 3)),  # ends in either order
+        ([0, 2, 1, 3, "min"], (0, 1, 2), (1, 2, 3)),
         ([0, 99, 99, 99, "mean"], (0, 1, 2), (3,)),  # sliders of a larger model
     ],
 )
@@ -276,7 +276,7 @@ def test_an_answer_comes_with_its_picture_its_list_and_its_most_telling_word(pag
 
 
 def test_maps_of_other_layers_and_heads_are_the_processors(page: Page, run: Run, mine: str) -> None:
-    outputs = page.explorer.on_maps(request(), mine, 1, 2, 3, 0, "max", ATTENTION, False)
+    outputs = page.explorer.on_maps(request(), mine, 1, 2, 0, 3, "max", ATTENTION, False)
     assert outputs.keys() == {page.explorer.viewer}
     shown = outputs[page.explorer.viewer]
     expect_maps(shown, run.capture, (1, 2), (0, 1, 2, 3), "max")
@@ -499,6 +499,31 @@ def test_the_same_greedy_question_answers_at_once(
             with pytest.raises(gr.Error, match="Something went wrong"):
                 asked(page, question)
     assert page.store.recent()[0].tokens == NEW
+
+
+@pytest.mark.parametrize(
+    ("ranges", "line"),
+    [
+        ([2, 1, 0, 3, "mean"], "The range of layers runs backwards: from 2 to 1."),
+        ([0, 2, 3, 0, "mean"], "The range of heads runs backwards: from 3 to 0."),
+        ([9, 5, 0, 3, "mean"], "The range of layers runs backwards: from 9 to 5."),  # of a larger model
+    ],
+)
+def test_sliders_that_run_backwards_are_refused_and_no_answer_is_lost_for_them(
+    page: Page,
+    pictures: list[dict[str, str]],
+    mine: str,
+    ranges: list[Any],
+    line: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with pytest.raises(gr.Error, match=f"^'?{re.escape(line)}"):
+        page.explorer.on_maps(request(), mine, *ranges, ATTENTION, False)
+    told = page.on_generate(request(), *form(pictures[0]), None, (LAYERS, HEADS), *ranges)
+    with no_model(page, monkeypatch):
+        assert next(told)[page.problem] == line
+        with pytest.raises(gr.Error, match=re.escape(line)):
+            next(told)
 
 
 def test_without_the_store_the_model_answers_again_and_the_list_has_it_once(
@@ -805,6 +830,7 @@ def test_a_picture_for_each_token_or_word(page: Page, mine: str, capture: Captur
         ({"by": "letter"}, "A map is for each word or token."),
         ({"look": {"scale": "own"}}, "must be a number"),
         ({"ranges": [0, 1, 0, None, "mean"]}, "The head range must be a number"),
+        ({"ranges": [0, 1, 2, 1, "mean"]}, "The range of heads runs backwards: from 2 to 1."),
     ],
 )
 def test_what_cannot_be_made_is_one_line(
