@@ -31,8 +31,11 @@ from page.guard import middleware
 from page.inputs import RefusedError, asked, generation_settings, opened, refusal
 from page.layout import Layout, theme
 from page.parts import AT_ONCE, HIDDEN, LATEST, Outputs, following, text_of, toast, told, visitor_of
-from page.reading import Choice, attention_map, caption, drawn
+from page.reading import caption, drawn, method_asked, subject_of
 from page.runs import Loaded, ModelRoom, Run, Visitors, default_model, streamed
+from records.look import Look
+from records.selection import parsed_selection
+from report import whole_drawing
 from store import Store
 from store import key as store_key
 from utils import Stopped, image_hash, one_line
@@ -66,7 +69,7 @@ class Page(Layout):
             self.run_id,
             explorer.token,
             explorer.viewer,
-            *explorer.way,
+            *explorer.explained_by,
             explorer.method_line,
             explorer.method_stop,
             *self.ranges.groups,
@@ -112,7 +115,8 @@ class Page(Layout):
     def _wire_api(self) -> None:
         """Add /generate, /heatmap and /gradcam for `gradio_client`, about the session's own answer."""
         click = self.api_button.click
-        asked_for = [self.api_token, self.api_layers, self.api_heads, *self.looks, self.run_id]
+        asked_for = [self.api_token, self.api_layers, self.api_heads, *self.looks]
+        asked_for += [self.api_method, self.api_no_sinks, self.run_id]
         click(
             self.generate_for_api,
             [self.image, self.prompt, *self.settings],
@@ -127,7 +131,7 @@ class Page(Layout):
             [self.api_picture, self.api_facts],
             api_name="heatmap",
             preprocess=False,
-            concurrency_limit=4,
+            concurrency_limit=None,
         )
         self.gradcam.wire_api(self.api_button, self.api_picture, self.api_facts, self.looks[1:])
 
@@ -373,22 +377,55 @@ class Page(Layout):
         view: str,
         cells: str,
         scale: str,
+        method: str,
+        no_sinks: bool,
         run_id: Any,
     ) -> tuple[Any, Any]:
-        """Draw a token of the session's answer: the picture, and the map (h, w) with its line."""
+        """Draw a token of the session's answer: the picture, and the map (h, w) with its line.
+
+        A method that reads the answer again waits for the model like everyone else; its maps are kept with
+        the answer.
+        """
         with told(plain=True):
             if not isinstance(run_id, str):
                 raise RefusedError("Call /generate first, with the same client.")
-            run = self.visitors.run(visitor_of(request), run_id)
-            choice = Choice.of(run, str(token), str(layers), str(heads), aggregation)
+            visitor = visitor_of(request)
+            run = self.visitors.run(visitor, run_id)
+            row = method_asked(method)
+            selection = parsed_selection(
+                run.capture,
+                str(token),
+                str(layers),
+                str(heads),
+                aggregation=aggregation,
+                method=method,
+                no_sinks=no_sinks is True,
+                look=Look(colormap, alpha, view, cells == "smooth"),
+                scale=scale,
+            )
+            if row.needs_model and method not in run.maps:
+                self.read_again(visitor, run, method)
+            subject = subject_of(run, selection)
             facts = {
-                "caption": caption(run, choice),
-                "tokens": list(choice.pick.tokens),
-                "layers": list(choice.layers),
-                "heads": list(choice.heads),
-                "map": attention_map(run, choice).tolist(),
+                "caption": caption(run, subject),
+                "tokens": list(subject.tokens),
+                "layers": list(selection.layers),
+                "heads": list(selection.heads),
+                "method": method,
+                "removed": list(subject.found.removed or ()),
+                "map": whole_drawing(subject).values.tolist(),
             }
-            return drawn(run, choice, colormap, alpha, view, cells, scale), facts
+            return drawn(run, subject), facts
+
+    def read_again(self, visitor: str, run: Run, method: str) -> None:
+        """Have the model read an answer again, and keep the maps with it; other work for the visitor ends."""
+        stop = self.visitors.begin(visitor)
+        try:
+            self.room.token_maps(run, method, lambda *_: None, stop)
+        except Stopped:
+            raise RefusedError("Stopped: there is no map.") from None
+        finally:
+            self.visitors.end(visitor, stop)
 
 
 # --- Small things -------------------------------------------------------------------------------------------

@@ -49,6 +49,7 @@ from attention_extractor import (
     in_eval_mode,
     spelled,
 )
+from methods.catalog import LAYERED, METHODS
 from targets import (
     Explained,
     Score,
@@ -69,10 +70,7 @@ WHY_NOT_LAST = (
     "is zero everywhere"
 )
 Method = Literal["grad-cam", "gradient-norm"]
-METHODS: dict[Method, str] = {
-    "grad-cam": "Grad-CAM",
-    "gradient-norm": "gradient norm",
-}  # as people write them
+LABELS = {name: METHODS[name].scale_label for name in LAYERED}  # as people write them in a line of text
 NAMED_LAYERS = ("auto", "early", "middle", "late", "all")
 REPRESENTATIVE = 6  # layers that "auto" takes
 
@@ -597,8 +595,8 @@ class _Run:
         noise: Noise,
         method: Method,
     ) -> None:
-        if method not in METHODS:
-            raise ValueError(f"method must be one of {', '.join(METHODS)}; got {method!r}")
+        if method not in LAYERED:
+            raise ValueError(f"method must be one of {', '.join(LAYERED)}; got {method!r}")
         self.method = method
         self.model, self.processor, self.image, self.prompt, self.noise = (
             model,
@@ -780,7 +778,7 @@ def _save_layer(cam: GradCam, image: Image.Image, layer: int, look: Look, folder
             **{**asdict(look), "view": view},
             title=f"layer {layer} of 0 to {cam.layer_count - 1}",
             subtitle=f"{isolated(cam.target)} · {method(cam)}",
-            scale_label=METHODS[cam.settings["method"]],
+            scale_label=LABELS[cam.settings["method"]],
             unit="",
             min_side=visualization.MIN_SIDE,
             max_side=visualization.MAX_SIDE,
@@ -795,7 +793,7 @@ _VIEWS = {"heatmap": "heatmap", "overlay": "superimposed"}
 def method(cam: GradCam) -> str:
     """Return how the maps were made, for people."""
     samples, noise = cam.settings["num_samples"], cam.settings["noise_std"]
-    name = METHODS[cam.settings["method"]]
+    name = LABELS[cam.settings["method"]]
     return f"Smooth {name}, {samples} samples, noise {noise:g}" if noise else name[0].upper() + name[1:]
 
 
@@ -815,7 +813,7 @@ def layer_grid(cam: GradCam, image: Image.Image, mode: str, look: Look) -> Image
         columns = max(1, len(cam.layers) // len({of[layer] for layer in cam.layers}))
     subtitle = f"{isolated(cam.target)} · {method(cam)} · {cam.layer_count} layers"
     title = one_line(cam.text) or cam.target
-    words = {"title": title, "subtitle": subtitle, "scale_label": METHODS[cam.settings["method"]]}
+    words = {"title": title, "subtitle": subtitle, "scale_label": LABELS[cam.settings["method"]]}
     return visualization.map_grid(pictures, maps, labels, look, columns, **words, unit="")
 
 

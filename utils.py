@@ -7,10 +7,11 @@ complete. Knows nothing of models.
 import hashlib
 import json
 import os
+import re
 import secrets
 import threading
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -199,3 +200,41 @@ def one_line(text: object, limit: int = 300) -> str:
     """Return the text (or an error's text) with all white space folded into single spaces, cut at `limit`."""
     line = " ".join(str(text).split())
     return line if len(line) <= limit else line[: limit - 1].rstrip() + "…"
+
+
+# --- Numbers as people type them ----------------------------------------------------------------------------
+
+
+def as_ranges(numbers: Sequence[int], dash: str = "-", comma: str = ",") -> str:
+    """Return ascending numbers in short, by default as they can be typed: [0, 1, 2, 5] is "0-2,5"."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return comma.join(f"{run[0]}{dash}{run[-1]}" if len(run) > 1 else f"{run[0]}" for run in runs)
+
+
+def numbers_of(text: str, count: int, name: str) -> tuple[int, ...]:
+    """Return "all", "3", "0-3,-1" as ascending numbers below `count`; negative ones count from the last.
+
+    Raises:
+        ValueError: one line, for anything else.
+    """
+    if text.strip() == "all":
+        return tuple(range(count))
+    found: set[int] = set()
+    for part in text.split(","):
+        match = re.fullmatch(r"\s*(-?\d{1,9})(?:\s*-\s*(-?\d{1,9}))?\s*", part)
+        if match is None:
+            raise ValueError(f'The {name}s must be "all", or numbers such as 3 or 0-2,5.')
+        ends = [int(match[1]), int(match[2] or match[1])]
+        for number in ends:
+            if not -count <= number < count:
+                raise ValueError(f"There is no {name} {number}: there are {count}, 0 to {count - 1}.")
+        first, last = (number % count for number in ends)
+        if first > last:
+            raise ValueError(f"The range of {name}s {part.strip()} runs backwards.")
+        found.update(range(first, last + 1))
+    return tuple(sorted(found))

@@ -10,6 +10,13 @@ from numpy.typing import NDArray
 
 from attention_extractor import Capture
 from attention_processor import chosen_indices
+from methods.attended import attention
+from methods.reading import Maps, Question
+
+
+def local_attention(question: Question, count: int) -> Maps:
+    """Return the mean attention of the answer's most local heads, so many of them."""
+    return attention(question, pairs=top_heads(question.capture, count))
 
 
 class HeadRank(NamedTuple):

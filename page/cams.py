@@ -14,12 +14,13 @@ from PIL import Image
 
 import config
 import visualization
-from gradcam import METHODS, NAMED_LAYERS, GradCam, Layers, Noise, Style, chosen_layers, method
+from gradcam import LABELS, NAMED_LAYERS, GradCam, Layers, Noise, Style, chosen_layers, method
 from page.inputs import RefusedError
-from page.reading import Pick, as_ranges, look_of, numbers_of, pick_of
+from page.reading import DASH, Pick, look_of, pick_of
 from page.runs import Run
 from target_text import target_choice
 from targets import Contrast, Target, Text
+from utils import as_ranges, numbers_of
 
 TARGETS = {
     "all": "the whole answer",
@@ -163,7 +164,7 @@ def enlarged(run: Run, layer: int, drawing: Style) -> Image.Image:
     cam = _of(run)
     settings = asdict(drawing.look_at(cam))
     return visualization.visualize_attention_on_image(
-        run.picture, cam.layer_map(layer), **settings, scale_label=METHODS[cam.settings["method"]], unit=""
+        run.picture, cam.layer_map(layer), **settings, scale_label=LABELS[cam.settings["method"]], unit=""
     )
 
 
@@ -192,7 +193,7 @@ def described(cam: GradCam) -> dict[str, Any]:
         "scores": cam.scores.tolist(),
         "settings": cam.settings,
         "notes": cam.notes,
-        "caption": f"{cam.target} · layers {as_ranges(cam.layers)} · {method(cam)}",
+        "caption": f"{cam.target} · layers {as_ranges(cam.layers, DASH)} · {method(cam)}",
     }
 
 

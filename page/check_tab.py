@@ -13,12 +13,13 @@ import numpy as np
 from PIL import Image
 
 from checks import NOTE, MapCheck, PictureCheck, curve_chart
+from methods import METHODS
 from page.explorer import LOOK, PICKED, Explorer
 from page.inputs import RefusedError, refusal
 from page.parts import AT_ONCE, HIDDEN, Outputs, following, line, toast, told, visitor_of
-from page.reading import pick_of, view_of
+from page.reading import pick_of, selection_of, subject_of
 from page.runs import ModelRoom, Run, Visitors, streamed
-from page.ways import WAYS, checked_map, shown
+from report import whole_drawing
 from utils import Stopped
 
 STOPPED = "Stopped: nothing was checked."
@@ -64,7 +65,7 @@ class CheckTab:
     def wire(self, room: ModelRoom, visitors: Visitors, run_id: Any, explorer: Explorer) -> None:
         """Connect the components with each other and with the page around them."""
         self.room, self.visitors = room, visitors
-        asked = [run_id, explorer.token, explorer.look, *explorer.ranges.all, *explorer.way]
+        asked = [run_id, explorer.token, explorer.look, *explorer.ranges.all, *explorer.explained_by]
         settings: dict[str, Any] = {"js": SHOWN, "concurrency_limit": None, **HIDDEN}
         self.map_start.click(self.on_map, asked, self.outputs, **settings)
         self.picture_start.click(self.on_picture, asked, self.outputs, **settings)
@@ -84,15 +85,15 @@ class CheckTab:
         """Remove the hottest patches of the map that is shown, and show what becomes of the word."""
 
         def work(run: Run, tell: Callable[[int, int], None], wait: Any, stop: threading.Event) -> MapCheck:
-            *ranges, way, no_sinks = rest
             pick = pick_of(key, run) if isinstance(key, str) else None
             if pick is None or pick.of_prompt:
                 raise RefusedError("Pick a word of the answer first.")
-            heat = checked_map(run, shown(run, view_of(run, ranges, key, "word", look), way, no_sinks))
+            selection = selection_of(run, rest[:-2], key, "word", look, *rest[-2:])
+            heat = whole_drawing(subject_of(run, selection)).values
             return self.room.check_map(run, pick.tokens, heat, tell, stop, wait)
 
         def done(check: MapCheck) -> Outputs:
-            figure = curve_chart(check, WAYS[rest[-2]])
+            figure = curve_chart(check, METHODS[rest[-2]].label)
             figure.canvas.draw()
             pixels = np.asarray(figure.canvas.buffer_rgba())  # type: ignore[attr-defined]
             drawn = Image.fromarray(pixels).convert("RGB")

@@ -5,7 +5,7 @@ the browser; the server is asked only for maps of other layers and heads. The vi
 """
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,12 +13,22 @@ import gradio as gr
 
 import config
 import viewer
+from evaluation.measured import CENTRE, best, figure_text, measured
+from methods import METHODS, Method, TokenMaps
 from page.inputs import refusal
 from page.parts import AT_ONCE, HIDDEN, LATEST, Outputs, following, line, toast, told, visitor_of
 from page.parts import text_of as file_of
-from page.reading import SCALE_LABELS, alone_of, choices, first_pick, pick_of
-from page.runs import ModelRoom, Run, Visitors
-from page.ways import ATTENTION, WAYS, computing, explored, needs_model, told_of
+from page.reading import (
+    ATTENTION,
+    SCALE_LABELS,
+    alone_of,
+    choices,
+    explored,
+    first_pick,
+    method_asked,
+    pick_of,
+)
+from page.runs import ModelRoom, Run, Visitors, streamed
 from utils import Stopped
 
 ROOT = "document.querySelector('#viewer .lens-viewer')"
@@ -100,9 +110,12 @@ class Explorer:
             elem_id="token",
         )
         self.method = gr.Dropdown(
-            [(label, way) for way, label in WAYS.items()], value=ATTENTION, label="Method", elem_id="method"
+            [(method.label, name) for name, method in METHODS.items()],
+            value=ATTENTION,
+            label="Method",
+            elem_id="method",
         )
-        self.method_line = line(told_of(ATTENTION), "method_line")
+        self.method_line = line(told_of(METHODS[ATTENTION]), "method_line")
         self.method_stop = gr.Button("Stop", visible=False, elem_id="method_stop")
         self.no_sinks = gr.Checkbox(
             False,
@@ -111,7 +124,7 @@ class Explorer:
             elem_id="no_sinks",
             elem_classes="attention_only",
         )
-        self.way = [self.method, self.no_sinks]
+        self.explained_by = [self.method, self.no_sinks]
 
     def add_viewer(self) -> None:
         """Add the viewer to the blocks that are being built."""
@@ -129,7 +142,7 @@ class Explorer:
     def wire(self, room: ModelRoom, visitors: Visitors, run_id: Any, ranges: Ranges) -> None:
         """Connect the components with each other and with the page around them."""
         self.room, self.visitors, self.ranges = room, visitors, ranges
-        chosen = [*ranges.all, *self.way]
+        chosen = [*ranges.all, *self.explained_by]
         in_browser: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
         self.viewer.click(None, None, [self.token], js=PICKED, **in_browser)
         self.token.input(None, [self.token], None, js=PICK, **in_browser)
@@ -138,7 +151,14 @@ class Explorer:
         self.viewer.submit(
             self.on_alone,
             [run_id, self.alone, ranges.aggregation],
-            [self.viewer, *ranges.all, *self.way, *ranges.groups, self.method_line, self.method_stop],
+            [
+                self.viewer,
+                *ranges.all,
+                *self.explained_by,
+                *ranges.groups,
+                self.method_line,
+                self.method_stop,
+            ],
             js=ALONE,
             **LATEST,
         )
@@ -182,7 +202,7 @@ class Explorer:
         """Return the controls as they are for attention."""
         return {
             self.method: ATTENTION,
-            self.method_line: note or told_of(ATTENTION),
+            self.method_line: note or told_of(METHODS[ATTENTION]),
             self.method_stop: gr.Button(visible=False),
             self.no_sinks: gr.Checkbox(False, visible=True),
             **{group: gr.Column(visible=True) for group in self.ranges.groups},
@@ -211,28 +231,28 @@ class Explorer:
 
     def on_method(self, request: gr.Request, run_id: Any, *chosen: Any) -> Iterator[Outputs]:
         """Show the maps of another method; those that read the answer again are computed once."""
-        *ranges, way, no_sinks = chosen
+        *ranges, method, no_sinks = chosen
         try:
             run, visitor = self.own(request, run_id), visitor_of(request)
-            reads = needs_model(way)
+            row = method_asked(method)
             controls: Outputs = {
-                self.method_line: told_of(way),
+                self.method_line: told_of(row),
                 self.method_stop: gr.Button(visible=False),
-                self.no_sinks: gr.Checkbox(visible=way == ATTENTION),
-                **{group: gr.Column(visible=way == ATTENTION) for group in self.ranges.groups},
+                self.no_sinks: gr.Checkbox(visible=row.sinks),
+                **{group: gr.Column(visible=row.folds) for group in self.ranges.groups},
             }
             if run is None:
                 yield controls
                 return
             self.end_reading(visitor)
-            if reads and way not in run.maps:
+            if row.needs_model and method not in run.maps:
                 stop = self._readings[visitor] = self.visitors.begin(visitor)
                 yield {
                     self.method_line: "Reading the answer again …",
                     self.method_stop: gr.Button(visible=True),
                 }
                 try:
-                    yield from following(computing(self.room, run, way, stop), self.so_far)
+                    yield from following(computing(self.room, run, method, stop), self.so_far)
                     if not self.visitors.waits(visitor, stop):
                         yield gr.skip()  # Gradio shows the last item once more at the end
                         return  # the page was closed, or asked something else
@@ -245,7 +265,7 @@ class Explorer:
                     self.visitors.end(visitor, stop)
                     if self._readings.get(visitor) is stop:
                         del self._readings[visitor]
-            yield {self.viewer: explored(run, run_id, "all", ranges, way, no_sinks), **controls}
+            yield {self.viewer: explored(run, run_id, "all", ranges, method, no_sinks), **controls}
         except Stopped:
             kept = explored(run, run_id, "all", ranges, ATTENTION, False) if run else None
             yield {self.viewer: kept, **self.attention("Stopped: attention is shown.")}
@@ -279,8 +299,7 @@ class Explorer:
             run = self.own(request, run_id)
             if run is None:
                 return gr.skip()
-            *ranges, way, no_sinks = chosen
-            return {self.viewer: explored(run, run_id, "all", ranges, way, no_sinks)}
+            return {self.viewer: explored(run, run_id, "all", chosen[:-2], *chosen[-2:])}
 
     def on_heads(self, request: gr.Request, run_id: Any, key: Any) -> Outputs:
         """Show every layer and head of the picked word."""
@@ -306,6 +325,37 @@ class Explorer:
     def own(self, request: gr.Request, run_id: Any) -> Run | None:
         """Return the visitor's answer; None where there is none yet."""
         return self.visitors.run(visitor_of(request), run_id) if isinstance(run_id, str) else None
+
+
+def computing(
+    room: ModelRoom, run: Run, method: str, stop: threading.Event
+) -> Generator[dict[str, Any] | None, None, TokenMaps]:
+    """Yield how far it is: people ahead, or passes done and in all; return the maps, and keep them."""
+
+    def work(put: Callable[[dict[str, Any]], None]) -> TokenMaps:
+        return room.token_maps(
+            run,
+            method,
+            lambda done, count: put({"done": done, "count": count}),
+            stop,
+            lambda ahead: put({"ahead": ahead}),
+        )
+
+    return streamed(work)
+
+
+def told_of(method: Method) -> str:
+    """Return what a method shows, how it misleads, its paper, and how often it found the object if known."""
+    told = f"{method.what} {method.caveat} ({method.paper})"
+    found, blind = measured().get(method.label), measured().get(CENTRE)
+    if found is None or blind is None:
+        return told
+    hit, prior = (figure_text("pointing", one["pointing"]) for one in (found, blind))
+    most = ", the most of all" if method.label == best() else ""
+    return (
+        f"{told} On the bundled model's scenes its hottest cell was on the object for {hit} of the words{most} "
+        f"({CENTRE} {prior})."
+    )
 
 
 def last_of(count: int) -> int:

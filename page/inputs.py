@@ -12,7 +12,7 @@ from model import ModelError
 from PIL import Image
 
 import config
-from gradcam import METHODS
+from methods.catalog import LAYERED
 from page.runs import FullError, RunGoneError
 from utils import one_line, open_image
 
@@ -72,8 +72,8 @@ def generation_settings(max_new_tokens: Any, temperature: Any, top_p: Any, seed:
 
 def gradient_settings(method: Any, samples: Any, noise: Any, seed: Any) -> dict[str, Any]:
     """Return the settings of Smooth Grad-CAM as keywords for it."""
-    if method not in METHODS:
-        raise RefusedError(f"The method must be one of {', '.join(METHODS)}.")
+    if method not in LAYERED:
+        raise RefusedError(f"The method must be one of {', '.join(LAYERED)}.")
     return {
         "method": method,
         "num_samples": int(_number(samples, "Samples", 1, MOST_SAMPLES)),
@@ -82,11 +82,11 @@ def gradient_settings(method: Any, samples: Any, noise: Any, seed: Any) -> dict[
     }
 
 
-def between(first: Any, last: Any, count: int, what: str) -> str:
-    """Return two ends, in whichever order, as a range of numbers below `count`."""
+def between(first: Any, last: Any, count: int, what: str) -> tuple[int, ...]:
+    """Return the numbers between two ends, in whichever order, both included and below `count`."""
     given = (_number(end, f"The {what} range", 0, 10_000) for end in (first, last))
     ends = sorted(min(int(end), count - 1) for end in given)
-    return f"{ends[0]}-{ends[1]}"
+    return tuple(range(ends[0], ends[1] + 1))
 
 
 def _number(value: Any, name: str, low: float, high: float) -> float:

@@ -1,7 +1,7 @@
 """The share panel: take the answer at hand away as a file.
 
 Goes in: a format and what the page shows. Comes out: a file to download, made in the background, which can be
-stopped. What is in the files is said in `export.py`.
+stopped. What is in the files is said in `report/`.
 """
 
 import secrets
@@ -14,15 +14,13 @@ from typing import Any
 import gradio as gr
 from gradio.utils import get_upload_folder
 
-from export import FORMATS, Exported, export
 from page.explorer import LOOK, Explorer
 from page.inputs import RefusedError, refusal
 from page.parts import AT_ONCE, HIDDEN, Outputs, following, line, toast, told, visitor_of
-from page.reading import view_of
+from page.reading import selection_of, subject_of
 from page.runs import Run, Visitors, streamed
-from page.ways import shown
+from report import FORMATS, Exported, Subject, export
 from utils import Stopped, Watch
-from views import View
 
 STOPPED = "Stopped: no file was made."
 # What the viewer shows now: an event's own data may be from before.
@@ -67,7 +65,7 @@ class Share:
             explorer.token,
             explorer.look,
             *explorer.ranges.all,
-            *explorer.way,
+            *explorer.explained_by,
         ]
         made = self.make.click(
             self.on_make,
@@ -102,9 +100,9 @@ class Share:
             if kind not in FORMATS:
                 raise RefusedError(f"The file must be one of {', '.join(FORMATS)}.")
             run = self.visitors.run(visitor, run_id)
-            *ranges, way, no_sinks = rest
-            view = view_of(run, ranges, key if kind == "png" else "all", by, look)
-            view = shown(run, view, way, no_sinks)
+            asked = key if kind == "png" else "all"
+            selection = selection_of(run, rest[:-2], asked, by, look, *rest[-2:])
+            subject = subject_of(run, selection)
         except Exception as error:
             reason = refusal(error)
             yield {self.line: reason}
@@ -113,7 +111,7 @@ class Share:
         busy = {**self.blank(), self.make: gr.Button(interactive=False)}
         yield {**busy, self.line: "Drawing …", self.stop: gr.Button(visible=True, interactive=True)}
         try:
-            made = yield from following(self.making(run, kind, view, stop), self.so_far)
+            made = yield from following(self.making(run, kind, subject, stop), self.so_far)
             notes = "".join(f" · {note}" for note in made.notes)
             size, seconds = made.path.stat().st_size, time.monotonic() - start
             yield {
@@ -139,7 +137,7 @@ class Share:
         return {self.line: f"{done[0]} of {done[1]} …"} if done else gr.skip()
 
     def making(
-        self, run: Run, kind: str, view: View, stop: threading.Event
+        self, run: Run, kind: str, subject: Subject, stop: threading.Event
     ) -> Generator[tuple[int, int] | None, None, Exported]:
         """Yield (done, in all); return the file, in a folder of its own that nobody can guess."""
 
@@ -147,7 +145,7 @@ class Share:
             folder = Path(get_upload_folder()) / secrets.token_hex(20)
             folder.mkdir(parents=True)
             watch = Watch(lambda done, count: put((done, count)), stop)
-            return export(kind, run.capture, run.original, view, folder, watch)
+            return export(kind, subject, run.original, folder, watch)
 
         return streamed(work)
 

@@ -17,10 +17,10 @@ from playwright.sync_api import sync_playwright
 import cli
 import config
 from app import Page, serve
+from methods import METHODS
 from page.layout import examples
 from page.runs import ModelRoom
 from store import Store
-from ways import WAYS
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -107,7 +107,7 @@ def answer(tab: Tab) -> None:
     if config.METHOD != "attention":
         tab.wait_for_function(
             "label => document.querySelector('#viewer [data-part=made]').innerText.startsWith(label)",
-            arg=WAYS[config.METHOD],
+            arg=METHODS[config.METHOD].label,
         )
 
 
