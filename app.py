@@ -18,14 +18,14 @@ import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any
 
-from model import DEMO, ModelError
-
 import gradio as gr
 from PIL.Image import Image
 
 import config
 import viewer
 import visualization
+from model import DEMO, ModelError
+from model import answer_key as store_key
 from page.gradcam_tab import Around
 from page.guard import middleware
 from page.inputs import RefusedError, asked, generation_settings, opened, refusal
@@ -35,9 +35,8 @@ from page.reading import caption, drawn, method_asked, subject_of
 from page.runs import Loaded, ModelRoom, Run, Visitors, default_model, streamed
 from records.look import Look
 from records.selection import parsed_selection
-from report import whole_drawing
-from store import Store
-from store import key as store_key
+from records.store import Store
+from report.view import whole_drawing
 from utils import Stopped, image_hash, one_line
 
 log = logging.getLogger(__name__)

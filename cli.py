@@ -1,4 +1,4 @@
-"""The command line: `python cli.py attention|gradcam|check|evaluate|methods|export`. The same calls as the page.
+"""The command line: `python cli.py attention|gradcam|check|evaluate|methods|export`, the calls of the page.
 
 Goes in: arguments. Comes out: files in a folder; the answer on stdout; progress and errors of one line on
 stderr. Knows nothing of hooks, tensors or pages.

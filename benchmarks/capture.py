@@ -30,8 +30,6 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from model import encode
-
 import numpy as np
 import torch
 from PIL import Image
@@ -39,6 +37,7 @@ from transformers import Qwen2_5_VLForConditionalGeneration
 
 from attention_extractor import AttentionExtractor
 from evaluation.memory import resident
+from model import encode
 from tests.tiny import generation_config, tiny_config, tiny_processor
 
 LAYERS, HEADS, KEY_HEADS, WIDTH = 12, 8, 2, 512

@@ -27,13 +27,14 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from model import decoder_layers, encode
-
 import numpy as np
 import torch
 
 from benchmarks.capture import HEADS, LAYERS, PROMPT, TEXT_CONFIG, WIDTH, peak_mb, picture, random_model
-from gradcam import GradCam, Layers, Noise, smooth_grad_cam
+from methods.grad_cam import Noise, smooth_grad_cam
+from model import decoder_layers, encode
+from records.grad_cam import GradCam
+from records.layers import Layers
 
 Grid = tuple[int, int]
 SIGMA = 0.15

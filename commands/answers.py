@@ -12,16 +12,18 @@ import config
 import methods
 from commands.arguments import Range, choice, numbers
 from commands.terminal import UsageError, bar, counter, printable, say, stop_on_interrupt
+from model import Checkpoint, checkpoint
+from model import answer_key as store_key
 from records.selection import Selection
+from records.store import Store
 from records.token_maps import TokenMaps
-from report import Subject
-from store import Checkpoint, Store, checkpoint
-from store import key as store_key
+from report.view import Subject
 from utils import ImageError, Stopped, image_hash, one_line, open_image
 
 if TYPE_CHECKING:  # torch takes seconds to import: --help and mistyped arguments do not wait for it
-    from attention_extractor import AttentionExtractor, Capture
-    from attention_processor import Word
+    from attention_extractor import AttentionExtractor
+    from records.capture import Capture
+    from records.words import Word
 
 
 def opened(path: str) -> Image.Image:
@@ -39,9 +41,8 @@ def answered(args: argparse.Namespace, image: Image.Image) -> Capture:
     """Return the answer that is kept for this question, else load the model, generate, and keep it."""
     if (kept := kept_answer(args, image, args.layers)) is not None:
         return kept
-    from model import load_model, model_layer_count
-
     from attention_extractor import AttentionExtractor
+    from model import load_model, model_layer_count
 
     model, processor = load_model(args.model or default_model())
     head_count = model.config.get_text_config().num_attention_heads
@@ -116,9 +117,9 @@ def generated(extractor: AttentionExtractor, args: argparse.Namespace, image: Im
 
 def default_model() -> str:
     """Return config's model where there is CUDA, else the bundled one."""
-    from model import DEMO
-
     import torch
+
+    from model import DEMO
 
     return config.MODEL_NAME if torch.cuda.is_available() else DEMO
 

@@ -27,13 +27,13 @@ from commands.terminal import UsageError, bar, printable, say
 from methods import METHODS
 from records.look import Look
 from records.selection import Selection
-from report import Drawing, arrays_of, coloured, drawings
 from report.png import figure
+from report.view import Drawing, arrays_of, coloured, drawings
 from utils import as_ranges, one_line, save_arrays
 from visualization import save_image
 
 if TYPE_CHECKING:  # torch takes seconds to import: --help and mistyped arguments do not wait for it
-    from attention_extractor import Capture
+    from records.capture import Capture
 
 ATTENTION = """Answer a prompt about an image and draw where the attention of each word was.
 

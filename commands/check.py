@@ -26,13 +26,14 @@ from commands.arguments import (
 from commands.files import finished_folder
 from commands.terminal import UsageError, bar, counter, printable, say, stop_on_interrupt
 from methods import METHODS
-from target_text import target_choice
+from records.targets import target_choice
 from utils import Stopped
 from visualization import save_image
 
 if TYPE_CHECKING:  # torch takes seconds to import: --help and mistyped arguments do not wait for it
-    from attention_extractor import Capture
-    from checks import MapCheck, PictureCheck
+    from evaluation.removal import MapCheck
+    from evaluation.without_picture import PictureCheck
+    from records.capture import Capture
     from records.token_maps import TokenMaps
 
 CHECK = """Check a word's map on an answer: does the word fall when the map's hottest patches are removed?
@@ -141,7 +142,8 @@ def checked(
     stop: threading.Event,
 ) -> tuple[TokenMaps, MapCheck, PictureCheck]:
     """Return the map, what its patches do to the word, and what the picture does, with progress bars."""
-    from checks import check_map, without_image
+    from evaluation.removal import check_map
+    from evaluation.without_picture import without_image
 
     model, processor = loaded
     h, w = capture.grid
@@ -180,7 +182,7 @@ def write_check(
     on_picture: PictureCheck,
 ) -> None:
     """Write what was found."""
-    from checks import curve_chart
+    from evaluation.charts import curve_chart
 
     method = found.row
     (folder / "answer.txt").write_text(capture.text + "\n", encoding="utf-8")

@@ -98,9 +98,8 @@ def run_evaluate(args: argparse.Namespace) -> None:
     if args.data is None and (args.annotations or args.prompt):
         raise UsageError("--annotations and --prompt belong to --data")
     with finished_folder(Path(args.output)) as folder:
-        from model import load_model
-
         from evaluation import blind, by_method, evaluate, markdown, write
+        from model import load_model
 
         data = measured_on(args)
         explainers = [by_method(name) for name in args.methods or MEASURED]

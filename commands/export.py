@@ -24,12 +24,13 @@ from commands.attention import selection_of
 from commands.files import finished_folder
 from commands.terminal import UsageError, bar, counter, printable, say, stop_on_interrupt
 from records.look import Look
-from report import FORMATS, Subject, export
-from store import DamagedError, Entry, Kept, Store
+from records.store import DamagedError, Entry, Kept, Store
+from report.formats import FORMATS, export
+from report.view import Subject
 from utils import Stopped, Watch, one_line
 
 if TYPE_CHECKING:  # torch takes seconds to import: --help and mistyped arguments do not wait for it
-    from attention_extractor import Capture
+    from records.capture import Capture
 
 EXPORT = """Take an answer away as files: pictures, an animation, a document, a page, numbers.
 

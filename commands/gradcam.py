@@ -23,13 +23,14 @@ from commands.files import finished_folder
 from commands.terminal import UsageError, bar, counter, printable, say, stop_on_interrupt
 from methods.catalog import LAYERED
 from records.look import Look
-from target_text import Chosen, target_choice
+from records.targets import Chosen, target_choice
 from utils import Stopped
 
 if TYPE_CHECKING:  # torch takes seconds to import: --help and mistyped arguments do not wait for it
-    from attention_extractor import Capture
-    from gradcam import GradCam, Layers
-    from targets import Target
+    from records.capture import Capture
+    from records.grad_cam import GradCam
+    from records.layers import Layers
+    from records.targets import Target
 
 GRADCAM = """Answer a prompt about an image and draw Smooth Grad-CAM: what raised the answer's score.
 
@@ -124,7 +125,7 @@ def gradcam(args: argparse.Namespace) -> None:
     look = Look(args.colormap, args.alpha, smooth=args.smooth)
     image = opened(args.image)
     with finished_folder(Path(args.output)) as folder:
-        from gradcam import Style, save_layers
+        from report.layers import Style, save_layers
 
         cam = explained(args, image)
         (folder / "answer.txt").write_text(cam.text + "\n", encoding="utf-8")
@@ -156,11 +157,11 @@ def explained(args: argparse.Namespace, image: Image.Image) -> GradCam:
     Raises:
         KeyboardInterrupt: once Ctrl-C has ended the answer or the computation.
     """
-    from model import load_model, model_layer_count
-
     from attention_extractor import AttentionExtractor
-    from gradcam import chosen_layers, smooth_grad_cam
-    from targets import needs_answer
+    from methods.grad_cam import smooth_grad_cam
+    from model import load_model, model_layer_count
+    from records.layers import chosen_layers
+    from records.targets import needs_answer
 
     model, processor = load_model(args.model or default_model())
     layers = layer_choice(args, model_layer_count(model))
@@ -197,7 +198,7 @@ def explained(args: argparse.Namespace, image: Image.Image) -> GradCam:
 
 def layer_choice(args: argparse.Namespace, count: int) -> Layers:
     """Return the layers asked for, of a model with so many."""
-    from gradcam import comparative_layers
+    from records.layers import comparative_layers
 
     if args.mode == "single":
         return SINGLE_LAYER if args.layer is None else int(args.layer)
@@ -208,7 +209,7 @@ def layer_choice(args: argparse.Namespace, count: int) -> Layers:
 
 def target_of(args: argparse.Namespace, capture: Capture | None) -> Target:
     """Return what is to be explained; tokens and words only once the answer is there."""
-    from targets import Contrast, Text
+    from records.targets import Contrast, Text
 
     kind, value = args.target
     if kind == "text":

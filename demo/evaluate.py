@@ -17,16 +17,16 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import NoReturn
 
-from model import load_model
-
 import numpy as np
 from tqdm import tqdm
 
-from attention_extractor import Capture
 from demo.samples import KINDS, chosen_questions, held_out_scenes, judged
 from demo.scenes import CAPTION_PROMPT, HELD_OUT_SEED, Question, Scene
 from evaluation import Case, Evaluation, Explainer, Judged, Rows, Sample, blind, by_method, evaluate
-from gradcam import LABELS, Method, token_grad_cams
+from methods.grad_cam import token_grad_cams
+from model import load_model
+from records.capture import Capture
+from records.grad_cam import LABELS
 from records.token_maps import Cost
 
 ATTENTION = "attention, mean of all layers and heads"
@@ -50,7 +50,7 @@ class Tally:
         return sum(self.right[k] for k in kinds) / sum(self.asked[k] for k in kinds)
 
 
-def by_layer(method: Method, num_samples: int) -> Explainer:
+def by_layer(method: str, num_samples: int) -> Explainer:
     """The explainer with a row for each layer of a gradient method, all from the same passes."""
 
     def make(case: Case) -> Rows:
@@ -132,7 +132,7 @@ def main() -> None:
     options = parser.parse_args()
     model, processor = load_model(options.model)
     explainers = [by_method("attention", ATTENTION)]
-    explainers += [by_layer(method, options.samples) for method in get_args(Method) if options.samples]
+    explainers += [by_layer(method, options.samples) for method in LABELS if options.samples]
     tally, count = Tally(), options.scenes * (1 + options.questions)
     with tqdm(total=count, desc="answers") as progress:
         evaluation = evaluate(

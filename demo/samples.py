@@ -8,7 +8,6 @@ from functools import partial
 
 import numpy as np
 
-from attention_extractor import Capture
 from attention_processor import AttentionProcessor
 from demo.scenes import (
     CAPTION_PROMPT,
@@ -22,6 +21,7 @@ from demo.scenes import (
 )
 from evaluation import Judged, JudgedWord, Sample
 from evaluation.samples import function_words
+from records.capture import Capture
 
 KINDS = {
     "what colour": "What color",

@@ -22,18 +22,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from model import DEMO_FOLDER, ImageOnlyProcessor
-
 import numpy as np
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 from transformers import AttentionInterface, Qwen2_5_VLForConditionalGeneration, Qwen2TokenizerFast
 
-from attention_extractor import hooked
 from demo.architecture import make_image_processor, make_model
 from demo.data import IGNORED, Drawn, Grid, Packed, Packer, draw_all, patches, subjects
 from demo.scenes import COLORS, PLACES, THINGS, Question
+from internals.hooks import hooked
+from model import DEMO_FOLDER
+from model.families import ImageOnlyProcessor
 
 AUTOCAST = torch.autocast("cpu", torch.bfloat16)
 WORK = Path(__file__).parent / ".work"

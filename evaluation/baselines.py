@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from checks import central
 from evaluation.explainers import Case, Rows
+from evaluation.removal import central
 
 CENTRE = "centre prior"
 BLIND = (CENTRE, "random", "uniform")

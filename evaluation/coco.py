@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pycocotools.coco import COCO
 
-from attention_extractor import Capture
 from attention_processor import AttentionProcessor
 from evaluation.samples import Judged, JudgedWord, Sample, function_words, named
+from records.capture import Capture
 from utils import ImageError, open_image
 
 PROMPT = "Describe this image."

@@ -9,11 +9,11 @@ from typing import Any, NamedTuple, Unpack
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from transformers.processing_utils import ProcessorMixin
 
-from attention_extractor import Capture
 from methods import Options, token_maps
 from methods.catalog import method_named
+from model import Processor
+from records.capture import Capture
 from records.token_maps import Cost
 from utils import Watch
 
@@ -23,7 +23,7 @@ class Case:
     """An answer, and the tokens whose maps are wanted."""
 
     model: Any
-    processor: ProcessorMixin
+    processor: Processor
     image: Image.Image
     capture: Capture
     tokens: tuple[int, ...]  # ascending

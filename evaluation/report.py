@@ -13,8 +13,8 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure as Drawing
 
-from checks import BLUE, GREY, ORANGE
 from evaluation.baselines import BLIND, CENTRE
+from evaluation.charts import BLUE, GREY, ORANGE
 from evaluation.metrics import METRICS
 from evaluation.record import Estimate, Evaluation, Spent
 from utils import atomic_write

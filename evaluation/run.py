@@ -11,25 +11,26 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from transformers.processing_utils import ProcessorMixin
 
-from attention_extractor import AttentionExtractor, Capture
-from checks import doubling, first_cells, hottest_first, logprobs_without
+from attention_extractor import AttentionExtractor
 from evaluation import memory
 from evaluation.explainers import Case, Explainer, Rows
 from evaluation.metrics import Value, area_under, coverage, energy, function_iou, object_iou, pointing
 from evaluation.record import Evaluation, Spent
+from evaluation.removal import doubling, first_cells, hottest_first, logprobs_without
 from evaluation.samples import Judged, JudgedWord, Sample, Tokens
-from gradcam import OnProgress, Watch
 from methods import Cost, Question
 from methods.occlusion import Fill
+from model import Processor
+from records.capture import Capture
+from utils import OnProgress, Watch
 
 CURVES = 12  # pictures for deletion and insertion, by far the dearest metrics
 
 
 def evaluate(
     model: Any,
-    processor: ProcessorMixin,
+    processor: Processor,
     samples: Iterable[Sample],
     explainers: Sequence[Explainer],
     *,
@@ -101,7 +102,7 @@ class _Bench:
     """What is measured with, and what was measured so far."""
 
     model: Any
-    processor: ProcessorMixin
+    processor: Processor
     explainers: tuple[Explainer, ...]
     filling: Fill
     seed: int

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from attention_extractor import Capture
-from attention_processor import AttentionProcessor, Word
+from attention_processor import AttentionProcessor
+from records.capture import Capture
+from records.words import Word
 
 Tokens = tuple[int, ...]
 

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 from methods.catalog import METHODS, Method
 
 if TYPE_CHECKING:
+    from internals.teacher_forcing import Reading
     from methods.heads import HeadRank, rank_heads, top_heads
     from methods.maps import Options, token_maps
     from methods.occlusion import covered, covering
-    from methods.reading import Question, Reading
+    from methods.reading import Question
     from methods.selected import SelectedMaps, selected_maps
     from methods.sinks import Sink, sink_patches, without_sinks
     from records.token_maps import Cost, TokenMaps
@@ -28,7 +29,7 @@ _FOUND_IN = {
     "HeadRank": "methods.heads",
     "Options": "methods.maps",
     "Question": "methods.reading",
-    "Reading": "methods.reading",
+    "Reading": "internals.teacher_forcing",
     "SelectedMaps": "methods.selected",
     "Sink": "methods.sinks",
     "TokenMaps": "records.token_maps",

@@ -9,8 +9,10 @@ import torch
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from gradcam import lent
-from methods.reading import Maps, Question, Reading, within_memory
+from internals.exclusive import lent
+from internals.memory import within_memory
+from internals.teacher_forcing import Reading
+from methods.reading import Maps, Question
 
 SIDE = 3  # of the window of the rank-Gaussian filter
 

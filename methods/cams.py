@@ -1,6 +1,6 @@
 """Grad-CAM, with and without noise, and the gradient norm as maps of tokens: the mean over chosen layers.
 
-What is computed stands in `gradcam.py`, with its papers.
+What is computed stands in `grad_cam.py`, with its papers.
 """
 
 from __future__ import annotations
@@ -9,8 +9,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from gradcam import WHY_NOT_LAST, Method, token_grad_cams
+from methods.grad_cam import token_grad_cams
 from methods.reading import Maps, Question, later_half
+from records.layers import WHY_NOT_LAST
 
 
 def grad_cam(
@@ -20,7 +21,7 @@ def grad_cam(
     noise_std: float = 0.0,
     seed: int = 0,
     *,
-    method: Method = "grad-cam",
+    method: str = "grad-cam",
 ) -> Maps:
     """Return the mean over layers of the Grad-CAM (or gradient norm) of each token; the last has none."""
     count = question.capture.layer_count

@@ -189,7 +189,7 @@ _ROWS = (
 )
 
 METHODS: Mapping[str, Method] = MappingProxyType({method.name: method for method in _ROWS})
-LAYERED = ("grad-cam", "gradient-norm")  # those that `gradcam.py` has a map of each layer by
+LAYERED = ("grad-cam", "gradient-norm")  # those that make a map of each layer too: a `GradCam`
 
 
 def method_named(name: object) -> Method:

@@ -12,16 +12,18 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 
-from model import decoder_layers
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from attention_extractor import Mixing, attention_rows, attention_watched
-from gradcam import USABLE, Watch, attempt, free_bytes, lent, pass_bytes, recomputed
-from methods.reading import Maps, Question, Reading, within_memory
+from internals.attention_rows import Mixing, attention_rows, attention_watched
+from internals.exclusive import lent
+from internals.memory import USABLE, attempt, free_bytes, pass_bytes, recomputed, within_memory
+from internals.teacher_forcing import Reading
+from methods.reading import Maps, Question
+from model import decoder_layers
+from utils import Watch
 
 BLOCK = 256  # rows of (head, row, key) that are computed together
 

@@ -8,10 +8,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from attention_extractor import Capture
 from attention_processor import chosen_indices
 from methods.attended import attention
 from methods.reading import Maps, Question
+from records.capture import Capture
 
 
 def local_attention(question: Question, count: int) -> Maps:

@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from transformers.processing_utils import ProcessorMixin
 
 import config
-from attention_extractor import Capture
 from attention_processor import Aggregation, chosen_indices
-from gradcam import text_config
 from methods.catalog import FromConfig, Method, method_named
 from methods.reading import Maps, Question
+from model import Processor, decoder_config
+from records.capture import Capture
 from records.token_maps import Cost, TokenMaps
 from utils import OnProgress, Watch
 
@@ -53,7 +52,7 @@ def token_maps(
     capture: Capture,
     *,
     model: Any = None,
-    processor: ProcessorMixin | None = None,
+    processor: Processor | None = None,
     image: Image.Image | None = None,
     tokens: int | Sequence[int] | None = None,
     of_prompt: bool = False,
@@ -64,12 +63,12 @@ def token_maps(
     """Return a raw map (h, w) of each of the answer's tokens, all of them by default, by one of `METHODS`.
 
     A word, a range or the whole answer is the mean of its tokens' maps: `TokenMaps.token_map` of several.
-    With `of_prompt` the tokens are those of the prompt, where the method has maps of them.
-    "attention" and "heads-…" need the capture alone; the others the model, its processor and the picture,
-    and read prompt and answer as they are (teacher forcing). `on_progress(passes done, passes in all)` is
-    called before the first pass and after each batch of them; setting `stop` ends the computation there. The model is put back
-    as it was, also after an error. Of the attention of one sequence (head, position, position), at most one
-    layer is held at a time, and where it is rebuilt a few hundred rows of that.
+    With `of_prompt` the tokens are those of the prompt, where the method has maps of them. "attention" and
+    "heads-…" need the capture alone; the others the model, its processor and the picture, and read prompt and
+    answer as they are (teacher forcing). `on_progress(passes done, passes in all)` is called before the first
+    pass and after each batch of them; setting `stop` ends the computation there. The model is put back as it
+    was, also after an error. Of the attention of one sequence (head, position, position), at most one layer
+    is held at a time, and where it is rebuilt a few hundred rows of that.
 
     Raises:
         ValueError: for an unknown method, an option that it does not take or a value out of range; for a
@@ -140,5 +139,5 @@ def _zero_notes(tokens: Sequence[int], maps: NDArray[np.float32]) -> list[str]:
 def _of_model(model: Any) -> dict[str, str]:
     return {
         "dtype": str(model.dtype).removeprefix("torch."),
-        "attention_backend": text_config(model)._attn_implementation,
+        "attention_backend": decoder_config(model)._attn_implementation,
     }

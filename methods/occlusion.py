@@ -15,7 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from methods.reading import Maps, Question, Reading
+from internals.teacher_forcing import Reading
+from methods.reading import Maps, Question
 
 Fill = Literal["mean", "blur"]
 BLUR = 1.0  # σ of the Gaussian blur, in merged patches

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from attention_extractor import Capture
 from methods.catalog import METHODS
 from methods.maps import token_maps
 from methods.sinks import sink_patches, without_sinks
+from records.capture import Capture
 from records.token_maps import SelectedMaps, TokenMaps
 
 if TYPE_CHECKING:  # a selection has a look, which asks matplotlib; nothing is drawn here

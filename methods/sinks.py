@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from attention_extractor import Capture
 from attention_processor import AttentionProcessor
+from records.capture import Capture
 from records.token_maps import TokenMaps
 
 STRENGTH = 3.0  # times the usual patch

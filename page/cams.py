@@ -14,12 +14,14 @@ from PIL import Image
 
 import config
 import visualization
-from gradcam import LABELS, NAMED_LAYERS, GradCam, Layers, Noise, Style, chosen_layers, method
+from methods.grad_cam import Noise
 from page.inputs import RefusedError
 from page.reading import DASH, Pick, look_of, pick_of
 from page.runs import Run
-from target_text import target_choice
-from targets import Contrast, Target, Text
+from records.grad_cam import LABELS, GradCam
+from records.layers import NAMED_LAYERS, Layers, chosen_layers
+from records.targets import Contrast, Target, Text, target_choice
+from report.layers import Style, method
 from utils import as_ranges, numbers_of
 
 TARGETS = {

@@ -12,14 +12,16 @@ import gradio as gr
 import numpy as np
 from PIL import Image
 
-from checks import NOTE, MapCheck, PictureCheck, curve_chart
+from evaluation.charts import curve_chart
+from evaluation.removal import MapCheck
+from evaluation.without_picture import NOTE, PictureCheck
 from methods import METHODS
 from page.explorer import LOOK, PICKED, Explorer
 from page.inputs import RefusedError, refusal
 from page.parts import AT_ONCE, HIDDEN, Outputs, following, line, toast, told, visitor_of
 from page.reading import pick_of, selection_of, subject_of
 from page.runs import ModelRoom, Run, Visitors, streamed
-from report import whole_drawing
+from report.view import whole_drawing
 from utils import Stopped
 
 STOPPED = "Stopped: nothing was checked."

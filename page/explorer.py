@@ -353,8 +353,8 @@ def told_of(method: Method) -> str:
     hit, prior = (figure_text("pointing", one["pointing"]) for one in (found, blind))
     most = ", the most of all" if method.label == best() else ""
     return (
-        f"{told} On the bundled model's scenes its hottest cell was on the object for {hit} of the words{most} "
-        f"({CENTRE} {prior})."
+        f"{told} On the bundled model's scenes its hottest cell was on the object for {hit} of the "
+        f"words{most} ({CENTRE} {prior})."
     )
 
 

@@ -13,7 +13,6 @@ from typing import Any
 import gradio as gr
 
 import config
-from gradcam import NAMED_LAYERS, GradCam, Layers, Stopped, Style, layer_grid
 from page.cams import (
     PLACES,
     TARGETS,
@@ -43,7 +42,11 @@ from page.parts import (
     visitor_of,
 )
 from page.runs import ModelRoom, Run, Visitors, streamed
-from targets import Target
+from records.grad_cam import GradCam
+from records.layers import NAMED_LAYERS, Layers
+from records.targets import Target
+from report.layers import Style, layer_grid
+from utils import Stopped
 from visualization import Look
 
 SHOWN = {

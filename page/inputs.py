@@ -7,13 +7,12 @@ that says why not. Knows nothing of Gradio.
 import logging
 from typing import Any
 
-from model import ModelError
-
 from PIL import Image
 
 import config
-from methods.catalog import LAYERED
+from model import ModelError
 from page.runs import FullError, RunGoneError
+from records.grad_cam import LABELS
 from utils import one_line, open_image
 
 MOST_NEW_TOKENS = max(1024, config.MAX_NEW_TOKENS)
@@ -72,8 +71,8 @@ def generation_settings(max_new_tokens: Any, temperature: Any, top_p: Any, seed:
 
 def gradient_settings(method: Any, samples: Any, noise: Any, seed: Any) -> dict[str, Any]:
     """Return the settings of Smooth Grad-CAM as keywords for it."""
-    if method not in LAYERED:
-        raise RefusedError(f"The method must be one of {', '.join(LAYERED)}.")
+    if method not in LABELS:
+        raise RefusedError(f"The method must be one of {', '.join(LABELS)}.")
     return {
         "method": method,
         "num_samples": int(_number(samples, "Samples", 1, MOST_SAMPLES)),

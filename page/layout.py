@@ -8,14 +8,13 @@ import json
 from html import escape
 from typing import Any
 
-from model import DEMO
-
 import gradio as gr
 
 import config
 import visualization
 from evaluation.measured import figure_text, measured, ranked
 from methods import METHODS
+from model import DEMO
 from page.check_tab import CheckTab
 from page.explorer import Explorer, Ranges
 from page.gradcam_tab import GradCamTab
@@ -25,7 +24,7 @@ from page.reading import ATTENTION, SCALE_LABELS
 from page.recent import Recent
 from page.share import Share
 from records.look import VIEWS
-from store import Store
+from records.store import Store
 
 EXAMPLES = HERE.parent / "demo" / "examples"
 SIBLINGS = ("Qwen/Qwen2.5-VL-7B-Instruct", "Qwen/Qwen2.5-VL-32B-Instruct", "Qwen/Qwen2.5-VL-72B-Instruct")

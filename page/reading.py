@@ -19,7 +19,7 @@ from page.inputs import RefusedError, between
 from page.runs import Run
 from records.look import Look
 from records.selection import Selection, parsed_selection, parsed_tokens
-from report import Subject, coloured, whole_drawing
+from report.view import Subject, coloured, whole_drawing
 from utils import as_ranges, numbers_of
 
 ATTENTION = "attention"  # what an answer begins with: it is there at once

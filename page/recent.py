@@ -15,7 +15,7 @@ import gradio as gr
 from page.inputs import RefusedError
 from page.parts import Outputs, text_of
 from page.runs import Run
-from store import DamagedError, Entry, Store
+from records.store import DamagedError, Entry, Store
 
 LISTED = 24
 _ID = re.compile(r"[0-9a-f]{32}")

@@ -15,8 +15,6 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, TypeVar
 
-from model import DEMO, ModelError, load_model, model_layer_count
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -24,13 +22,17 @@ from PIL.Image import Image
 
 import config
 import viewer
-from attention_extractor import AttentionExtractor, Capture, OnToken
+from attention_extractor import AttentionExtractor, OnToken
 from attention_processor import AttentionProcessor
-from checks import MapCheck, PictureCheck, check_map, without_image
-from gradcam import GradCam, Layers, smooth_grad_cam
+from evaluation.removal import MapCheck, check_map
+from evaluation.without_picture import PictureCheck, without_image
 from methods import TokenMaps, token_maps
-from store import Checkpoint, checkpoint
-from targets import Target
+from methods.grad_cam import smooth_grad_cam
+from model import DEMO, Checkpoint, ModelError, checkpoint, load_model, model_layer_count
+from records.capture import Capture
+from records.grad_cam import GradCam
+from records.layers import Layers
+from records.targets import Target
 from utils import OnProgress, Stopped
 from visualization import fitted
 

@@ -19,7 +19,8 @@ from page.inputs import RefusedError, refusal
 from page.parts import AT_ONCE, HIDDEN, Outputs, following, line, toast, told, visitor_of
 from page.reading import selection_of, subject_of
 from page.runs import Run, Visitors, streamed
-from report import FORMATS, Exported, Subject, export
+from report.formats import FORMATS, Exported, export
+from report.view import Subject
 from utils import Stopped, Watch
 
 STOPPED = "Stopped: no file was made."

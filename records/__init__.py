@@ -1,0 +1,1 @@
+"""What flows from room to room, as plain data, and the store of kept answers."""

@@ -16,7 +16,7 @@ from records.look import Look
 from utils import as_ranges, numbers_of
 
 if TYPE_CHECKING:
-    from attention_extractor import Capture
+    from records.capture import Capture
 
 Numbers = str | Sequence[int]  # "all", "0-3,-1", or numbers that are known to be there
 SCALES = {

@@ -17,14 +17,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 import visualization
-from attention_processor import AttentionProcessor, Word
+from attention_processor import AttentionProcessor
 from records.selection import SCALES, Selection
 from records.token_maps import SelectedMaps, TokenMaps
+from records.words import Word
 from utils import NamedArrays, as_ranges, described_arrays, one_line
 from visualization import Look, isolated, number_labels
 
 if TYPE_CHECKING:
-    from attention_extractor import Capture
+    from records.capture import Capture
 
 TITLE = "Where each word looks"
 UNPROVEN = "What it does not prove"

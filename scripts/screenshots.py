@@ -9,8 +9,6 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from model import DEMO
-
 from playwright.sync_api import Page as Tab
 from playwright.sync_api import sync_playwright
 
@@ -18,9 +16,10 @@ import cli
 import config
 from app import Page, serve
 from methods import METHODS
+from model import DEMO
 from page.layout import examples
 from page.runs import ModelRoom
-from store import Store
+from records.store import Store
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"

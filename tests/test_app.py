@@ -12,8 +12,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from model import ModelError
-
 import httpx
 import numpy as np
 import pytest
@@ -25,11 +23,13 @@ import app
 import config
 import visualization
 from app import Page
-from attention_extractor import AttentionExtractor, Capture
+from attention_extractor import AttentionExtractor
 from attention_processor import AttentionProcessor
+from model import ModelError
 from page.guard import only_uploaded_files
 from page.reading import Choice, Pick, caption, choices, first_pick, numbers_of, pick_of
 from page.runs import ModelRoom, Run, RunGoneError, Visitors, streamed
+from records.capture import Capture
 from tests.serving import HEADS, LONG, PROMPT, free_port, noise, saved, served
 from utils import Stopped
 

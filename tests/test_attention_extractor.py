@@ -7,8 +7,6 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
-from model import Encoded, encode
-
 import numpy as np
 import pytest
 import torch
@@ -18,9 +16,14 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
-import attention_extractor
 import config
-from attention_extractor import AttentionExtractor, Capture, decoder_layer_numbers, hooked, spelled
+from attention_extractor import AttentionExtractor
+from internals import attention_rows, exclusive, recording
+from internals.hooks import hooked
+from model import Encoded, encode
+from records.capture import Capture
+from records.layers import decoder_layer_numbers
+from records.tokens import Vocabulary, spelled
 from tests.conftest import traces
 from tests.tiny import tiny_model
 
@@ -58,7 +61,7 @@ def small(shared_small: tuple[Any, Any]) -> Iterator[tuple[Any, Any]]:
 
 def everything(model: Any) -> tuple[Any, ...]:
     """Return what a capture may change for a while and must put back."""
-    state = attention_extractor._busy, dict(attention_extractor._wanted_rows)
+    state = exclusive._busy, dict(attention_rows._wanted_rows)
     return traces(model), id(model.generation_config), model.model.rope_deltas, *map(len, state)
 
 
@@ -215,7 +218,7 @@ def test_changed_attention_changes_capture_and_prediction() -> None:
 def test_many_small_blocks_equal_one_large(small: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     extractor = AttentionExtractor(*small, float16=False)
     whole = extractor.generate(picture(), PROMPT, TOKENS, 0)
-    monkeypatch.setattr(attention_extractor, "_BLOCK", 4)
+    monkeypatch.setattr(recording, "BLOCK", 4)
     pieces = extractor.generate(picture(), PROMPT, TOKENS, 0)
     for name in ("attention", "shares", "prompt_attention", "prompt_shares"):
         torch.testing.assert_close(getattr(pieces, name), getattr(whole, name), atol=1e-6, rtol=0)
@@ -386,7 +389,7 @@ def test_float16_halves_the_memory_and_keeps_three_digits(small: tuple[Any, Any]
 def test_what_is_kept_is_no_larger_than_what_is_shown(
     small: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(attention_extractor, "_BLOCK", 4)
+    monkeypatch.setattr(recording, "BLOCK", 4)
     on_token, stop = stop_after(TOKENS)
     capture = AttentionExtractor(*small).generate(picture(), PROMPT, 500, 0, on_token=on_token, stop=stop)
     assert len(capture.token_ids) == TOKENS
@@ -593,8 +596,8 @@ def test_a_flash_backend_meets_the_name_it_expects(small: tuple[Any, Any]) -> No
     finally:
         model.set_attn_implementation({"text_config": "sdpa"})
     assert met == {("fake/flash_attention_2", True, HEADS)}
-    assert "flash" in attention_extractor._registered("fake/flash_attention_2")
-    assert "flash" not in attention_extractor._registered("sdpa")
+    assert "flash" in attention_rows._registered("fake/flash_attention_2")
+    assert "flash" not in attention_rows._registered("sdpa")
     assert capture.token_ids == expected.token_ids
     torch.testing.assert_close(capture.attention, expected.attention)
 
@@ -687,7 +690,7 @@ def test_a_vocabulary_that_is_not_of_bytes_is_refused() -> None:
             return "▁cat"
 
     with pytest.raises(ValueError, match=r"token 7 .* is not of a byte-level vocabulary"):
-        attention_extractor.Vocabulary(Sentencepiece()).piece(7)
+        Vocabulary(Sentencepiece()).piece(7)
 
 
 # --- The record --------------------------------------------------------------------------------------------
@@ -768,4 +771,4 @@ def test_image_tokens_apart_are_refused(small: tuple[Any, Any]) -> None:
     positions[20:] += 3
     apart = replace(encoded, image_positions=positions, prompt_positions=encoded.prompt_positions + 3)
     with pytest.raises(ValueError, match="one run; several images cannot be captured"):
-        attention_extractor._places(apart)
+        recording.places_of(apart)

@@ -6,8 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from attention_extractor import AttentionExtractor, Capture, Vocabulary, spelled
-from attention_processor import Aggregation, AttentionProcessor, Word, grouped_words
+from attention_extractor import AttentionExtractor
+from attention_processor import Aggregation, AttentionProcessor
+from records.capture import Capture
+from records.tokens import Vocabulary, spelled
+from records.words import Word, grouped_words
 from tests.test_attention_extractor import picture, small_model
 from tests.tiny import tiny_tokenizer
 

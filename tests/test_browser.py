@@ -29,12 +29,13 @@ import page.runs as runs_room
 import page.share as share_room
 import visualization
 from app import Page
-from attention_extractor import AttentionExtractor, Capture
+from attention_extractor import AttentionExtractor
 from attention_processor import AttentionProcessor
 from demo.scenes import HELD_OUT_SEED, make_scene
-from gradcam import smooth_grad_cam
+from methods.grad_cam import smooth_grad_cam
 from page.reading import choices, first_pick
 from page.runs import Run
+from records.capture import Capture
 from tests.seeing import cell_of, colour, pane_of, part, said, slide, state, word
 from tests.seeing import choose as choose_one
 from tests.serving import HEADS, LAYERS, PROMPT, free_port, noise, saved, served

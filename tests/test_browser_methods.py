@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from page.ways import ATTENTION, WAYS, told_of, unsunk
 from PIL import Image
 from playwright.sync_api import Browser, sync_playwright
 from playwright.sync_api import Page as Tab
@@ -14,12 +15,12 @@ from playwright.sync_api import Page as Tab
 import config
 import page.runs as runs_room
 from app import Page
-from attention_extractor import Capture
-from checks import NOTE, check_map, without_image
+from evaluation.removal import check_map
+from evaluation.without_picture import NOTE, without_image
 from methods import METHODS, Sink, TokenMaps, token_maps, top_heads, without_sinks
 from page.reading import first_pick
 from page.runs import Run
-from page.ways import ATTENTION, WAYS, told_of, unsunk
+from records.capture import Capture
 from tests.seeing import cell_of, pane_of, part, said, state, word
 from tests.seeing import choose as choose_one
 from tests.serving import noise, saved, served

@@ -8,19 +8,21 @@ from typing import Any
 import gradio as gr
 import numpy as np
 import pytest
+from page.ways import WAYS
 from PIL import Image
 
 import page.check_tab as check_room
 import page.runs as runs_room
 from app import Page
-from attention_extractor import Capture
 from attention_processor import AttentionProcessor
-from checks import NOTE, check_map, curve_chart, without_image
+from evaluation.charts import curve_chart
+from evaluation.removal import check_map
+from evaluation.without_picture import NOTE, without_image
 from methods import sink_patches, token_maps, top_heads, without_sinks
 from page.check_tab import STOPPED, CheckTab
 from page.runs import ModelRoom, Run
-from page.ways import WAYS
-from store import Store
+from records.capture import Capture
+from records.store import Store
 from tests.serving import noise, saved
 from tests.test_ways import ALL, NEW, answer_to, changes, loaded_of, planted, request
 from utils import Stopped

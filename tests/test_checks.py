@@ -6,28 +6,26 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
-from model import encode
-
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from attention_extractor import Capture
-from checks import (
+from evaluation.charts import curve_chart
+from evaluation.removal import (
     MapCheck,
-    PictureCheck,
     central,
     check_map,
-    curve_chart,
     doubling,
     first_cells,
     hottest_first,
     logprobs_without,
     said,
-    without_image,
 )
+from evaluation.without_picture import PictureCheck, without_image
 from methods import Question
+from model import encode
+from records.capture import Capture
 from tests.conftest import traces
 from tests.test_methods import CELL, LANDSCAPE, MEAN, answer, picture, plain, read, small_model
 from utils import Stopped, Watch

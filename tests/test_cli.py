@@ -14,14 +14,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import model as model_room
-
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from views import as_ranges
+from ways import WAYS
 
-import attention_extractor
 import cli
 import commands.attention
 import commands.evaluate
@@ -29,10 +28,10 @@ import commands.export
 import commands.gradcam
 import config
 import methods
+import model as model_room
 import visualization
-from attention_extractor import AttentionExtractor, Capture
+from attention_extractor import AttentionExtractor
 from attention_processor import AttentionProcessor
-from checks import check_map, without_image
 from cli import main
 from commands.answers import default_model
 from commands.arguments import MEASURED, numbers, ranges
@@ -40,15 +39,18 @@ from commands.check import tokens_meant
 from commands.files import DRAWN_NAME, earlier_pictures
 from commands.gradcam import METHOD_NAMES
 from commands.terminal import UsageError, counter, printable, stop_on_interrupt
-from gradcam import METHODS, smooth_grad_cam
+from evaluation.removal import check_map
+from evaluation.without_picture import without_image
+from internals import exclusive
 from methods import METHODS as METHODS_OF_ALL
 from methods import token_maps, top_heads
-from targets import Contrast, Text
+from methods.grad_cam import smooth_grad_cam
+from records.capture import Capture
+from records.grad_cam import LABELS
+from records.targets import Contrast, Text
 from tests.tiny import save_tiny
 from utils import open_image
-from views import as_ranges
 from visualization import fitted, shared_range, visualize_attention_on_image
-from ways import WAYS
 
 ROOT = Path(cli.__file__).parent
 PROMPT = "What is 这里 here?"
@@ -863,7 +865,7 @@ def test_gradcam_takes_the_method(
     )
     np.testing.assert_array_equal(arrays(out)["maps"], cam.maps)
     assert json.loads(str(arrays(out)["settings"]))["gradcam"]["method"] == "gradient-norm"
-    assert tuple(METHODS) == METHOD_NAMES
+    assert tuple(LABELS) == METHOD_NAMES
 
 
 def test_gradcam_of_a_word(gradcam: Callable[..., int], out: Path, reference: Capture) -> None:
@@ -1280,7 +1282,7 @@ def _handlers_are_put_back() -> Iterator[None]:
     before = signal.getsignal(signal.SIGINT)
     yield
     assert signal.getsignal(signal.SIGINT) is before
-    assert attention_extractor._busy == set()
+    assert exclusive._busy == set()
 
 
 # --- what was answered before ---

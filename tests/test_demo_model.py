@@ -3,10 +3,9 @@
 import json
 import sys
 
-from model import DEMO_FOLDER, load_model
-
 import pytest
 import torch
+from evaluation.figures import coverage, pointing
 from PIL import Image
 from transformers import Qwen2_5_VLForConditionalGeneration
 
@@ -16,8 +15,8 @@ from demo import evaluate
 from demo.make_examples import EXAMPLES, FOLDER, Example
 from demo.samples import held_out_scenes, judged
 from demo.scenes import CAPTION_PROMPT, HELD_OUT_SEED, Question, make_scene
-from evaluation.figures import coverage, pointing
-from gradcam import METHODS
+from model import DEMO_FOLDER, load_model
+from records.grad_cam import LABELS
 
 SCENES = 24
 
@@ -66,7 +65,7 @@ def test_every_map_is_measured_on_the_words_it_explains(
     evaluate.main()
     rows = [line.split("|")[1:-1] for line in capsys.readouterr().out.splitlines() if line.startswith("| ")]
     figures = {name.strip(): [float(cell.strip(" %")) for cell in cells] for name, *cells in rows[1:]}
-    gradients = [f"{method}, layer {layer}" for method in METHODS.values() for layer in range(5)]
+    gradients = [f"{method}, layer {layer}" for method in LABELS.values() for layer in range(5)]
     blind = ["centre prior", "random", "uniform"]
     assert list(figures) == ["attention, mean of all layers and heads", *gradients, *blind]
     assert figures["gradient norm, layer 4"][4] > 80 > 50 > figures["centre prior"][4]

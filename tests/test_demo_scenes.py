@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 
-from attention_extractor import Capture
 from demo.architecture import SPECIAL_TOKENS, make_image_processor, make_model
 from demo.data import IGNORED, Packer, draw, patches
 from demo.samples import KINDS, WRONG, chosen_questions, held_out_scenes, judged
@@ -26,6 +25,7 @@ from demo.scenes import (
     located,
     make_scene,
 )
+from records.capture import Capture
 
 SCENES = [make_scene(HELD_OUT_SEED + seed) for seed in range(60)]
 HUES = {"red": 358, "orange": 27, "yellow": 52, "green": 128, "blue": 218, "purple": 275, "pink": 330}

@@ -3,8 +3,6 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from model import load_model
-
 import pytest
 import torch
 from torch import Tensor, nn
@@ -13,6 +11,7 @@ from demo import train
 from demo.architecture import make_model
 from demo.data import draw, patches
 from demo.scenes import HELD_OUT_SEED
+from model import load_model
 
 
 def small_problem() -> tuple[nn.Linear, Callable[[int], tuple[Tensor, str]]]:

@@ -13,11 +13,21 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from evaluation.figures import (
+    area_under,
+    coverage,
+    energy,
+    enlarged,
+    function_iou,
+    harmonic_mean,
+    object_iou,
+    otsu,
+    pointing,
+)
 from PIL import Image
 from pycocotools import mask as rle
 
-from attention_extractor import Capture
-from attention_processor import AttentionProcessor, Word
+from attention_processor import AttentionProcessor
 from evaluation import (
     FIGURES,
     Evaluation,
@@ -37,21 +47,12 @@ from evaluation import (
     write,
 )
 from evaluation.coco import NOT_NAMED, NOT_THERE, CocoFolder
-from evaluation.figures import (
-    area_under,
-    coverage,
-    energy,
-    enlarged,
-    function_iou,
-    harmonic_mean,
-    object_iou,
-    otsu,
-    pointing,
-)
 from evaluation.memory import measured
 from evaluation.run import steps
 from evaluation.samples import forms, named
 from methods import METHODS, Cost, Question, covered, covering, token_maps
+from records.capture import Capture
+from records.words import Word
 from tests.conftest import traces
 from tests.test_methods import LANDSCAPE, PORTRAIT, picture, small_model
 from utils import Stopped

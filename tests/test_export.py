@@ -10,23 +10,24 @@ from pathlib import Path
 from typing import Any
 
 import av
+import export as room
 import numpy as np
 import pytest
+import views
+from export import FORMATS, export, short_id
 from fontTools.ttLib import TTFont  # type: ignore[import-untyped]
 from fpdf import FPDF
 from PIL import Image
 from pypdf import PdfReader
+from views import CAVEAT, View, coloured, drawings, facts, whole_drawing
 
-import export as room
 import viewer
-import views
 import visualization
-from attention_extractor import Capture, spelled
 from attention_processor import AttentionProcessor
-from export import FORMATS, export, short_id
+from records.capture import Capture
+from records.tokens import spelled
 from tests.test_attention_processor import ANSWER, GRID, HEADS, RECORDED, TOKENS, made_capture, text_rows
 from utils import Stopped, Watch, image_hash
-from views import CAVEAT, View, coloured, drawings, facts, whole_drawing
 from visualization import Look
 
 ALL = View(layers=RECORDED, heads=tuple(range(HEADS)))

@@ -8,39 +8,34 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from model import decoder_layers, encode
-
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import Qwen2_5_VLRMSNorm
 
-import gradcam
 import visualization
-from attention_extractor import AttentionExtractor, hooked
+from attention_extractor import AttentionExtractor
 from gradcam import (
-    GradCam,
-    Noise,
     SmoothQwenGradCAM,
-    Stopped,
-    Style,
-    chosen_layers,
-    comparative_layers,
     create_comparative_analysis,
     create_layer_comparison_grid,
     get_model_layers,
-    layer_thirds,
-    pass_bytes,
-    save_layers,
     single_layer_visualization,
-    smooth_grad_cam,
-    token_grad_cams,
     visualize_multiple_layers,
 )
-from targets import Contrast, Text
+from internals import gradients, memory
+from internals.hooks import hooked
+from internals.memory import pass_bytes
+from methods.grad_cam import Noise, smooth_grad_cam, token_grad_cams
+from model import decoder_layers, encode
+from records.grad_cam import GradCam
+from records.layers import chosen_layers, comparative_layers, layer_thirds
+from records.targets import Contrast, Text
+from report.layers import Style, save_layers
 from tests.conftest import traces
 from tests.tiny import tiny_model
+from utils import Stopped
 
 LAYERS, HEADS = 5, 4
 LANDSCAPE, PORTRAIT = (4, 7), (6, 3)  # grids (h, w)
@@ -315,7 +310,7 @@ def test_contrast_is_antisymmetric_before_relu(small: tuple[Any, Any]) -> None:
 def test_maps_of_all_tokens_equal_each_alone_and_share_their_forward_passes(
     small: tuple[Any, Any], at_once: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gradcam, "_plan", lambda passes: gradcam._Plan(at_once))
+    monkeypatch.setattr(gradients, "_plan", lambda passes: gradients._Plan(at_once))
     given: dict[str, Any] = {"num_samples": 2, "noise_std": SIGMA, "answer": ANSWER}
     with pixels_seen(small[0]) as seen, hooked([small[0].model.language_model], note := Calls()):
         together = token_grad_cams(*small, picture(), PROMPT, "all", **given)
@@ -523,13 +518,13 @@ def test_an_answer_to_something_else_is_refused(small: tuple[Any, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    "plan", [gradcam._Plan(1), gradcam._Plan(2), gradcam._Plan(5), gradcam._Plan(2, recompute=True)]
+    "plan", [gradients._Plan(1), gradients._Plan(2), gradients._Plan(5), gradients._Plan(2, recompute=True)]
 )
 def test_the_batch_size_does_not_change_the_maps(
     small: tuple[Any, Any], plan: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usual = cam_of(small, num_samples=5)
-    monkeypatch.setattr(gradcam, "_plan", lambda passes: plan)
+    monkeypatch.setattr(gradients, "_plan", lambda passes: plan)
     batched = cam_of(small, num_samples=5)
     assert_close(batched.maps, usual.maps, 1e-6)
     np.testing.assert_allclose(batched.scores, usual.scores, rtol=1e-6)
@@ -550,7 +545,7 @@ def test_out_of_memory_halves_the_batch(
     small: tuple[Any, Any], error: Exception, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usual = cam_of(small, num_samples=7)
-    forward, tried = gradcam._Passes.forward, []
+    forward, tried = gradients.LayerGradients.forward, []
 
     def small_memory(self: Any, samples: range) -> Any:
         tried.append((samples.start, len(samples)))
@@ -559,8 +554,8 @@ def test_out_of_memory_halves_the_batch(
             raise error
         return result
 
-    monkeypatch.setattr(gradcam._Passes, "forward", small_memory)
-    monkeypatch.setattr(gradcam, "_plan", lambda passes: gradcam._Plan(7))
+    monkeypatch.setattr(gradients.LayerGradients, "forward", small_memory)
+    monkeypatch.setattr(gradients, "_plan", lambda passes: gradients._Plan(7))
     progress: list[tuple[int, int]] = []
     cam = cam_of(small, num_samples=7, on_progress=lambda *done: progress.append(done))
     assert tried == [(0, 7), (0, 3), (0, 1), *((sample, 1) for sample in range(1, 7))]
@@ -571,7 +566,7 @@ def test_out_of_memory_halves_the_batch(
 def test_when_one_sample_does_not_fit_layers_are_computed_again(
     small: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    usual, forward, kept = cam_of(small), gradcam._Passes.forward, []
+    usual, forward, kept = cam_of(small), gradients.LayerGradients.forward, []
 
     def small_memory(self: Any, samples: range) -> Any:
         result, size = kept_bytes(lambda: forward(self, samples))
@@ -580,15 +575,15 @@ def test_when_one_sample_does_not_fit_layers_are_computed_again(
             raise MemoryError
         return result
 
-    monkeypatch.setattr(gradcam._Passes, "forward", small_memory)
-    monkeypatch.setattr(gradcam, "_plan", lambda passes: gradcam._Plan(1))
+    monkeypatch.setattr(gradients.LayerGradients, "forward", small_memory)
+    monkeypatch.setattr(gradients, "_plan", lambda passes: gradients._Plan(1))
     assert_close(cam_of(small).maps, usual.maps, 1e-6)
     assert len(kept) == SAMPLES + 1
     assert max(kept[1:]) < 0.35 * kept[0]
 
 
 def test_without_enough_memory_it_says_so(small: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gradcam, "free_memory", lambda device: 1000)
+    monkeypatch.setattr(memory, "free_memory", lambda device: 1000)
     with pytest.raises(
         MemoryError, match="not enough memory for the gradients of one sample; a smaller picture"
     ):
@@ -598,7 +593,7 @@ def test_without_enough_memory_it_says_so(small: tuple[Any, Any], monkeypatch: p
         raise MemoryError
 
     monkeypatch.undo()
-    monkeypatch.setattr(gradcam._Passes, "forward", fail)
+    monkeypatch.setattr(gradients.LayerGradients, "forward", fail)
     with pytest.raises(MemoryError, match="not enough memory for the gradients of one sample"):
         cam_of(small)
 
@@ -606,13 +601,13 @@ def test_without_enough_memory_it_says_so(small: tuple[Any, Any], monkeypatch: p
 def test_the_first_batch_fits_the_free_memory(
     small: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plans, plan = [], gradcam._plan
+    plans, plan = [], gradients._plan
 
     def noted(passes: Any) -> Any:
         plans.append(plan(passes))
         return plans[-1]
 
-    monkeypatch.setattr(gradcam, "_plan", noted)
+    monkeypatch.setattr(gradients, "_plan", noted)
     stop, rows = threading.Event(), len(ANSWER)
     stop.set()  # the plan is enough
     read = encode(*small, picture(), PROMPT).prompt_length + rows - 1
@@ -620,13 +615,13 @@ def test_the_first_batch_fits_the_free_memory(
     sparing = pass_bytes(small[0], read, rows, range(LAYERS - 1), recompute=True)
     assert sparing < whole
     for free, expected in (
-        (1000 * whole, gradcam._Plan(1024 // read)),
-        (3.5 * whole / gradcam.USABLE, gradcam._Plan(3)),
-        (1.01 * whole / gradcam.USABLE, gradcam._Plan(1)),
-        (0.99 * whole / gradcam.USABLE, gradcam._Plan(1, recompute=True)),
-        (1.01 * sparing, gradcam._Plan(1, recompute=True)),
+        (1000 * whole, gradients._Plan(1024 // read)),
+        (3.5 * whole / memory.USABLE, gradients._Plan(3)),
+        (1.01 * whole / memory.USABLE, gradients._Plan(1)),
+        (0.99 * whole / memory.USABLE, gradients._Plan(1, recompute=True)),
+        (1.01 * sparing, gradients._Plan(1, recompute=True)),
     ):
-        monkeypatch.setattr(gradcam, "free_memory", lambda device, free=free: int(free))
+        monkeypatch.setattr(memory, "free_memory", lambda device, free=free: int(free))
         with pytest.raises(Stopped):
             cam_of(small, num_samples=20, stop=stop)
         assert plans[-1] == expected
@@ -656,14 +651,14 @@ def test_the_estimate_covers_what_autograd_keeps(
 ) -> None:
     model, processor = small_model(intermediate_size=320)
     model.to(dtype).set_attn_implementation(backend)
-    forward, kept = gradcam._Passes.forward, []
+    forward, kept = gradients.LayerGradients.forward, []
 
     def measured(self: Any, samples: range) -> Any:
         result, size = kept_bytes(lambda: forward(self, samples))
         kept.append((size, pass_bytes(model, self.read, len(self.rows), self.layers)))
         return result
 
-    monkeypatch.setattr(gradcam._Passes, "forward", measured)
+    monkeypatch.setattr(gradients.LayerGradients, "forward", measured)
     cam = cam_of((model, processor), layers=[lowest, 3], num_samples=1, target=-1)
     assert cam.maps.any()
     size, estimate = kept[0]
@@ -682,7 +677,7 @@ def test_everything_is_put_back(small: tuple[Any, Any], monkeypatch: pytest.Monk
     layers[3].train()
     model.model.rope_deltas = offset = torch.tensor([[7]])
     before = traces(model)
-    forward = gradcam._Passes.forward
+    forward = gradients.LayerGradients.forward
 
     def broken(self: Any, samples: range) -> Any:
         forward(self, samples)
@@ -691,10 +686,10 @@ def test_everything_is_put_back(small: tuple[Any, Any], monkeypatch: pytest.Monk
     try:
         usual = cam_of(small)
         assert traces(model) == before
-        monkeypatch.setattr(gradcam, "_plan", lambda passes: gradcam._Plan(1, recompute=True))
+        monkeypatch.setattr(gradients, "_plan", lambda passes: gradients._Plan(1, recompute=True))
         cam_of(small)
         assert traces(model) == before
-        monkeypatch.setattr(gradcam._Passes, "forward", broken)
+        monkeypatch.setattr(gradients.LayerGradients, "forward", broken)
         with pytest.raises(RuntimeError, match="broken"):
             cam_of(small)
         assert traces(model) == before
@@ -764,7 +759,7 @@ def test_two_at_a_time_on_one_model_are_refused(small: tuple[Any, Any]) -> None:
 
 
 def test_stopping_between_batches(small: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gradcam, "_plan", lambda passes: gradcam._Plan(2))
+    monkeypatch.setattr(gradients, "_plan", lambda passes: gradients._Plan(2))
     stop, told = threading.Event(), []
 
     def tell(done: int, count: int) -> None:
@@ -782,14 +777,14 @@ def test_stopping_between_batches(small: tuple[Any, Any], monkeypatch: pytest.Mo
 
 
 def test_stopping_between_tokens(small: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    stop, plain, cams = threading.Event(), gradcam._Passes.cam, []
+    stop, plain, cams = threading.Event(), gradients.LayerGradients.at_patches, []
 
     def cam(self: Any, *given: Any) -> Any:
         cams.append(1)
         stop.set()
         return plain(self, *given)
 
-    monkeypatch.setattr(gradcam._Passes, "cam", cam)
+    monkeypatch.setattr(gradients.LayerGradients, "at_patches", cam)
     with pytest.raises(Stopped):
         token_grad_cams(*small, picture(), PROMPT, [1, 2], num_samples=1, answer=ANSWER, stop=stop)
     assert len(cams) == 2  # both layers of the first token
@@ -868,7 +863,9 @@ def test_the_record_says_what_was_done(small: tuple[Any, Any]) -> None:
 
 def test_a_map_of_zeros_is_said(small: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        gradcam._Passes, "cam", lambda self, features, gradient: torch.zeros(len(features), 28)
+        gradients.LayerGradients,
+        "at_patches",
+        lambda self, features, gradient: torch.zeros(len(features), 28),
     )
     cam = cam_of(small, layers=[1, 2])
     assert cam.notes == tuple(

@@ -9,8 +9,6 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from model import ModelError
-
 import gradio as gr
 import numpy as np
 import pytest
@@ -22,13 +20,17 @@ import config
 import page.runs as runs_room
 import visualization
 from app import Page
-from attention_extractor import AttentionExtractor, Capture
-from gradcam import GradCam, Style, layer_grid, smooth_grad_cam
+from attention_extractor import AttentionExtractor
+from methods.grad_cam import smooth_grad_cam
+from model import ModelError
 from page.cams import caption, contrast, layers_of, range_text, style, target_of, tiles
 from page.gradcam_tab import STOPPED, GradCamTab
 from page.reading import Pick
 from page.runs import ModelRoom, Run
-from targets import Contrast, Text
+from records.capture import Capture
+from records.grad_cam import GradCam
+from records.targets import Contrast, Text
+from report.layers import Style, layer_grid
 from tests.serving import LAYERS, PROMPT, noise, saved, served
 from utils import Stopped
 from visualization import Look

@@ -9,26 +9,29 @@ from functools import lru_cache
 from itertools import product
 from typing import Any
 
-from model import decoder_layers, encode
-
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-import attention_extractor
+import internals.attention_rows as attention_rows_room
 import methods.flow
 import methods.reading
-from attention_extractor import AttentionExtractor, Capture, alone, hooked
+from attention_extractor import AttentionExtractor
 from attention_processor import AttentionProcessor
-from gradcam import Stopped, smooth_grad_cam, text_config
+from internals import exclusive, teacher_forcing
+from internals.exclusive import alone
+from internals.hooks import hooked
+from internals.teacher_forcing import Reading
 from methods import METHODS, Cost, TokenMaps, rank_heads, sink_patches, token_maps, top_heads, without_sinks
 from methods.activation import rank_gaussian
 from methods.attended import GENERAL_PROMPT
+from methods.grad_cam import smooth_grad_cam
 from methods.heads import above_bend, spatial_entropy
 from methods.occlusion import covering
-from methods.reading import Reading
 from methods.sinks import Sink
+from model import decoder_config, decoder_layers, encode
+from records.capture import Capture
 from tests.conftest import traces
 from tests.test_attention_processor import (
     CONTEXT,
@@ -41,6 +44,7 @@ from tests.test_attention_processor import (
     rows,
 )
 from tests.tiny import tiny_model
+from utils import Stopped
 
 LAYERS, OF_MODEL, CELL = 5, 4, 28  # decoder layers, heads, pixels of a merged patch
 LANDSCAPE, PORTRAIT = (4, 7), (6, 3)  # grids (h, w)
@@ -64,8 +68,8 @@ def small(lent: tuple[Any, Any]) -> Iterator[tuple[Any, Any]]:
     yield lent
     assert traces(lent[0]) == before, "the test left hooks, modes, gradients or a backend behind"
     assert lent[0].model.rope_deltas is offset
-    assert attention_extractor._busy == set()
-    assert not attention_extractor._watchers
+    assert exclusive._busy == set()
+    assert not attention_rows_room._watchers
 
 
 @lru_cache
@@ -222,7 +226,7 @@ def test_the_backend_and_the_block_do_not_matter(
     small: tuple[Any, Any], method: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sdpa = maps_of(small, method, tokens=[0, 5])
-    sizes, rebuilt = [], attention_extractor.attention_rows
+    sizes, rebuilt = [], attention_rows_room.attention_rows
 
     def noted(*given: Any) -> torch.Tensor:
         sizes.append(given[0].shape[2])
@@ -233,7 +237,7 @@ def test_the_backend_and_the_block_do_not_matter(
     small[0].set_attn_implementation({"text_config": "eager"})
     try:
         eager = maps_of(small, method, tokens=[0, 5])
-        assert text_config(small[0])._attn_implementation == "eager"
+        assert decoder_config(small[0])._attn_implementation == "eager"
     finally:
         small[0].set_attn_implementation({"text_config": "sdpa"})
     assert_close(eager.maps, sdpa.maps)
@@ -449,7 +453,7 @@ def test_all_tokens_share_the_passes_of_occlusion(
     assert max(sizes) > 1
     alone_ = maps_of(small, "occlusion", tokens=3)
     np.testing.assert_allclose(alone_.maps[0], together.maps[3], atol=1e-5)
-    monkeypatch.setattr(methods.reading, "free_bytes", lambda model: 0)
+    monkeypatch.setattr(teacher_forcing, "free_bytes", lambda model: 0)
     sizes.clear()
     with hooked([small[0].model], note):
         one_by_one = maps_of(small, "occlusion")
@@ -540,7 +544,7 @@ def test_stop_ends_it_and_says_so(small: tuple[Any, Any], method: str) -> None:
 
 @pytest.mark.parametrize("method", ["gradient-attention", "occlusion"])
 def test_stop_between_passes(small: tuple[Any, Any], method: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(methods.reading, "free_bytes", lambda model: 0)  # one at a time
+    monkeypatch.setattr(teacher_forcing, "free_bytes", lambda model: 0)  # one at a time
     stop, told = threading.Event(), []
 
     def on_progress(done: int, count: int) -> None:
@@ -569,7 +573,7 @@ def test_an_error_leaves_the_model_as_it_was(small: tuple[Any, Any], method: str
 
 @pytest.mark.parametrize("method", WITH_MODEL)
 def test_a_busy_model_is_refused(small: tuple[Any, Any], method: str) -> None:
-    with alone(text_config(small[0])), pytest.raises(RuntimeError, match="wait for it"):
+    with alone(decoder_config(small[0])), pytest.raises(RuntimeError, match="wait for it"):
         maps_of(small, method, tokens=1)
 
 

@@ -9,20 +9,6 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import model as model_room
-from model import (
-    Encoded,
-    ImageOnlyProcessor,
-    ModelError,
-    Placement,
-    PromptError,
-    decoder_layers,
-    encode,
-    load_model,
-    model_device,
-    model_layer_count,
-)
-
 import numpy as np
 import psutil
 import pytest
@@ -33,6 +19,23 @@ from transformers import Qwen2_5_VLForConditionalGeneration
 from transformers.utils import logging as transformers_logging
 
 import config
+from model import (
+    Encoded,
+    ModelError,
+    Placement,
+    PromptError,
+    decoder_layers,
+    encode,
+    encoding,
+    families,
+    hub,
+    load_model,
+    loading,
+    model_device,
+    model_layer_count,
+    placement,
+)
+from model.families import ImageOnlyProcessor
 from tests import tiny as tiny_room
 from tests.fake_hub import fake_hub
 from tests.tiny import SPECIAL_TOKENS, save_tiny, tiny_model, tiny_tokenizer
@@ -330,9 +333,9 @@ def test_encoded_refuses_parts_that_disagree(tiny: tuple[Any, Any]) -> None:
     with pytest.raises(ValueError, match="expected the prompt after the image"):
         Encoded(**{**parts, "prompt_positions": torch.tensor([0])})
     with pytest.raises(ValueError, match="one image and one frame"):
-        model_room._grid(torch.tensor([[1, 4, 6], [1, 4, 6]]), 2)
+        encoding._grid(torch.tensor([[1, 4, 6], [1, 4, 6]]), 2)
     with pytest.raises(ValueError, match="one image and one frame"):
-        model_room._grid(torch.tensor([[2, 4, 6]]), 2)
+        encoding._grid(torch.tensor([[2, 4, 6]]), 2)
 
 
 # --- Loading: what was saved comes back ---------------------------------------------------------------------
@@ -410,9 +413,9 @@ def test_settings_come_from_config_unless_given(saved: Path, monkeypatch: pytest
 
 
 def test_demo_is_the_bundled_folder(saved: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(model_room, "DEMO_FOLDER", saved)
+    monkeypatch.setattr(hub, "DEMO_FOLDER", saved)
     assert load_model("demo")[0].name_or_path == "demo"
-    monkeypatch.setattr(model_room, "DEMO_FOLDER", tmp_path)
+    monkeypatch.setattr(hub, "DEMO_FOLDER", tmp_path)
     with pytest.raises(ModelError, match=r"^The bundled model is missing from demo/model; train it with:"):
         load_model("demo")
 
@@ -451,10 +454,10 @@ def test_the_full_processor_is_used_where_torchvision_imports(
         asked.append(settings)
         return ImageOnlyProcessor.from_pretrained(folder, **settings)
 
-    monkeypatch.setattr(model_room, "AutoProcessor", SimpleNamespace(from_pretrained=from_pretrained))
+    monkeypatch.setattr(families, "AutoProcessor", SimpleNamespace(from_pretrained=from_pretrained))
     load_model(saved)
     assert asked == []
-    monkeypatch.setattr(model_room, "TORCHVISION", True)
+    monkeypatch.setattr(families, "TORCHVISION", True)
     load_model(saved)
     assert asked == [{"trust_remote_code": False, "local_files_only": True}]
 
@@ -641,7 +644,7 @@ def test_nothing_big_is_read_from_a_folder_of_another_kind(
 ) -> None:
     folder = copied(saved, tmp_path)
     rewrite("config.json", model_type="llava")(folder)
-    monkeypatch.setattr(model_room, "_weight_files", lambda *_: pytest.fail("the weights were looked at"))
+    monkeypatch.setattr(loading, "weight_files", lambda *_: pytest.fail("the weights were looked at"))
     assert 'says model_type "llava"' in said(folder)
 
 
@@ -674,7 +677,7 @@ def test_a_placement_that_cannot_be_is_refused(
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
-    monkeypatch.setattr(model_room, "is_flash_attn_2_available", lambda: False)
+    monkeypatch.setattr(placement, "is_flash_attn_2_available", lambda: False)
     assert said(saved, **settings).startswith(expected)
 
 
@@ -710,7 +713,7 @@ def test_too_little_memory_is_noticed_before_anything_is_loaded(
 
 
 def test_a_containers_limit_counts(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(model_room, "_container_memory", lambda: [100_000])
+    monkeypatch.setattr(placement, "_container_memory", lambda: [100_000])
     assert "0.1 MB are free on cpu" in said(saved, dtype="bfloat16")
 
 
@@ -767,7 +770,7 @@ def test_pickled_weights_beside_safetensors_are_not_read(saved: Path, tmp_path: 
 def with_cuda(monkeypatch: pytest.MonkeyPatch, devices: int = 2, flash: bool = False) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: devices)
-    monkeypatch.setattr(model_room, "_flash_attention_imports", lambda: flash)
+    monkeypatch.setattr(placement, "_flash_attention_imports", lambda: flash)
 
 
 @pytest.mark.parametrize(
@@ -803,9 +806,9 @@ def test_impossible_requests_with_cuda_are_refused(monkeypatch: pytest.MonkeyPat
 
 
 def test_a_flash_attention_that_does_not_import_is_as_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(model_room, "is_flash_attn_2_available", lambda: True)
+    monkeypatch.setattr(placement, "is_flash_attn_2_available", lambda: True)
     monkeypatch.setitem(sys.modules, "flash_attn", None)
-    assert model_room._flash_attention_imports() is False
+    assert placement._flash_attention_imports() is False
 
 
 def test_the_model_is_spread_over_cuda_devices_and_main_memory(
@@ -816,20 +819,20 @@ def test_the_model_is_spread_over_cuda_devices_and_main_memory(
     free = {0: 70_000, 1: 80_000, "cuda:1": 80_000}
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free[device], 10**9))
     monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=60_000))
-    monkeypatch.setattr(model_room, "_container_memory", list)
-    assert model_room.free_memory("cuda") == 210_000
-    assert model_room.free_memory("cuda:1") == 80_000
-    assert model_room.free_memory("cpu") == 60_000
+    monkeypatch.setattr(placement, "_container_memory", list)
+    assert placement.free_memory("cuda") == 210_000
+    assert placement.free_memory("cuda:1") == 80_000
+    assert placement.free_memory("cpu") == 60_000
     assert "in bfloat16, and 0.2 MB are free on cuda; close other programs, or" in said(saved)
-    assert model_room._device_map("cuda") == "auto"
-    assert model_room._device_map("cuda:1") == {"": "cuda:1"}
-    assert model_room._device_map("cpu") is None
+    assert placement.device_map("cuda") == "auto"
+    assert placement.device_map("cuda:1") == {"": "cuda:1"}
+    assert placement.device_map("cpu") is None
 
 
 def test_accelerate_places_a_model_and_inputs_follow(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As on a CUDA device too small for the model, walked on the CPU: parts wait on disk until needed."""
     parts = {"model.visual": "disk", "model.language_model": "cpu", "lm_head": "cpu"}
-    monkeypatch.setattr(model_room, "_device_map", lambda _: parts)
+    monkeypatch.setattr(loading, "device_map", lambda _: parts)
     model, processor = load_model(saved, device="cpu")
     assert model.hf_device_map == parts
     assert model.device.type == "meta"
@@ -941,11 +944,11 @@ def test_memory_is_checked_before_a_hub_model_is_downloaded(
         SimpleNamespace(rfilename="model-00001-of-00002.safetensors", size=5 * 10**9),
         SimpleNamespace(rfilename="model-00002-of-00002.safetensors", size=3 * 10**9),
     ]
-    hub = SimpleNamespace(model_info=lambda *_, **__: SimpleNamespace(siblings=files))
-    monkeypatch.setattr(model_room, "_hub_answers", lambda _: True)
-    monkeypatch.setattr(model_room, "hf_hub_download", lambda *_, **__: str(tmp_path / "config.json"))
-    monkeypatch.setattr(model_room, "HfApi", lambda: hub)
-    monkeypatch.setattr(model_room, "snapshot_download", lambda *_, **__: pytest.fail("it was downloaded"))
+    api = SimpleNamespace(model_info=lambda *_, **__: SimpleNamespace(siblings=files))
+    monkeypatch.setattr(hub, "_hub_answers", lambda _: True)
+    monkeypatch.setattr(hub, "hf_hub_download", lambda *_, **__: str(tmp_path / "config.json"))
+    monkeypatch.setattr(hub, "HfApi", lambda: api)
+    monkeypatch.setattr(hub, "snapshot_download", lambda *_, **__: pytest.fail("it was downloaded"))
     monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=10**9))
     expected = "needs about 17.6 GB in float32, and 1.0 GB are free on cpu; close other programs, or set"
     assert expected in said("org/large", device="cpu", dtype="float32")
@@ -955,8 +958,8 @@ def test_a_broken_download_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object, **__: object) -> None:
         raise ConnectionError("reset by peer\nafter 3 bytes")
 
-    monkeypatch.setattr(model_room, "_hub_answers", lambda _: True)
-    monkeypatch.setattr(model_room, "hf_hub_download", broken)
+    monkeypatch.setattr(hub, "_hub_answers", lambda _: True)
+    monkeypatch.setattr(hub, "hf_hub_download", broken)
     assert said("org/large") == "NAME could not be downloaded: reset by peer after 3 bytes"
 
 

@@ -12,30 +12,30 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from model import ModelError
-
 import gradio as gr
 import numpy as np
 import pytest
+from export import FORMATS, figure, short_id
+from page.ways import ATTENTION, explored
 from PIL import Image
+from views import View, whole_drawing
 
 import config
 import page.share as share_room
 import viewer
 import visualization
 from app import Page, answer_key
-from attention_extractor import AttentionExtractor, Capture
+from attention_extractor import AttentionExtractor
 from attention_processor import AttentionProcessor
-from export import FORMATS, figure, short_id
+from model import ModelError
 from page.inputs import generation_settings
 from page.reading import alone_of, choices, first_pick, look_of, view_of
 from page.runs import FullError, Line, ModelRoom, Run
 from page.share import STOPPED, sized
-from page.ways import ATTENTION, explored
-from store import Store
+from records.capture import Capture
+from records.store import Store
 from tests.serving import HEADS, LAYERS, PROMPT, noise, saved
 from utils import Stopped
-from views import View, whole_drawing
 from visualization import Look
 
 pytestmark = pytest.mark.timeout(120)

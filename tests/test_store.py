@@ -17,15 +17,16 @@ import torch
 from PIL import Image, PngImagePlugin
 
 import config
-import store
-from attention_extractor import Capture
 from attention_processor import AttentionProcessor
-from store import Checkpoint, DamagedError, Store, checkpoint
+from model import Checkpoint, answer_key, checkpoint
+from records import store
+from records.capture import Capture
+from records.store import DamagedError, Store
 from tests.test_attention_processor import made_capture
 from utils import image_hash
 
 KEYS = [f"{number:032x}" for number in range(12)]
-ROOT = Path(store.__file__).parent
+ROOT = Path(store.__file__).parent.parent
 
 
 def picture(seed: int = 0) -> Image.Image:
@@ -185,7 +186,7 @@ def test_the_list_is_newest_first_and_reads_no_tensors(kept: Store, monkeypatch:
         image = picture(number)
         long = f"question {number}\n" + "x" * 500
         with monkeypatch.context() as patched:
-            patched.setattr("store.time.time", lambda second=second: second)
+            patched.setattr("records.store.time.time", lambda second=second: second)
             kept.save(made_capture(image_hash=image_hash(image), prompt=long), image, KEYS[number])
         (kept.folder / KEYS[number] / store.TENSORS).write_bytes(b"")
     listed = Store(kept.folder).recent()
@@ -216,7 +217,8 @@ def test_nothing_kept_is_an_empty_list(kept: Store) -> None:
 def test_the_list_needs_no_torch(kept: Store) -> None:
     image = picture()
     kept.save(capture_of(image, stopped=False), image, KEYS[0])
-    code = "import sys, store; print(len(store.Store(sys.argv[1]).recent()), 'torch' in sys.modules)"
+    code = """import sys; from records.store import Store
+print(len(Store(sys.argv[1]).recent()), 'torch' in sys.modules)"""
     done = subprocess.run(
         [sys.executable, "-c", code, str(kept.folder)], cwd=ROOT, capture_output=True, text=True, check=True
     )
@@ -382,7 +384,7 @@ def test_another_process_opens_what_this_one_kept(kept: Store) -> None:
     image = picture()
     kept.save(capture_of(image, stopped=False), image, KEYS[0])
     code = (
-        "import sys, store; one = store.Store(sys.argv[1]).open(sys.argv[2]);"
+        "import sys; from records import store; one = store.Store(sys.argv[1]).open(sys.argv[2]);"
         "print(float(one.capture.attention.float().sum()), one.image.size)"
     )
     command = [sys.executable, "-c", code, str(kept.folder), KEYS[0]]
@@ -411,7 +413,7 @@ def source(folder: Path) -> Checkpoint:
 
 
 def asked(folder: Path, **changed: Any) -> str:
-    return store.key(source(folder), **{"image": "a" * 64, "prompt": "What?", **changed})
+    return answer_key(source(folder), **{"image": "a" * 64, "prompt": "What?", **changed})
 
 
 def test_the_same_question_has_the_same_key(folder: Path) -> None:

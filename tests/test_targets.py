@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from targets import (
+from records.targets import (
     Contrast,
     Explained,
     Target,

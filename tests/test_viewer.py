@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from views import Made, View
 
 import viewer
 import visualization
@@ -25,7 +26,6 @@ from tests.test_attention_processor import (
     TOKENS,
     made_capture,
 )
-from views import Made, View
 
 EVIL = '</script><img src=x onerror="alert(1)"><!-- \u2028 &amp; é'
 

@@ -15,8 +15,8 @@ from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, Request,
 
 import viewer
 import visualization
-from attention_extractor import Capture
 from attention_processor import AttentionProcessor
+from records.capture import Capture
 from tests.seeing import cell_of, choose, colour, pane_of, part, pixels, said, slide, state, word
 from tests.test_attention_processor import GRID, HEADS, PROMPT_TOKENS, RECORDED, TOKENS, made_capture
 

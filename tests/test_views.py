@@ -7,18 +7,18 @@ from typing import Any
 
 import numpy as np
 import pytest
+import views
+from export import export
 from PIL import Image
+from views import CAVEAT, Made, View, coloured, drawings, facts, whole_drawing
 
 import viewer
-import views
 import visualization
-from attention_extractor import Capture
 from attention_processor import AttentionProcessor
-from export import export
+from records.capture import Capture
 from tests.test_attention_processor import GRID, HEADS, RECORDED, TOKENS, made_capture
 from tests.test_export import WORDS, texts_of
 from tests.test_viewer import Parts, read_back
-from views import CAVEAT, Made, View, coloured, drawings, facts, whole_drawing
 from visualization import Look
 
 MADE = Made(

@@ -7,22 +7,10 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from model import ModelError
-
 import gradio as gr
 import numpy as np
 import pytest
 import torch
-
-import config
-import page.runs as runs_room
-from app import Page
-from attention_extractor import AttentionExtractor, Capture
-from attention_processor import AttentionProcessor
-from methods import METHODS, sink_patches, token_maps, top_heads, without_sinks
-from page.inputs import RefusedError
-from page.reading import view_of
-from page.runs import ModelRoom, Run
 from page.ways import (
     ATTENTION,
     LOCAL,
@@ -34,12 +22,24 @@ from page.ways import (
     shown,
     told_of,
 )
-from store import Store
+from views import CAVEAT
+from ways import sinks_text
+
+import config
+import page.runs as runs_room
+from app import Page
+from attention_extractor import AttentionExtractor
+from attention_processor import AttentionProcessor
+from methods import METHODS, sink_patches, token_maps, top_heads, without_sinks
+from model import ModelError
+from page.inputs import RefusedError
+from page.reading import view_of
+from page.runs import ModelRoom, Run
+from records.capture import Capture
+from records.store import Store
 from tests.serving import HEADS, LAYERS, PROMPT, noise, saved
 from tests.test_viewer import read_back
 from utils import Stopped
-from views import CAVEAT
-from ways import sinks_text
 
 pytestmark = pytest.mark.timeout(240)
 READ = [way for way in WAYS if way in METHODS and METHODS[way].needs_model]

@@ -10,8 +10,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
-from model import ImageOnlyProcessor
-
 import torch
 from tokenizers import AddedToken
 from transformers import (
@@ -21,6 +19,8 @@ from transformers import (
     Qwen2Tokenizer,
 )
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
+
+from model.families import ImageOnlyProcessor
 
 Vocabulary = Literal["real", "bytes"]
 

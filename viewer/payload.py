@@ -18,12 +18,13 @@ from PIL import Image
 
 import config
 import visualization
-from attention_processor import AttentionProcessor, Word
+from attention_processor import AttentionProcessor
 from records.look import Look
 from records.token_maps import TokenMaps
+from records.words import Word
 
 if TYPE_CHECKING:
-    from attention_extractor import Capture
+    from records.capture import Capture
 
 PICTURE_SIDE = 1280  # pixels of the longer side, at most
 JPEG_QUALITY = 95

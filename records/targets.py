@@ -1,18 +1,20 @@
 """What of an answer is explained: all of it, some tokens, a text of one's own, or one word against another.
 
-Goes in: the token ids of an answer and a `Target`. Comes out: `Explained`, the answer that the model is made
-to read and scores that are sums of its logits. Knows nothing of models, pictures or pages.
+Goes in: the token ids of an answer and a `Target`, or what a person typed for one. Comes out: `Explained`,
+the answer that the model is made to read and scores that are sums of its logits. Knows nothing of models,
+pictures or pages.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from attention_extractor import Vocabulary, spelled
+from records.tokens import Vocabulary, spelled
 
 
 @dataclass(frozen=True)
@@ -200,3 +202,34 @@ def _check_place(at: int, count: int) -> None:
 def needs_answer(target: Target) -> bool:
     """Return whether the model's own answer is part of what is explained."""
     return not (isinstance(target, (Text, Contrast)) and target.at == 0)
+
+
+# --- As a person types it -----------------------------------------------------------------------------------
+
+
+class Chosen(NamedTuple):
+    """What is to be explained: its kind, and what stands after it."""
+
+    kind: str  # "all", "tokens", "word", "text" or "contrast"
+    value: Any = None  # None, ranges such as "2-5,7", the word's number, the text, or the two words
+
+
+def target_choice(text: str) -> Chosen:
+    """Return what is to be explained.
+
+    Raises:
+        ValueError: one line, for anything else.
+    """
+    kind, _, rest = text.partition(":")
+    if text == "all":
+        return Chosen("all")
+    if kind == "word" and re.fullmatch(r"\d{1,9}", rest):
+        return Chosen("word", int(rest))
+    if kind == "text" and rest.strip():
+        return Chosen("text", rest)
+    if kind == "contrast" and re.fullmatch(r"[^/]*[^/\s][^/]*/[^/]*[^/\s][^/]*", rest):
+        return Chosen("contrast", tuple(rest.split("/")))
+    if re.fullmatch(r"\s*\d{1,9}(-\d{1,9})?\s*(,\s*\d{1,9}(-\d{1,9})?\s*)*", text):
+        return Chosen("tokens", text)
+    wanted = "all, tokens such as 3, 2-5 or 1,4, word:2, text:a red boat, or contrast:red/blue"
+    raise ValueError(f"{text!r} is not {wanted}")

@@ -10,7 +10,6 @@ prompt or a file name.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import os
@@ -18,123 +17,27 @@ import re
 import secrets
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from PIL import Image
 
 import config
+from records.capture import Capture
 from utils import image_hash, one_line, open_image, rgb
 
-if TYPE_CHECKING:  # torch and transformers take seconds to import: a list of what is kept does not need them
-    from attention_extractor import Capture
-
+ROOT = Path(__file__).parent.parent
 FORMAT = 1  # raised when an entry is written in a way that older code cannot read
 TENSORS, FACTS, PICTURE, THUMBNAIL = "capture.safetensors", "capture.json", "picture.png", "thumbnail.png"
 THUMBNAIL_SIDE = 192  # pixels of the longer side
 ANSWER_CHARACTERS = 200  # of the answer and of the prompt, in a list
 UNFINISHED, REMOVED = ".unfinished-", ".removed-"
 ABANDONED = 3600.0  # seconds after which an unfinished entry is taken for a crashed process's
-
 _ID = re.compile(r"[0-9a-f]{32}")
 _log = logging.getLogger(__name__)
-
-
-# --- The question -------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """What tells one checkpoint from another without reading its weights."""
-
-    name: str  # as it was asked for
-    folder: str
-    files: tuple[tuple[str, int, int], ...]  # name, size in bytes and time of change (ns) of each file
-    layer_count: int
-
-
-def checkpoint(name: str) -> Checkpoint | None:
-    """Return the checkpoint that a model's name means; None if it is not on this computer or not readable."""
-    folder = _checkpoint_folder(name)
-    try:
-        if folder is None:
-            return None
-        settings = json.loads((folder / "config.json").read_text("utf-8"))
-        layers = (settings.get("text_config") or settings)["num_hidden_layers"]
-        stats = {file.name: file.stat() for file in sorted(folder.iterdir()) if file.is_file()}
-    except (OSError, ValueError, KeyError, AttributeError, TypeError):
-        return None
-    found = tuple((file, stat.st_size, stat.st_mtime_ns) for file, stat in stats.items())
-    return Checkpoint(name, str(folder.resolve()), found, int(layers))
-
-
-def _checkpoint_folder(name: str) -> Path | None:
-    from model import DEMO, DEMO_FOLDER
-
-    from huggingface_hub import try_to_load_from_cache
-    from huggingface_hub.errors import HFValidationError
-
-    if name == DEMO:
-        return DEMO_FOLDER
-    if (folder := Path(name).expanduser()).is_dir():
-        return folder
-    with suppress(HFValidationError):  # what is neither a folder nor a hub id
-        file = try_to_load_from_cache(name, "config.json")
-        return Path(file).parent if isinstance(file, str) else None
-    return None
-
-
-def key(
-    source: Checkpoint,
-    image: str,
-    prompt: str,
-    *,
-    max_new_tokens: int | None = None,
-    temperature: float | None = None,
-    top_p: float | None = None,
-    seed: int | None = None,
-    layers: Sequence[int] | None = None,
-    float16: bool | None = None,
-) -> str:
-    """Return the id under which the answer to this question is kept: equal for equal answers.
-
-    `image` is the picture's hash. All that is None is read from `config`, as `AttentionExtractor` does; so
-    are the device, dtype and attention backend, and the bounds of the picture's size. What cannot change a
-    greedy answer (seed, nucleus) does not count for one.
-
-    Raises:
-        ModelError: for a device, dtype or backend that this computer cannot offer.
-    """
-    from model import Placement
-
-    import torch
-    import transformers
-
-    if layers is None and not config.EXTRACT_ALL_LAYERS:
-        layers = config.SPECIFIC_LAYERS
-    count = source.layer_count
-    heat = config.TEMPERATURE if temperature is None else temperature
-    nucleus, start = config.TOP_P if top_p is None else top_p, config.SEED if seed is None else seed
-    question = {
-        "format": FORMAT,
-        "model": asdict(source),
-        "placement": str(Placement.choose(config.DEVICE, config.DTYPE, config.ATTENTION_BACKEND)),
-        "pixels": (config.MIN_PIXELS, config.MAX_PIXELS),
-        "versions": (torch.__version__, transformers.__version__),
-        "image": image,
-        "prompt": prompt,
-        "max_new_tokens": config.MAX_NEW_TOKENS if max_new_tokens is None else max_new_tokens,
-        "draw": (float(heat), float(nucleus), start) if heat else None,
-        "layers": sorted({layer % count for layer in (range(count) if layers is None else layers)}),
-        "float16": config.USE_FLOAT16 if float16 is None else float16,
-    }
-    return hashlib.sha256(json.dumps(question).encode()).hexdigest()[:32]
-
-
-# --- The store ----------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, eq=False)
@@ -174,9 +77,9 @@ class Store:
     def __init__(self, folder: str | os.PathLike[str] | None = None, max_bytes: int | None = None) -> None:
         """Use a folder, which need not exist; None reads `config.CACHE_DIR` and `config.MAX_CACHE_BYTES`.
 
-        A relative folder is one beside this file, wherever the program is started.
+        A relative folder is one beside config.py, wherever the program is started.
         """
-        self.folder = Path(__file__).parent / (config.CACHE_DIR if folder is None else folder)
+        self.folder = ROOT / (config.CACHE_DIR if folder is None else folder)
         self.max_bytes = config.MAX_CACHE_BYTES if max_bytes is None else max_bytes
 
     def save(self, capture: Capture, image: Image.Image, key: str | None = None) -> str | None:
@@ -304,9 +207,6 @@ def _checked_id(entry_id: str) -> str:
     return entry_id
 
 
-# --- One entry ----------------------------------------------------------------------------------------------
-
-
 def _write(folder: Path, capture: Capture, image: Image.Image) -> None:
     """Write all files of an entry."""
     from safetensors.torch import save_file
@@ -344,8 +244,6 @@ def _facts(folder: Path) -> dict[str, Any]:
 def _read(folder: Path) -> Kept:
     """Read a whole entry; whatever is wrong with it raises."""
     from safetensors.torch import load_file
-
-    from attention_extractor import Capture
 
     plain = {name: _with_tuples(value) for name, value in _facts(folder)["capture"].items()}
     capture = Capture(**{**plain, **load_file(folder / TENSORS)})

@@ -1,0 +1,133 @@
+"""How much memory a pass needs and is there, and what is done when it does not suffice."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, TypeVar
+
+import torch
+from torch.utils.checkpoint import checkpoint
+
+from model import free_memory
+
+Result = TypeVar("Result")
+
+
+# Beyond so many tokens at once a batch is no faster: the processor is busy anyway.
+_TOKENS_AT_ONCE = {"cpu": 1024, "cuda": 16_384, "mps": 4096}
+USABLE = 0.7  # of the free memory; the estimates are rough, and Linux ends a process that takes too much
+
+
+NO_MEMORY = (
+    "there is not enough memory for one pass; "
+    "a smaller picture (MAX_PIXELS), later layers or an earlier token need less"
+)
+
+
+def pass_bytes(model: Any, tokens: int, rows: int, layers: Sequence[int], recompute: bool = False) -> int:
+    """Return about how many bytes one sample's forward and backward pass needs beside the weights.
+
+    `tokens` are those that the model reads, `rows` those whose logits are computed. Measured against what
+    autograd keeps: 16 bytes a channel of a layer, and its keys, values and three feed-forward activations.
+    """
+    text, vision = model.config.get_text_config(), model.config.vision_config
+    size, wide, inner = model.dtype.itemsize, text.hidden_size, text.intermediate_size
+    keys = wide // text.num_attention_heads * text.num_key_value_heads
+    of_layer = tokens * (16 * wide + size * (3 * inner + 2 * keys))
+    if text._attn_implementation == "eager":
+        of_layer += tokens * tokens * text.num_attention_heads * (size + 4)
+    kept = text.num_hidden_layers - 1 - layers[0]
+    graph = kept * tokens * wide * size + of_layer if recompute else kept * of_layer
+    backward = tokens * size * (4 * inner + 6 * wide) + len(layers) * tokens * wide * size
+    tower = 4 * tokens * size * (8 * vision.hidden_size + 3 * vision.intermediate_size)
+    return graph + backward + tower + 3 * rows * text.vocab_size * max(size, 4)
+
+
+def forward_bytes(model: Any, tokens: int, rows: int) -> int:
+    """Return about how many bytes one forward pass without gradients needs beside the weights.
+
+    `tokens` are those that the model reads, `rows` those whose logits are computed.
+    """
+    text, vision = model.config.get_text_config(), model.config.vision_config
+    size = model.dtype.itemsize
+    layer = tokens * (8 * max(size, 4) * text.hidden_size + 3 * size * text.intermediate_size)
+    if text._attn_implementation == "eager":
+        layer += tokens * tokens * text.num_attention_heads * (size + 8)
+    tower = 4 * tokens * size * (8 * vision.hidden_size + 3 * vision.intermediate_size)
+    return max(layer, tower) + rows * text.vocab_size * (size + 4)
+
+
+def free_bytes(model: Any) -> int:
+    """Return the bytes that tensors can still take on the model's devices, all together."""
+    return sum(map(_free_bytes, _devices(model)))
+
+
+def tokens_at_once(model: Any) -> int:
+    """Return beyond how many tokens a larger batch is no faster on the model's devices."""
+    return min(_TOKENS_AT_ONCE.get(device.type, 1024) for device in _devices(model))
+
+
+def _devices(model: Any) -> set[torch.device]:
+    devices = {weight.device for weight in model.parameters() if weight.device.type != "meta"}
+    return devices or {torch.device("cpu")}
+
+
+def _free_bytes(device: torch.device) -> int:
+    """Return the bytes that tensors can still take on a device."""
+    if device.type != "cuda":
+        return free_memory("cpu")
+    cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return int(torch.cuda.mem_get_info(device)[0]) + cached
+
+
+def _out_of_memory(error: BaseException) -> bool:
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    said = ("not enough memory", "can't allocate memory", "out of memory")  # CPU on Windows, on Linux; others
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in said)
+
+
+def attempt(compute: Callable[[], Result]) -> Result | None:
+    """Return what is computed, or None if memory did not suffice; what it took is free again then."""
+    try:
+        return compute()
+    except Exception as error:
+        if not _out_of_memory(error):
+            raise
+    gc.collect()  # only here: the error held on to the graph
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    return None
+
+
+def within_memory(compute: Callable[[], Result]) -> Result:
+    """Return what is computed; MemoryError, with what to do about it, if memory did not suffice."""
+    found = attempt(compute)
+    if found is None:
+        raise MemoryError(NO_MEMORY)
+    return found
+
+
+@contextmanager
+def recomputed(layers: Iterable[Any], wanted: bool) -> Iterator[None]:
+    """Keep only each layer's input, and compute its inside again in the backward pass.
+
+    transformers does this where a layer has these attributes (gradient checkpointing). That the layer itself
+    is in training mode decides nothing else.
+    """
+    again = partial(checkpoint, use_reentrant=False, preserve_rng_state=False)
+    names = {"gradient_checkpointing": True, "_gradient_checkpointing_func": again, "training": True}
+    layers = list(layers) if wanted else []
+    before = [{name: vars(layer)[name] for name in names if name in vars(layer)} for layer in layers]
+    try:
+        for layer in layers:
+            vars(layer).update(names)
+        yield
+    finally:
+        for layer, values in zip(layers, before, strict=True):
+            for name in names:
+                vars(layer).pop(name, None)
+            vars(layer).update(values)

@@ -1,0 +1,44 @@
+"""Checkpoints: which family, which files, where; loading one; an image and a prompt as it reads them.
+
+Goes in: a name, or an image and a prompt. Comes out: `(model, processor)`, or an `Encoded`. Knows nothing of
+attention, maps or pages.
+"""
+
+import model.torchvision_guard  # noqa: F401 - before all that follows, which imports transformers
+from model.encoding import Encoded, encode
+from model.errors import ModelError, PromptError
+from model.families import (
+    FAMILIES,
+    Family,
+    Processor,
+    decoder_config,
+    decoder_layers,
+    model_device,
+    model_layer_count,
+)
+from model.hub import DEMO, DEMO_FOLDER
+from model.identity import Checkpoint, answer_key, checkpoint
+from model.loading import load_model
+from model.placement import Placement, free_memory
+
+__all__ = [
+    "DEMO",
+    "DEMO_FOLDER",
+    "FAMILIES",
+    "Checkpoint",
+    "Encoded",
+    "Family",
+    "ModelError",
+    "Placement",
+    "Processor",
+    "PromptError",
+    "answer_key",
+    "checkpoint",
+    "decoder_config",
+    "decoder_layers",
+    "encode",
+    "free_memory",
+    "load_model",
+    "model_device",
+    "model_layer_count",
+]

@@ -1,0 +1,146 @@
+"""An image and a prompt as the model reads them.
+
+Goes in: a model, its processor, an image and a prompt. Comes out: an `Encoded`. Knows nothing of files and
+answers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from PIL import Image
+from torch import Tensor
+
+import config
+from model.errors import PromptError
+from model.families import Processor, model_device
+from utils import ImageError, check_image_size, image_hash, rgb
+
+MARK = "\ue000"  # stands for the prompt in the chat template; for private use, so that no template writes it
+
+
+@dataclass(frozen=True, eq=False)
+class Encoded:
+    """One image and one prompt as the model reads them. Sizes are (h, w)."""
+
+    inputs: dict[str, Tensor]  # every tensor that the processor returned, on the model's device
+    grid: tuple[int, int]  # (h, w) in merged patches; patch = row * w + col
+    image_positions: Tensor  # (patch,) position of each visual token in the sequence
+    prompt_positions: Tensor  # (prompt token,) positions of the person's text, template left out
+    image_size: tuple[int, int]  # (h, w) of the picture given, in its own pixels
+    image_hash: str
+
+    @property
+    def input_ids(self) -> Tensor:
+        """Token ids of the sequence (S,)."""
+        return self.inputs["input_ids"][0]
+
+    @property
+    def prompt_length(self) -> int:
+        """Number of tokens before the answer, S."""
+        return len(self.input_ids)
+
+    def __post_init__(self) -> None:
+        """Refuse parts that disagree."""
+        h, w = self.grid
+        if len(self.image_positions) != h * w:
+            raise ValueError(
+                f"the prompt has {len(self.image_positions)} image tokens; grid {h}x{w} needs {h * w}"
+            )
+        if len(self.prompt_positions) == 0:
+            raise ValueError("expected at least one prompt token; got none")
+        if int(self.prompt_positions[0]) <= int(self.image_positions[-1]):
+            raise ValueError("expected the prompt after the image; got it before")
+
+
+def encode(model: Any, processor: Processor, image: Image.Image, prompt: str) -> Encoded:
+    """Return the image and the prompt as the model reads them, in the checkpoint's own chat template.
+
+    Raises:
+        ImageError: for no image, several, or one outside the bounds of `config`.
+        PromptError: for an empty or over-long prompt, or one with control tokens in it.
+    """
+    picture = _one_picture(image)
+    _check_prompt(processor.tokenizer, prompt)
+    before, after = _template(processor, prompt)
+    batch = processor(
+        text=[before + prompt + after], images=[picture], return_tensors="pt", return_offsets_mapping=True
+    )
+    offsets = batch.pop("offset_mapping")[0]  # (token, 2): where its characters start and end
+    device = model_device(model)
+    inputs = {name: value.to(device) for name, value in batch.items()}
+    ids = inputs["input_ids"][0]
+    _check_length(len(ids), model)
+    grid = _grid(inputs["image_grid_thw"], processor.image_processor.merge_size)
+    h, w = grid
+    # Offsets count in the text as it was read, where h * w image tokens stand for the one that was written.
+    start = len(before) + (h * w - 1) * len(processor.image_token)
+    in_prompt = (offsets[:, 0] < start + len(prompt)) & (offsets[:, 1] > start)
+    return Encoded(
+        inputs=inputs,
+        grid=grid,
+        image_positions=(ids == model.config.image_token_id).nonzero()[:, 0],
+        prompt_positions=in_prompt.nonzero()[:, 0].to(ids.device),
+        image_size=(picture.height, picture.width),
+        image_hash=image_hash(picture),
+    )
+
+
+def _one_picture(image: Image.Image) -> Image.Image:
+    """Return the image in RGB, or raise for anything but one picture of a usable size."""
+    if isinstance(image, (list, tuple)):
+        raise ImageError(f"One image is needed; got a list of {len(image)}.")
+    if not isinstance(image, Image.Image):
+        raise ImageError(f"One image is needed; got {'none' if image is None else type(image).__name__}.")
+    check_image_size(image.size)
+    return rgb(image)
+
+
+def _check_prompt(tokenizer: Any, prompt: str) -> None:
+    """Raise PromptError unless the prompt is plain text of a sensible length."""
+    if not isinstance(prompt, str) or not prompt.strip():
+        raise PromptError("The prompt is empty.")
+    if len(prompt) > config.MAX_PROMPT_CHARACTERS:
+        raise PromptError(
+            f"The prompt has {len(prompt):,} characters; "
+            f"at most {config.MAX_PROMPT_CHARACTERS:,} are allowed."
+        )
+    try:
+        prompt.encode()
+    except UnicodeEncodeError:
+        raise PromptError("The prompt has half a character in it (a lone surrogate).") from None
+    control = tokenizer.added_tokens_decoder
+    for token_id in tokenizer(prompt, add_special_tokens=False)["input_ids"]:
+        if token_id in control:
+            raise PromptError(f"The prompt may not contain the control token {control[token_id].content}.")
+
+
+def _check_length(tokens: int, model: Any) -> None:
+    limit = model.config.text_config.max_position_embeddings
+    if tokens >= limit:
+        raise PromptError(
+            f"The picture and the prompt are {tokens:,} tokens, and the model reads fewer than {limit:,}; "
+            "lower MAX_PIXELS or shorten the prompt."
+        )
+
+
+def _template(processor: Processor, prompt: str) -> tuple[str, str]:
+    """Return the chat template's text before and after the prompt, with one image before it."""
+    before, after = _rendered(processor, MARK).split(MARK)
+    if _rendered(processor, prompt) != before + prompt + after:
+        raise PromptError("The checkpoint's chat template changes the prompt; leave out spaces around it.")
+    return before, after
+
+
+def _rendered(processor: Processor, prompt: str) -> str:
+    turn = {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": prompt}]}
+    return processor.apply_chat_template([turn], tokenize=False, add_generation_prompt=True)
+
+
+def _grid(image_grid_thw: Tensor, merge_size: int) -> tuple[int, int]:
+    """Return (h, w) in merged patches, from (image, 3) in patches: frames, rows, columns."""
+    if image_grid_thw.shape != (1, 3) or int(image_grid_thw[0, 0]) != 1:
+        raise ValueError(f"expected the grid of one image and one frame; got {image_grid_thw.tolist()}")
+    _, rows, cols = image_grid_thw[0].tolist()
+    return rows // merge_size, cols // merge_size

@@ -1,0 +1,87 @@
+"""Which checkpoint and which question an answer belongs to, as an id: equal for equal answers.
+
+Goes in: a model's name, a picture's hash, a prompt and settings. Comes out: the key under which the answer
+is kept. Reads no weights.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import torch
+import transformers
+
+import config
+from model.hub import folder_on_disk
+from model.placement import Placement
+from records.store import FORMAT
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What tells one checkpoint from another without reading its weights."""
+
+    name: str  # as it was asked for
+    folder: str
+    files: tuple[tuple[str, int, int], ...]  # name, size in bytes and time of change (ns) of each file
+    layer_count: int
+
+
+def checkpoint(name: str) -> Checkpoint | None:
+    """Return the checkpoint that a model's name means; None if it is not on this computer or not readable."""
+    folder = folder_on_disk(name)
+    try:
+        if folder is None:
+            return None
+        settings = json.loads((folder / "config.json").read_text("utf-8"))
+        layers = (settings.get("text_config") or settings)["num_hidden_layers"]
+        stats = {file.name: file.stat() for file in sorted(folder.iterdir()) if file.is_file()}
+    except (OSError, ValueError, KeyError, AttributeError, TypeError):
+        return None
+    found = tuple((file, stat.st_size, stat.st_mtime_ns) for file, stat in stats.items())
+    return Checkpoint(name, str(folder.resolve()), found, int(layers))
+
+
+def answer_key(
+    source: Checkpoint,
+    image: str,
+    prompt: str,
+    *,
+    max_new_tokens: int | None = None,
+    temperature: float | None = None,
+    top_p: float | None = None,
+    seed: int | None = None,
+    layers: Sequence[int] | None = None,
+    float16: bool | None = None,
+) -> str:
+    """Return the id under which the answer to this question is kept: equal for equal answers.
+
+    `image` is the picture's hash. All that is None is read from `config`, as `AttentionExtractor` does; so
+    are the device, dtype and attention backend, and the bounds of the picture's size. What cannot change a
+    greedy answer (seed, nucleus) does not count for one.
+
+    Raises:
+        ModelError: for a device, dtype or backend that this computer cannot offer.
+    """
+    if layers is None and not config.EXTRACT_ALL_LAYERS:
+        layers = config.SPECIFIC_LAYERS
+    count = source.layer_count
+    heat = config.TEMPERATURE if temperature is None else temperature
+    nucleus, start = config.TOP_P if top_p is None else top_p, config.SEED if seed is None else seed
+    question = {
+        "format": FORMAT,
+        "model": asdict(source),
+        "placement": str(Placement.choose(config.DEVICE, config.DTYPE, config.ATTENTION_BACKEND)),
+        "pixels": (config.MIN_PIXELS, config.MAX_PIXELS),
+        "versions": (torch.__version__, transformers.__version__),
+        "image": image,
+        "prompt": prompt,
+        "max_new_tokens": config.MAX_NEW_TOKENS if max_new_tokens is None else max_new_tokens,
+        "draw": (float(heat), float(nucleus), start) if heat else None,
+        "layers": sorted({layer % count for layer in (range(count) if layers is None else layers)}),
+        "float16": config.USE_FLOAT16 if float16 is None else float16,
+    }
+    return hashlib.sha256(json.dumps(question).encode()).hexdigest()[:32]

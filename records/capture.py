@@ -1,0 +1,165 @@
+"""An answer about an image, with the attention of each of its tokens: a plain record that needs no model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from records.tokens import Span
+
+if TYPE_CHECKING:  # torch takes seconds to import: who lists what is kept does not wait for it
+    from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Capture:
+    """Attention from each generated token to each visual token, with all that is needed to draw it again.
+
+    Token i is explained by the attention row that predicted it, that of position `prompt_length + i - 1`; a
+    token of the prompt, which nothing predicted, by the row in which it asks itself. The token that ended the
+    answer (end of turn, end of text) is not part of it; no other is left out.
+    """
+
+    token_ids: tuple[int, ...]
+    tokens: tuple[str, ...]  # display text of each token; a piece of a split character says so: "⟨E4 BD⟩"
+    text: str  # the answer, special tokens left out
+    attention: Tensor  # (token, layer, head, patch): share of that head's attention, 0..1
+    layers: tuple[int, ...]  # decoder layer of each index of axis 1, ascending
+    layer_count: int  # decoder layers of the model, recorded or not
+    grid: tuple[int, int]  # (h, w) in merged patches; patch = row * w + col
+    shares: Tensor  # (token, layer, head, 3): mass on image, rest of the prompt, answer so far; sums to 1
+    logprobs: Tensor  # (token,): log-probability under the model itself, before temperature and top_p
+    token_spans: tuple[
+        Span, ...
+    ]  # where each token stands in `text`; tokens of one split character share its span
+
+    prompt: str  # the person's text as the model read it
+    prompt_token_ids: tuple[int, ...]
+    prompt_tokens: tuple[str, ...]
+    prompt_token_spans: tuple[Span, ...]
+    prompt_attention: Tensor  # (prompt token, layer, head, patch)
+    prompt_shares: Tensor  # (prompt token, layer, head, 3)
+    prompt_length: int  # positions before the answer: template, image and prompt
+    context_tokens: tuple[
+        str, ...
+    ]  # display text of every position before the answer that is not the image's
+    prompt_places: tuple[int, ...]  # which of them are the prompt's tokens
+    text_attention: Tensor  # (token, layer, text): share on each context token, then on each token of the
+    # answer (0 from the token itself on), mean over heads; sums to the share that is not the image's
+
+    image_size: tuple[int, int]  # (h, w) of the picture given, in its own pixels
+    image_hash: str
+    model_name: str
+    settings: dict[str, Any] = field(default_factory=dict)  # how the answer was generated, JSON-ready
+    stopped: bool = False  # True: the person ended it early
+
+    def __post_init__(self) -> None:
+        """Refuse parts that disagree."""
+        h, w = self.grid
+        if h < 1 or w < 1:
+            raise ValueError(f"expected a grid (h, w) of at least 1 x 1; got {self.grid}")
+        if not self.layers or list(self.layers) != sorted(set(self.layers)) or self.layers[0] < 0:
+            raise ValueError(f"expected layers ascending, each once, from 0; got {self.layers}")
+        if self.layers[-1] >= self.layer_count:
+            raise ValueError(
+                f"layer {self.layers[-1]} was recorded of a model with {self.layer_count} layers"
+            )
+        ids, spans = self.token_ids, self.token_spans
+        _check_tokens("token", len(ids), self.tokens, spans, self.text)
+        _check_tokens(
+            "prompt token",
+            len(self.prompt_token_ids),
+            self.prompt_tokens,
+            self.prompt_token_spans,
+            self.prompt,
+        )
+        _check_rows("attention", self.attention, self.shares, len(ids), len(self.layers), self.grid)
+        _check_rows(
+            "prompt_attention",
+            self.prompt_attention,
+            self.prompt_shares,
+            len(self.prompt_token_ids),
+            len(self.layers),
+            self.grid,
+        )
+        if self.attention.shape[2] != self.prompt_attention.shape[2]:
+            raise ValueError(
+                f"expected as many heads for the prompt as for the answer, {self.attention.shape[2]}; "
+                f"got {self.prompt_attention.shape[2]}"
+            )
+        self._check_text()
+        if self.logprobs.shape != (len(ids),) or not bool((self.logprobs <= 1e-4).all()):
+            raise ValueError(f"expected one logprob of at most 0 for each of {len(ids)} tokens")
+        if self.prompt_length < h * w + len(self.prompt_token_ids):
+            raise ValueError(
+                f"a prompt of {self.prompt_length} positions cannot hold {h * w} visual tokens "
+                f"and {len(self.prompt_token_ids)} prompt tokens"
+            )
+
+    def _check_text(self) -> None:
+        """Raise unless the attention to text agrees with the tokens and the shares."""
+        context, places = len(self.context_tokens), self.prompt_places
+        if context != self.prompt_length - self.grid[0] * self.grid[1]:
+            raise ValueError(
+                f"expected context tokens for {self.prompt_length} positions less the image's; got {context}"
+            )
+        if len(places) != len(self.prompt_token_ids) or any(not 0 <= place < context for place in places):
+            raise ValueError(f"expected the place of each prompt token in the context; got {places}")
+        expected = (len(self.token_ids), len(self.layers), context + len(self.token_ids))
+        if self.text_attention.shape != expected:
+            raise ValueError(
+                f"expected text_attention of shape (token, layer, text)={expected}; "
+                f"got {tuple(self.text_attention.shape)}"
+            )
+        if self.token_ids:
+            of_text = self.shares[..., 1:].float().sum(-1).mean(2)  # (token, layer)
+            far = _largest(self.text_attention.sum(-1).to(of_text.device) - of_text)
+            if not far < 5e-3 or float(self.text_attention.min()) < 0:
+                raise ValueError(
+                    f"expected text_attention to sum to the share on text; they differ by {far:.3g}"
+                )
+
+
+def _check_tokens(name: str, count: int, shown: Sequence[str], spans: Sequence[Span], text: str) -> None:
+    """Raise unless there is a display text and a span inside the text for each of so many tokens."""
+    if len(shown) != count or len(spans) != count:
+        raise ValueError(f"{count} {name} ids, but {len(shown)} display texts and {len(spans)} spans")
+    for start, end in spans:
+        if not 0 <= start <= end <= len(text):
+            raise ValueError(f"{name} span {start}..{end} is outside the text of {len(text)} characters")
+
+
+def _check_rows(
+    name: str, attention: Tensor, shares: Tensor, count: int, layers: int, grid: tuple[int, int]
+) -> None:
+    """Raise unless attention and shares belong to so many tokens and layers, are finite and agree."""
+    h, w = grid
+    if attention.ndim != 4 or (attention.shape[0], attention.shape[1], attention.shape[3]) != (
+        count,
+        layers,
+        h * w,
+    ):
+        raise ValueError(
+            f"expected {name} of shape (token, layer, head, patch)=({count}, {layers}, head, {h * w}) "
+            f"for grid (h, w)={grid}; got {tuple(attention.shape)}"
+        )
+    if shares.shape != (*attention.shape[:3], 3):
+        raise ValueError(
+            f"expected shares of shape {(*attention.shape[:3], 3)} beside {name}; got {tuple(shares.shape)}"
+        )
+    # A few tokens at a time: no second copy of the whole. NaN and infinity show in the sums.
+    for rows, parts in zip(attention.split(8), shares.split(8), strict=True):
+        if not count:
+            return
+        on_image = rows.float().sum(-1)  # (token, layer, head)
+        far = max(_largest(on_image - parts[..., 0]), _largest(parts.sum(-1) - 1))
+        if not far < 5e-3 or float(rows.min()) < 0 or float(parts.min()) < 0:
+            raise ValueError(
+                f"expected {name} within 0..1 whose shares sum to 1 and whose image share is its sum; "
+                f"they differ by {far:.3g}"
+            )
+
+
+def _largest(difference: Tensor) -> float:
+    return float(difference.abs().max())

@@ -1,0 +1,69 @@
+"""The Grad-CAM of one score at some decoder layers: a plain record that needs no model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from methods.catalog import LAYERED, METHODS
+from records.layers import WHY_NOT_LAST
+
+LABELS = {name: METHODS[name].scale_label for name in LAYERED}  # as people write them in a line of text
+
+
+@dataclass(frozen=True, eq=False)
+class GradCam:
+    """Smooth Grad-CAM of one score, at some decoder layers, with all that is needed to draw it again."""
+
+    maps: NDArray[np.float32]  # (layer, h, w): mean over the samples of raw maps, 0 or above, not normalised
+    layers: tuple[int, ...]  # decoder layer of each index of axis 0, ascending
+    layer_count: int  # decoder layers of the model
+    grid: tuple[int, int]  # (h, w) in merged patches
+    scores: NDArray[np.float32]  # (sample,): a sum of raw logits, or their difference
+    target: str  # what is explained, for people: "token 3 “red”"
+    target_tokens: tuple[int, ...]  # the tokens of the answer that the score speaks of
+
+    token_ids: tuple[int, ...]  # the answer that was explained: the model's, or the person's
+    tokens: tuple[str, ...]  # display text of each
+    text: str
+
+    prompt: str
+    image_size: tuple[int, int]  # (h, w) of the picture given, in its own pixels
+    image_hash: str
+    model_name: str
+    settings: dict[str, Any] = field(default_factory=dict)  # samples, noise, …; JSON-ready
+    notes: tuple[str, ...] = ()  # what a person should know, in sentences
+
+    def __post_init__(self) -> None:
+        """Refuse parts that disagree."""
+        expected = (len(self.layers), *self.grid)
+        if self.maps.shape != expected or self.maps.size == 0:
+            raise ValueError(
+                f"expected maps of shape (layer, h, w)={expected}, at least one cell; got {self.maps.shape}"
+            )
+        if list(self.layers) != sorted(set(self.layers)) or self.layers[0] < 0:
+            raise ValueError(f"expected layers ascending, each once, from 0; got {self.layers}")
+        if self.layers[-1] >= self.layer_count - 1:
+            raise ValueError(f"layer {self.layers[-1]} of {self.layer_count} has no Grad-CAM: {WHY_NOT_LAST}")
+        if not (np.isfinite(self.maps).all() and np.isfinite(self.scores).all()):
+            raise ValueError("the maps or scores have NaN or infinite values; bfloat16 or float32 may help")
+        if float(self.maps.min()) < 0:
+            raise ValueError(f"expected maps of 0 or above; got {self.maps.min():g}")
+        if self.scores.ndim != 1 or len(self.scores) == 0:
+            raise ValueError(f"expected a score for each sample; got shape {self.scores.shape}")
+        if len(self.tokens) != len(self.token_ids):
+            raise ValueError(f"{len(self.token_ids)} token ids, but {len(self.tokens)} display texts")
+        if not self.target_tokens or not 0 <= min(self.target_tokens) <= max(self.target_tokens) < len(
+            self.token_ids
+        ):
+            raise ValueError(f"target tokens {self.target_tokens} of an answer of {len(self.token_ids)}")
+
+    def layer_map(self, layer: int) -> NDArray[np.float32]:
+        """Return the map (h, w) of one decoder layer, negative ones counted from the last; raw."""
+        number = layer + self.layer_count if layer < 0 else layer
+        if number not in self.layers:
+            raise ValueError(f"layer {layer} is not among those computed: {', '.join(map(str, self.layers))}")
+        return self.maps[self.layers.index(number)]

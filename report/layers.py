@@ -1,0 +1,171 @@
+"""Pictures and files of a Grad-CAM: each layer's map over the picture, and all of them in one grid.
+
+Goes in: a `GradCam` and its picture. Comes out: Pillow pictures, PNG files, arrays for an NPZ. Knows
+nothing of models.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+import config
+import visualization
+from records.grad_cam import LABELS, GradCam
+from records.layers import layer_thirds
+from utils import OnProgress, described_arrays, image_hash, one_line, save_arrays
+from visualization import Look, isolated, save_image
+
+Mode = Literal["single", "grid", "multi", "comparative"]
+MODES: tuple[str, ...] = get_args(Mode)
+GRID_FILE = "layer_grid.png"
+
+
+class LayerCam(NamedTuple):
+    """What is returned of a layer: the map over the picture, and the map."""
+
+    superimposed: Image.Image  # RGB, of the picture's size
+    heatmap: NDArray[np.float32]  # (h, w), raw
+
+
+@dataclass(frozen=True)
+class Style:
+    """How maps are drawn: look (its view is not read), and whether all layers share one range of values."""
+
+    look: Look = field(default_factory=Look)
+    scale: str = field(default_factory=lambda: config.HEATMAP_SCALE)
+
+    def __post_init__(self) -> None:
+        if self.scale not in ("own", "shared"):
+            raise ValueError(f"scale must be 'own' or 'shared'; got {self.scale!r}")
+
+    def look_at(self, cam: GradCam) -> Look:
+        """Return the look, with the range of all layers if they share it."""
+        if self.scale == "own":
+            return self.look
+        low, high = visualization.shared_range(cam.maps)
+        return replace(self.look, vmin=low, vmax=high)
+
+
+def save_layers(
+    cam: GradCam,
+    image: Image.Image,
+    save_dir: str | Path,
+    mode: str = "grid",
+    style: Style | None = None,
+    on_progress: OnProgress | None = None,
+) -> dict[int, LayerCam]:
+    """Write the pictures of all layers into a folder, each file whole or not at all; return them by layer.
+
+    `layer_N_heatmap.png` and `layer_N_superimposed.png` for each layer, `original.png`, `maps.npz` (raw maps
+    and what they were made from, read without pickle), and but for mode "single" `layer_grid.png`: all layers
+    in order ("grid"), each beside its heatmap ("multi"), or in rows early, middle and late ("comparative").
+    `on_progress(layers drawn, layers in all)` is called after each.
+
+    Raises:
+        ValueError: for another picture than the one that was explained, or an unknown mode.
+    """
+    if mode not in MODES:
+        raise ValueError(f"mode must be one of {', '.join(MODES)}; got {mode!r}")
+    if image_hash(image) != cam.image_hash:
+        raise ValueError("this is not the picture that was explained")
+    folder, style = Path(save_dir), style or Style()
+    look = style.look_at(cam)
+    files = ["original.png", "maps.npz", *([GRID_FILE] if mode != "single" else [])]
+    drawn = {}
+    for done, layer in enumerate(cam.layers, start=1):
+        files += _save_layer(cam, image, layer, look, folder)
+        drawn[layer] = LayerCam(superimposed(image, cam.layer_map(layer), look), cam.layer_map(layer))
+        if on_progress is not None:
+            on_progress(done, len(cam.layers))
+    if mode != "single":
+        save_image(layer_grid(cam, image, mode, look), folder / GRID_FILE)
+    save_image(visualization.as_rgb(image), folder / "original.png")
+    drawing = {**asdict(look), "scale": style.scale, "mode": mode, "files": sorted(files)}
+    save_arrays(folder / "maps.npz", arrays_of(cam, drawing))
+    return drawn
+
+
+def superimposed(image: Image.Image, heatmap: NDArray[np.float32], look: Look | None = None) -> Image.Image:
+    """Return the map over the picture, without a colour bar."""
+    return visualization.overlay(image, heatmap, replace(look or Look(), view="overlay"))
+
+
+def _save_layer(cam: GradCam, image: Image.Image, layer: int, look: Look, folder: Path) -> list[str]:
+    """Write the two pictures of a layer, with title and colour bar; return their names."""
+    names = {view: f"layer_{layer}_{name}.png" for view, name in _VIEWS.items()}
+    for view, name in names.items():
+        picture = visualization.visualize_attention_on_image(
+            image,
+            cam.layer_map(layer),
+            **{**asdict(look), "view": view},
+            title=f"layer {layer} of 0 to {cam.layer_count - 1}",
+            subtitle=f"{isolated(cam.target)} · {method(cam)}",
+            scale_label=LABELS[cam.settings["method"]],
+            unit="",
+            min_side=visualization.MIN_SIDE,
+            max_side=visualization.MAX_SIDE,
+        )
+        save_image(picture, folder / name)
+    return list(names.values())
+
+
+_VIEWS = {"heatmap": "heatmap", "overlay": "superimposed"}
+
+
+def method(cam: GradCam) -> str:
+    """Return how the maps were made, for people."""
+    samples, noise = cam.settings["num_samples"], cam.settings["noise_std"]
+    name = LABELS[cam.settings["method"]]
+    return f"Smooth {name}, {samples} samples, noise {noise:g}" if noise else name[0].upper() + name[1:]
+
+
+def layer_grid(cam: GradCam, image: Image.Image, mode: str, look: Look) -> Image.Image:
+    """Return all layers in one picture, in order, arranged as the mode says."""
+    maps, labels = list(cam.maps), [f"layer {layer}" for layer in cam.layers]
+    pictures, columns = visualization.thumbnails(image, maps, replace(look, view="overlay")), None
+    if mode == "multi":
+        alone_ = visualization.thumbnails(image, maps, replace(look, view="heatmap"))
+        pictures = [picture for pair in zip(pictures, alone_, strict=True) for picture in pair]
+        maps, labels = ([one for one in both for _ in range(2)] for both in (maps, labels))
+        columns = 2 * math.ceil(len(cam.layers) / 6)
+    if mode == "comparative":
+        thirds = layer_thirds(cam.layer_count)
+        of = {layer: name for name, third in thirds.items() for layer in third}
+        labels = [f"{of[layer]}: layer {layer}" for layer in cam.layers]
+        columns = max(1, len(cam.layers) // len({of[layer] for layer in cam.layers}))
+    subtitle = f"{isolated(cam.target)} · {method(cam)} · {cam.layer_count} layers"
+    title = one_line(cam.text) or cam.target
+    words = {"title": title, "subtitle": subtitle, "scale_label": LABELS[cam.settings["method"]]}
+    return visualization.map_grid(pictures, maps, labels, look, columns, **words, unit="")
+
+
+def arrays_of(cam: GradCam, drawing: Mapping[str, Any] | None = None) -> dict[str, NDArray[Any]]:
+    """Return the record as arrays for an NPZ; `axes` and `settings` are JSON."""
+    named: dict[str, tuple[NDArray[Any], str]] = {
+        "maps": (cam.maps, "layer,h,w"),
+        "layers": (np.array(cam.layers), "layer"),
+        "scores": (cam.scores, "sample"),
+        "token_ids": (np.array(cam.token_ids), "token"),
+        "tokens": (np.array(cam.tokens), "token"),
+        "target_tokens": (np.array(cam.target_tokens), "target token"),
+    }
+    facts = {
+        "grid": cam.grid,  # (h, w)
+        "image_size": cam.image_size,  # (h, w)
+        "image_hash": cam.image_hash,
+        "model": cam.model_name,
+        "layer_count": cam.layer_count,
+        "prompt": cam.prompt,
+        "answer": cam.text,
+        "target": cam.target,
+        "notes": " ".join(cam.notes),
+    }
+    return described_arrays(named, facts, {"gradcam": cam.settings, "drawing": dict(drawing or {})})
