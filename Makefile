@@ -5,6 +5,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
+# Only format and lint of JavaScript and CSS need npm. Where it is missing they are left out, but not where CI is set.
+ifneq ($(shell command -v npm 2> /dev/null)$(CI),)
+BIOME := node_modules/.bin/biome
+NPM_INSTALLED := node_modules/.installed
+else
+BIOME := @echo "JavaScript and CSS are left out: npm was not found (Debian's packages nodejs and npm)." \#
+endif
+
 .DEFAULT_GOAL := help
 .PHONY: help install run test check format bench pictures clean
 
@@ -19,14 +27,16 @@ run: $(VENV)/.installed ## Open the page at http://127.0.0.1:7860 (ARGS="--model
 test: $(VENV)/.installed-dev ## Run every test that this computer allows (ARGS="-k model -x")
 	$(BIN)/python -m pytest $(ARGS)
 
-check: $(VENV)/.installed-dev ## Check format, lint and types
+check: $(VENV)/.installed-dev $(NPM_INSTALLED) ## Check format, lint and types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIOME) check --error-on-warnings
 
-format: $(VENV)/.installed-dev ## Format the code, and mend what lint can mend
+format: $(VENV)/.installed-dev $(NPM_INSTALLED) ## Format the code, and mend what lint can mend
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
+	$(BIOME) check --write
 
 bench: $(VENV)/.installed-dev ## Run every benchmark, one after the other
 	@set -e; for file in benchmarks/[a-z]*.py; do \
@@ -37,7 +47,7 @@ pictures: $(VENV)/.installed-dev ## Make the pictures of README.md again, in doc
 	$(BIN)/python -m scripts.screenshots
 
 clean: ## Remove what the commands above made; cache/ and outputs/ stay
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) node_modules .pytest_cache .mypy_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:
@@ -57,4 +67,9 @@ $(VENV)/.installed: requirements.txt | $(BIN)/python
 $(VENV)/.installed-dev: requirements-dev.txt $(VENV)/.installed
 	@echo "Installing what requirements-dev.txt pins, for tests and checks."
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@
+
+node_modules/.installed: package.json package-lock.json
+	@echo "Installing what package-lock.json pins, for checks of JavaScript and CSS."
+	npm ci --silent --no-audit --no-fund
 	@touch $@

@@ -489,7 +489,7 @@ def serve(page: Page, host: str, port: int) -> str:
             footer_links=["api"],
             app_kwargs={"middleware": middleware(host)},
             theme=theme(),
-            css=text_of("page.css") + viewer.assets()["css"],
+            css="".join(map(text_of, ("page.css", "gradcam.css", "recent.css"))) + viewer.assets()["css"],
         )
     except OSError:
         raise RefusedError(f"Port {port} at {host} cannot be used: {port_problem(host, port)}") from None

@@ -66,6 +66,7 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
                 model_class=Qwen2_5_VLForConditionalGeneration,
                 processor_class=ImageOnlyProcessor,
             ),
+            # One more family is one more row here: docs/add-a-family.md.
         )
     }
 )

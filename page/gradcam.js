@@ -10,7 +10,9 @@ function progressLine(value) {
   const seconds = value.seconds === undefined ? '' : ` · ${value.seconds.toFixed(1)} s`;
   const passes = `${value.count} pass${value.count === 1 ? '' : 'es'}`;
   const lines = {
-    waiting: value.ahead ? `Waiting for the model: ${value.ahead} ahead of you${seconds}` : 'Waiting for the model …',
+    waiting: value.ahead
+      ? `Waiting for the model: ${value.ahead} ahead of you${seconds}`
+      : 'Waiting for the model …',
     computing: value.count ? `${value.done} of ${passes}${seconds}` : `Reading the picture …${seconds}`,
     done: `Done: ${value.target} · ${passes}${seconds}`,
   };
@@ -59,7 +61,8 @@ function tile(layer) {
 function draw() {
   const tiles = props.tiles || [];
   const there = all();
-  const same = tiles.length === there.length && tiles.every((t, i) => String(t.layer) === there[i].dataset.layer);
+  const same =
+    tiles.length === there.length && tiles.every((t, i) => String(t.layer) === there[i].dataset.layer);
   if (!same) grid.replaceChildren(...tiles.map((one) => tile(one.layer)));
   all().forEach((button, index) => {
     const one = tiles[index];
@@ -108,7 +111,12 @@ root.addEventListener('keydown', (event) => {
   const at = tiles.indexOf(button);
   const columns = tiles.filter((one) => one.offsetTop === tiles[0].offsetTop).length;
   const to = {
-    ArrowRight: at + 1, ArrowLeft: at - 1, ArrowDown: at + columns, ArrowUp: at - columns, Home: 0, End: tiles.length - 1,
+    ArrowRight: at + 1,
+    ArrowLeft: at - 1,
+    ArrowDown: at + columns,
+    ArrowUp: at - columns,
+    Home: 0,
+    End: tiles.length - 1,
   };
   const next = tiles[to[event.key]];
   if (!next) return;

@@ -7,7 +7,9 @@ function progressLine(value) {
   const seconds = value.seconds === undefined ? '' : ` · ${value.seconds.toFixed(1)} s`;
   const tokens = `${value.count} token${value.count === 1 ? '' : 's'}`;
   const lines = {
-    waiting: value.ahead ? `Waiting for the model: ${value.ahead} ahead of you${seconds}` : 'Waiting for the model …',
+    waiting: value.ahead
+      ? `Waiting for the model: ${value.ahead} ahead of you${seconds}`
+      : 'Waiting for the model …',
     reading: `Reading the picture …${seconds}`,
     writing: `${tokens} of at most ${value.limit}${seconds}`,
     done: `${tokens}${seconds}`,

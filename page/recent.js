@@ -17,7 +17,11 @@ function entry(one) {
   picture.src = one.src;
   picture.alt = '';
   const words = part('span', 'words');
-  words.append(part('span', 'prompt', one.prompt), part('span', 'answer', one.answer), part('span', 'made', `${one.model} · ${one.when}`));
+  words.append(
+    part('span', 'prompt', one.prompt),
+    part('span', 'answer', one.answer),
+    part('span', 'made', `${one.model} · ${one.when}`),
+  );
   button.append(picture, words);
   return button;
 }

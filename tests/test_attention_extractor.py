@@ -25,6 +25,7 @@ from records.capture import Capture
 from records.layers import decoder_layer_numbers
 from records.tokens import Vocabulary, spelled
 from tests.conftest import traces
+from tests.numerics import assert_same
 from tests.tiny import tiny_model
 
 LAYERS, HEADS, TOKENS = 3, 6, 11
@@ -209,7 +210,7 @@ def test_changed_attention_changes_capture_and_prediction() -> None:
     with torch.no_grad():
         model.model.language_model.layers[1].self_attn.q_proj.weight.mul_(4)
     after = AttentionExtractor(model, processor, float16=False).generate(picture(), PROMPT, 1, 0)
-    torch.testing.assert_close(after.attention[0, 0], before.attention[0, 0])  # the layer below does not know
+    assert_same(after.attention[0, 0], before.attention[0, 0])  # the layer below does not know
     assert float((after.attention[0, 1] - before.attention[0, 1]).abs().max()) > 0.01
     assert float((after.attention[0, 2] - before.attention[0, 2]).abs().max()) > 1e-4
     assert float((after.logprobs - before.logprobs).abs()) > 1e-4
@@ -221,7 +222,7 @@ def test_many_small_blocks_equal_one_large(small: tuple[Any, Any], monkeypatch: 
     monkeypatch.setattr(recording, "BLOCK", 4)
     pieces = extractor.generate(picture(), PROMPT, TOKENS, 0)
     for name in ("attention", "shares", "prompt_attention", "prompt_shares"):
-        torch.testing.assert_close(getattr(pieces, name), getattr(whole, name), atol=1e-6, rtol=0)
+        assert_same(getattr(pieces, name), getattr(whole, name))
 
 
 # --- Generation --------------------------------------------------------------------------------------------
@@ -338,8 +339,8 @@ def test_chosen_layers_equal_those_of_a_full_capture(small: tuple[Any, Any]) -> 
         some = AttentionExtractor(model, processor, layers=[-1, 0, 2]).generate(picture(), PROMPT, TOKENS, 0)
     assert weights == {0: {True}, 1: {False}, 2: {True}}  # the layer in between computes nothing
     assert (some.layers, some.layer_count) == ((0, 2), LAYERS)
-    assert torch.equal(some.attention, full.attention[:, [0, 2]])
-    assert torch.equal(some.prompt_shares, full.prompt_shares[:, [0, 2]])
+    assert_same(some.attention, full.attention[:, [0, 2]])
+    assert_same(some.prompt_shares, full.prompt_shares[:, [0, 2]])
 
 
 @pytest.mark.parametrize(
@@ -419,7 +420,7 @@ def test_stop_ends_the_answer_between_tokens(small: tuple[Any, Any]) -> None:
     part = extractor.generate(picture(), PROMPT, TOKENS, 0, on_token=on_token, stop=stop)
     assert (part.stopped, full.stopped) == (True, False)
     assert part.token_ids == full.token_ids[:4]
-    torch.testing.assert_close(part.attention, full.attention[:4], atol=1e-6, rtol=0)
+    assert_same(part.attention, full.attention[:4])
     first = extractor.generate(picture(), PROMPT, TOKENS, 0, stop=stop)  # set before it began
     assert (first.stopped, first.token_ids) == (True, full.token_ids[:1])
 
@@ -572,7 +573,7 @@ def test_two_models_in_two_threads_do_not_mix() -> None:
     for mine, other in zip(together, alone, strict=True):
         assert mine is not None
         assert (mine.token_ids, mine.layers, mine.grid) == (other.token_ids, other.layers, other.grid)
-        assert torch.equal(mine.attention, other.attention)
+        assert_same(mine.attention, other.attention)
 
 
 # --- Other backends ----------------------------------------------------------------------------------------
@@ -599,7 +600,7 @@ def test_a_flash_backend_meets_the_name_it_expects(small: tuple[Any, Any]) -> No
     assert "flash" in attention_rows._registered("fake/flash_attention_2")
     assert "flash" not in attention_rows._registered("sdpa")
     assert capture.token_ids == expected.token_ids
-    torch.testing.assert_close(capture.attention, expected.attention)
+    assert_same(capture.attention, expected.attention)
 
 
 # --- Tokens and text ---------------------------------------------------------------------------------------

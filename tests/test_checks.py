@@ -27,6 +27,7 @@ from methods import Question
 from model import encode
 from records.capture import Capture
 from tests.conftest import traces
+from tests.numerics import assert_same
 from tests.test_methods import CELL, LANDSCAPE, MEAN, answer, picture, plain, read, small_model
 from utils import Stopped, Watch
 
@@ -104,7 +105,7 @@ def test_random_patches_are_drawn_anew_for_each_repeat_and_the_same_for_the_same
     assert len(set(one.random[:, 1])) == 4
     np.testing.assert_array_equal(one.random, same.random)
     assert (one.random[:, 1] != other.random[:, 1]).all()
-    np.testing.assert_array_equal(one.hottest, other.hottest)
+    assert_same(one.hottest, other.hottest)  # read beside other pictures: in batches of another make-up
 
 
 def test_all_patches_removed_leave_the_same_picture_whatever_the_order(

@@ -1,4 +1,4 @@
-"""design's one direction, kept true: what each room loads, seen in a fresh Python, and where imports may stand."""
+"""One direction, kept true: what each room loads, seen in a fresh Python, and where imports stand."""
 
 import ast
 import json
@@ -17,7 +17,7 @@ PROJECT = {*PACKAGES, *(file.stem for file in ROOT.glob("*.py"))}
 ENTRY_POINTS = {"app", "cli"}  # they wire the rooms together; nothing imports them
 SHELL = {"commands"} | ENTRY_POINTS
 
-# What a room must not load, whatever it imports to get there. A room is a package with all its modules, or a file.
+# What a room must not load, whatever it imports to get there. A room is a package, all of it, or a file.
 NOT_LOADED: dict[str, set[str]] = {
     "utils": {"torch", "transformers", "matplotlib", "gradio"} | PROJECT - {"utils", "config", "methods"},
     "records": {"transformers", "gradio", "model", "internals", "methods.maps"} | SHELL,
@@ -100,7 +100,7 @@ def test_every_room_has_its_rule() -> None:
     [("import config", {"config"}), ("import records.tokens", set()), ("import torch, records", {"torch"})],
 )
 def test_the_witness_sees_what_is_loaded(code: str, found: set[str], tmp_path: Path) -> None:
-    """A module that imports torch in a function's first call or at its top is told apart by what is loaded."""
+    """What a module loads is told by what was loaded, not by its text."""
     (tmp_path / "room.py").write_text(code)
     done = subprocess.run(
         [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n{LISTED}", "room"],

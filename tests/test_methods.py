@@ -36,6 +36,7 @@ from methods.sinks import Sink
 from model import decoder_config, decoder_layers, encode
 from records.capture import Capture
 from tests.conftest import traces
+from tests.numerics import assert_same
 from tests.test_attention_processor import (
     CONTEXT,
     GRID,
@@ -51,6 +52,7 @@ from utils import Stopped
 
 LAYERS, OF_MODEL, CELL = 5, 4, 28  # decoder layers, heads, pixels of a merged patch
 LANDSCAPE, PORTRAIT = (4, 7), (6, 3)  # grids (h, w)
+LOGITS = 5.0  # about the largest of the small model's: the size of the terms of a log-probability
 PROMPT, MEAN = "Is red here?", 100  # MEAN: of every channel of every picture here
 LOCAL = ["heads-3", "heads-5", "heads-8"]
 WITH_MODEL = [name for name, method in METHODS.items() if method.needs_model]
@@ -118,13 +120,13 @@ def read(small: tuple[Any, Any], image: Image.Image, capture: Capture) -> tuple[
     return inputs, encoded
 
 
-def assert_close(found: np.ndarray, expected: np.ndarray, share: float = 1e-5) -> None:
-    """Compare to a share of the largest value of each map."""
+def assert_each_same(found: np.ndarray, expected: np.ndarray) -> None:
+    """Compare map by map, each at its own size."""
     assert found.shape == expected.shape
     assert found.dtype == np.float32
     for one, other in zip(found, expected, strict=True):
         assert np.abs(other).max() > 0
-        np.testing.assert_allclose(one, other, rtol=0, atol=share * float(np.abs(other).max()))
+        assert_same(one, other)
 
 
 # --- Against the definitions --------------------------------------------------------------------------------
@@ -145,7 +147,7 @@ def test_attention_is_that_of_the_capture(aggregation: Any) -> None:
     settings = {"layers": [0, 5], "heads": [1], "aggregation": aggregation, "pairs": None}
     assert found.settings == settings
     assert (found.cost.forward, found.cost.backward) == (0, 0)
-    np.testing.assert_allclose(found.token_map([9, 3]), np.mean(expected, axis=0), rtol=1e-6)
+    assert_same(found.token_map([9, 3]), np.mean(expected, axis=0))
 
 
 def test_attention_of_the_prompt_is_that_of_the_capture() -> None:
@@ -178,7 +180,7 @@ def test_attention_of_single_heads(aggregation: Any) -> None:
     fold: Any = {"mean": np.mean, "max": np.max, "min": np.min}[aggregation]
     for token in range(TOKENS):
         each = [capture.attention[token, index, head].numpy() for index, head in ((2, 0), (1, 1), (0, 1))]
-        np.testing.assert_allclose(found.maps[token].reshape(-1), fold(each, axis=0), rtol=1e-6)
+        assert_same(found.maps[token].reshape(-1), fold(each, axis=0))
     pairs_ = [[5, 0], [2, 1], [0, 1]]
     assert found.settings == {"layers": None, "heads": None, "aggregation": aggregation, "pairs": pairs_}
 
@@ -196,7 +198,7 @@ def test_relative_attention_equals_the_definition(small: tuple[Any, Any], grid: 
         above = own[layer][0, head, encoded.prompt_length + token - 1, encoded.image_positions]
         below = other[layer][0, head, general.prompt_length - 1, general.image_positions]
         expected[token] += (above / (below + 0.01)).reshape(grid).numpy() / 4
-    assert_close(found.maps, expected)
+    assert_each_same(found.maps, expected)
     assert (found.cost.forward, found.cost.backward) == (1, 0)
 
 
@@ -215,7 +217,7 @@ def test_rollout_equals_the_definition(
         matrix = attentions[layer][0, heads or list(range(OF_MODEL))].double().mean(0) + torch.eye(size)
         flow = matrix / matrix.sum(1, keepdim=True) @ flow
     at = [encoded.prompt_length + token - 1 for token in (0, 3, 6)]
-    assert_close(found.maps, flow[at][:, encoded.image_positions].reshape(3, *grid).numpy())
+    assert_each_same(found.maps, flow[at][:, encoded.image_positions].reshape(3, *grid).numpy())
     assert (found.cost.forward, found.cost.backward) == (1, 0)
 
 
@@ -243,7 +245,7 @@ def test_gradient_attention_equals_the_definition(
             weighted = (slopes[layer] * outputs.attentions[layer]).clamp(min=0)[0].detach().double()
             flow = flow + weighted[heads or list(range(OF_MODEL))].mean(0) @ flow
         expected.append(flow[row, encoded.image_positions].reshape(grid).numpy())
-    assert_close(found.maps, np.stack(expected), 3e-5)
+    assert_each_same(found.maps, np.stack(expected))
     assert (found.cost.forward, found.cost.backward) == (1, 3)
 
 
@@ -266,7 +268,7 @@ def test_the_backend_and_the_block_do_not_matter(
         assert decoder_config(small[0])._attn_implementation == "eager"
     finally:
         small[0].set_attn_implementation({"text_config": "sdpa"})
-    assert_close(eager.maps, sdpa.maps)
+    assert_each_same(eager.maps, sdpa.maps)
     assert max(sizes, default=0) == (0 if method == "relative" else 9)
     backends = [one.settings["attention_backend"] for one in (sdpa, eager)]
     assert backends == ["sdpa", "eager"]
@@ -286,7 +288,7 @@ def test_gradient_attention_where_memory_is_short(
     monkeypatch.setattr(methods.flow, "free_bytes", lambda model: 0)
     sparing = maps_of(small, "gradient-attention", layers=[1, 3, 4])
     assert wanted == [True]
-    assert_close(sparing.maps, usual.maps)
+    assert_each_same(sparing.maps, usual.maps)
     monkeypatch.undo()
 
     def fail(*given: Any) -> Any:
@@ -335,7 +337,7 @@ def test_the_grad_cams_are_means_over_layers(
     of: Any = "gradient-norm" if method == "gradient-norm" else "grad-cam"
     for index, token in enumerate((2, 5)):
         cam = smooth_grad_cam(*small, picture(), PROMPT, [1, 3], token, answer=answer(), method=of, **options)
-        np.testing.assert_allclose(found.maps[index], (cam.maps[0] + cam.maps[1]) / 2, rtol=1e-4)
+        assert_same(found.maps[index], (cam.maps[0] + cam.maps[1]) / 2)
     assert found.settings["layers"] == [1, 3]
     assert "Layer 4, the last, is left out" in found.notes[0]
     samples = options["num_samples"]
@@ -398,7 +400,7 @@ def test_token_activation_equals_the_definition(small: tuple[Any, Any], grid: tu
             activation = np.maximum(activation - scale * interference, 0)
         expected.append(slow_filter(activation.reshape(grid)))
     assert sum(pulled) > 1
-    assert_close(found.maps, np.stack(expected), 1e-4)
+    assert_each_same(found.maps, np.stack(expected))
     assert (found.cost.forward, found.cost.backward) == (1, 0)
 
 
@@ -453,7 +455,7 @@ def test_occlusion_equals_painting_over(
     expected = np.zeros((7, *grid))
     for (row, col), each in falls.items():
         expected[:, row, col] = np.mean(each, axis=0)
-    assert_close(found.maps, expected, 1e-4)
+    assert_each_same(found.maps, expected)
     assert found.maps.min() < 0 < found.maps.max()
     assert found.cost.forward == 1 + len(tops) * len(lefts)
     assert [found.settings[name] for name in ("size", "stride", "regions")] == [
@@ -478,13 +480,13 @@ def test_all_tokens_share_the_passes_of_occlusion(
     assert told == [(0, 29), *((sum(sizes[: done + 1]), 29) for done in range(len(sizes)))]
     assert max(sizes) > 1
     alone_ = maps_of(small, "occlusion", tokens=3)
-    np.testing.assert_allclose(alone_.maps[0], together.maps[3], atol=1e-5)
+    assert_same(alone_.maps[0], together.maps[3], terms=LOGITS)
     monkeypatch.setattr(teacher_forcing, "free_bytes", lambda model: 0)
     sizes.clear()
     with hooked([small[0].model], note):
         one_by_one = maps_of(small, "occlusion")
     assert sizes == [1] * 29
-    np.testing.assert_allclose(one_by_one.maps, together.maps, atol=1e-5)
+    assert_same(one_by_one.maps, together.maps, terms=LOGITS)
 
 
 def test_a_smaller_batch_where_memory_does_not_suffice(
@@ -500,7 +502,7 @@ def test_a_smaller_batch_where_memory_does_not_suffice(
 
     monkeypatch.setattr(Reading, "logits", short)
     found = maps_of(small, "occlusion")
-    np.testing.assert_allclose(found.maps, usual.maps, atol=1e-5)
+    assert_same(found.maps, usual.maps, terms=LOGITS)
     assert tried[0] > 2
     assert sum(size for size in tried if size <= 2) == 29
     monkeypatch.setattr(Reading, "logits", lambda self, pictures=(): short(self, [*pictures] * 3))
@@ -709,7 +711,7 @@ def test_the_map_of_a_word_is_the_mean_of_its_tokens() -> None:
     maps = np.random.default_rng(0).random((3, 2, 5), dtype=np.float32)
     record = TokenMaps("tam", (1, 2, 6), maps)
     np.testing.assert_array_equal(record.token_map(2), maps[1])
-    np.testing.assert_allclose(record.token_map([1, 6]), (maps[0] + maps[2]) / 2, rtol=1e-6)
+    assert_same(record.token_map([1, 6]), (maps[0] + maps[2]) / 2)
     with pytest.raises(ValueError, match="token 4 is not among those computed: 1, 2, 6"):
         record.token_map([1, 4])
 

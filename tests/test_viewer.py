@@ -46,7 +46,7 @@ def image() -> Image.Image:
     return Image.fromarray(np.random.default_rng(3).integers(0, 255, (140, 196, 3), dtype=np.uint8))
 
 
-def attention(capture: Any, *chosen: Any) -> list[TokenMaps]:
+def attention_of(capture: Any, *chosen: Any) -> list[TokenMaps]:
     """Return attention maps of answer and prompt, over chosen layers and heads."""
     options = dict(zip(("layers", "heads", "aggregation"), chosen, strict=False))
     return [token_maps("attention", capture, of_prompt=side, **options) for side in (False, True)]
@@ -63,7 +63,7 @@ FLAT = maps_of(np.zeros((TOKENS, *GRID)))
 @pytest.fixture(scope="module")
 def made(capture: Any, image: Image.Image) -> dict[str, Any]:
     """A payload that went through JSON."""
-    data = viewer.payload(capture, image, *attention(capture, [0, 5], [1], "max"))
+    data = viewer.payload(capture, image, *attention_of(capture, [0, 5], [1], "max"))
     return json.loads(json.dumps(data, allow_nan=False))
 
 
@@ -95,7 +95,9 @@ def test_every_tokens_map_is_read_back_to_a_65535th_of_its_range(capture: Any, m
 
 
 def test_the_mean_over_tokens_is_the_processors_map_of_several(capture: Any, image: Image.Image) -> None:
-    mean = read_back(viewer.payload(capture, image, *attention(capture))["answer"]["maps"])[[2, 3, 4]].mean(0)
+    mean = read_back(viewer.payload(capture, image, *attention_of(capture))["answer"]["maps"])[
+        [2, 3, 4]
+    ].mean(0)
     truth = AttentionProcessor(capture).get_attention_heatmap_for_token([2, 3, 4])
     assert np.abs(mean.reshape(GRID) - truth).max() < 1e-5 * truth.max()
 
@@ -239,7 +241,7 @@ def test_attention_of_a_selection_is_folded_over_its_layers_and_heads(
     taken = selected_maps(capture, CHOSEN)
     assert taken.answer is not None
     assert taken.prompt is not None
-    maps, prompt_maps = attention(capture, [0, 5], [1], "max")
+    maps, prompt_maps = attention_of(capture, [0, 5], [1], "max")
     np.testing.assert_array_equal(taken.answer.maps, maps.maps)
     np.testing.assert_array_equal(taken.prompt.maps, prompt_maps.maps)
     assert viewer.leaned_on(capture, (0, 5)) != viewer.leaned_on(capture, (2,))
@@ -277,7 +279,7 @@ def test_maps_of_a_method_come_with_its_words_and_no_layers_and_heads(
 
 
 def test_what_was_removed_is_crossed_out(capture: Any) -> None:
-    plain, _ = attention(capture)
+    plain, _ = attention_of(capture)
     left = without_sinks(plain, [Sink(30, 9.0), Sink(4, 5.0)])
     data = viewer.payload(capture, None, left)
     assert data["removed"] == [4, 30]
@@ -285,7 +287,7 @@ def test_what_was_removed_is_crossed_out(capture: Any) -> None:
 
 
 def test_a_payload_without_its_picture_is_the_same_but_for_that(capture: Any, image: Image.Image) -> None:
-    taken = attention(capture)
+    taken = attention_of(capture)
     whole, bare = (viewer.payload(capture, one, *taken, pick="3") for one in (image, None))
     assert "picture" not in bare
     assert {**bare, "picture": viewer.picture_payload(image)} == whole

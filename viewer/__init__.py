@@ -4,7 +4,8 @@ Goes in: a `Capture`, its picture and the `TokenMaps` of its tokens, by whatever
 for the viewer (`payload`), one HTML file that holds everything (`report`), and the viewer's own sources for a
 page that embeds it (`assets`). Knows nothing of models or Gradio.
 
-`mountViewer(root, payload, {onPick, onChange})` in viewer.js draws it; the comment at its top has the rest.
+`mountViewer(root, payload, {onPick, onChange})` in js/mount.js draws it; the comment at its top has the rest.
+There js/state/ holds the one state and pure functions of it, js/view/ what reads and writes elements.
 """
 
 from viewer.document import assets, report

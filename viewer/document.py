@@ -15,9 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from utils import as_ranges
+from viewer.modules import one_script
 
 TITLE = "Where each word looks"
 _FOLDER = Path(__file__).parent
+_STYLES = ("css/base.css", "css/words.css", "css/picture.css", "css/panels.css", "css/wide.css")
 _START = """
 const data = JSON.parse(document.getElementById("payload").textContent);
 const viewer = mountViewer(document.querySelector(".lens-viewer"), data);
@@ -45,9 +47,14 @@ def _source(name: str) -> str:
     return (_FOLDER / name).read_text("utf-8")
 
 
+@cache
+def _script() -> str:
+    return one_script(_FOLDER / "js", "mount.js")
+
+
 def assets() -> dict[str, str]:
     """Return the viewer's sources: markup "html", style "css", and "js", which defines `mountViewer`."""
-    return {kind: _source(f"viewer.{kind}") for kind in ("html", "css", "js")}
+    return {"html": _source("viewer.html"), "css": "".join(map(_source, _STYLES)), "js": _script()}
 
 
 def report(payload: Mapping[str, Any]) -> str:

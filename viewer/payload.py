@@ -235,19 +235,24 @@ def _side(
         "pieces": _segments(text, tokens),
         "shares": [np.round(shares(i, layers, heads), SHARE_DECIMALS).tolist() for i in range(len(spans))],
         "layer_shares": np.round(layer_shares, SHARE_DECIMALS).tolist(),
-        "maps": None if maps is None else packed(_checked(maps, len(spans), capture.grid)),
+        "maps": _packed_maps(maps, len(spans), capture.grid),
     }
     if not of_prompt:
         side["probabilities"] = capture.logprobs.float().exp().clamp(max=1).tolist()
     return side
 
 
-def _checked(found: TokenMaps, count: int, grid: tuple[int, int]) -> NDArray[np.float64]:
-    """Return the maps as (token, patch); ValueError unless each token has one of the grid's shape."""
-    values = found.maps.astype(np.float64)
-    if values.shape != (count, *grid):
-        raise ValueError(f"expected maps (token, h, w) of shape {(count, *grid)}; got {values.shape}")
-    return values.reshape(count, grid[0] * grid[1])
+def _packed_maps(found: TokenMaps | None, count: int, grid: tuple[int, int]) -> dict[str, Any] | None:
+    """Return the maps of so many tokens, packed; None where there are tokens without maps.
+
+    Raises:
+        ValueError: unless each token has a map of the grid's shape.
+    """
+    if found is None:
+        return packed(np.zeros((0, grid[0] * grid[1]))) if count == 0 else None
+    if found.maps.shape != (count, *grid):
+        raise ValueError(f"expected maps (token, h, w) of shape {(count, *grid)}; got {found.maps.shape}")
+    return packed(found.maps.reshape(count, -1))
 
 
 def _segments(text: str, words: Sequence[Word]) -> list[dict[str, Any]]:

@@ -1,0 +1,126 @@
+// What is said of a pick, of the map that is shown, and of places in it.
+import { gammaOf } from './colours.js';
+import { isOneCell } from './geometry.js';
+import { aloneIn, highestCell, massIn, rangeOf, shownPick, valueAt } from './maps.js';
+import { asRanges, indices, numberLabels, percent } from './numbers.js';
+import { isWhole, sideOf } from './picks.js';
+import { meanShares } from './shares.js';
+
+// Returns the segments of a text, "answer" or "prompt", by words or by tokens: {text, tokens?, sign?}.
+export const segmentsOf = (state, name) =>
+  state.data[name][state.granularity === 'words' ? 'words' : 'pieces'];
+
+function textOf(state, pick) {
+  const segments = segmentsOf(state, pick.of_prompt ? 'prompt' : 'answer');
+  const segment = segments.find((one) => one.tokens && `${one.tokens}` === `${pick.tokens}`);
+  if (segment?.text.trim()) return segment.text;
+  const { tokens } = sideOf(state.data, pick);
+  const text = pick.tokens.map((token) => tokens[token]).join('');
+  return text.trim() || '␣';
+}
+
+const several = (name, numbers) => `${name}${numbers.length > 1 ? 's' : ''} ${asRanges(numbers)}`;
+
+export function nameOf(state, pick) {
+  if (isWhole(state.data, pick)) return `The whole answer (${pick.tokens.length} tokens)`;
+  return `“${textOf(state, pick)}” (${pick.of_prompt ? 'question ' : ''}${several('token', pick.tokens)})`;
+}
+
+// Returns the line on what a pick attended to, and how likely the model found it.
+export function captionOf(state, pick = shownPick(state)) {
+  if (!pick) return 'The answer is empty: there is no word to show.';
+  const side = sideOf(state.data, pick);
+  const grid = aloneIn(state, pick);
+  const [image, prompt, answer] = meanShares(side.shares, pick.tokens).map(percent);
+  const rest = pick.of_prompt ? `prompt ${prompt}` : `prompt ${prompt}, answer so far ${answer}`;
+  const goes = 'of its attention on the image';
+  const texts = [nameOf(state, pick)];
+  if (grid) texts.push(`${percent(grid.shares[state.alone.row][state.alone.col])} ${goes}`);
+  else texts.push(`${image} ${goes} (${rest})`);
+  if (!pick.of_prompt && !isWhole(state.data, pick)) {
+    const p = pick.tokens.reduce((product, token) => product * side.probabilities[token], 1);
+    texts.push(p >= 0.005 ? `p = ${p.toFixed(2)}` : 'p < 0.01');
+  }
+  return texts.join(' · ');
+}
+
+// Returns the layers and heads that the shown map is made of: all that one place in layers × heads stands for, or those
+// that were chosen.
+function sourcesOf({ data, alone }, grid) {
+  if (!grid) return data.settings;
+  return {
+    layers: alone.row ? [grid.layers[alone.row - 1]] : grid.layers,
+    heads: alone.col ? [alone.col - 1] : indices(grid.heads),
+  };
+}
+
+// Returns the line on what the shown map is made of.
+export function madeOf(state) {
+  const pick = shownPick(state);
+  const { method, settings } = state.data;
+  const grid = aloneIn(state, pick);
+  const { layers, heads } = sourcesOf(state, grid);
+  const texts = [method.name];
+  if (layers.length) texts.push(several('layer', layers));
+  if (heads.length) texts.push(several('head', heads));
+  if (settings.aggregation) texts.push(grid ? 'mean' : settings.aggregation);
+  if (pick.tokens.length > 1) texts.push(`mean of ${pick.tokens.length} tokens`);
+  return texts.join(' · ');
+}
+
+// Returns whether less than all layers and heads are shown, and all of them can be.
+export function isRestricted({ data, alone, isLive }) {
+  if (alone) return Boolean(alone.row || alone.col);
+  const { layers, heads, head_count } = data.settings;
+  if (!isLive || !layers.length || !heads.length) return false;
+  return layers.length < data.layers.length || heads.length < head_count;
+}
+
+// Returns the name of a cell or region.
+export function placeOf({ row, col, rows = 1, cols = 1 }) {
+  const span = (name, first, count) =>
+    count > 1 ? `${name}s ${first}–${first + count - 1}` : `${name} ${first}`;
+  return `${span('row', row, rows)}, ${span('column', col, cols)}`;
+}
+
+// Returns the line on what the colours mean.
+export function scaleNameOf({ data, look }) {
+  const gamma = gammaOf(look);
+  const curve = gamma === 1 ? '' : `, coloured by its power ${gamma.toFixed(2)}`;
+  return `${data.method.values}${curve} · ${look.scale} scale`;
+}
+
+// Returns the cell whose value is told: the one under the pointer or the keys, or the only one of the kept region.
+export function seenCell({ cursor, region }) {
+  return cursor || (region && isOneCell(region) ? region : null);
+}
+
+// Returns a cell's name and its value, with a figure more than the colour bar has.
+export function cellText({ data }, { values, range }, cell) {
+  const labels = numberLabels([...range, valueAt(data, values, cell)], data.method.unit, 4);
+  return `${placeOf(cell)}: ${labels[2]}`;
+}
+
+// Returns the shown map's lowest and highest value as text. The colours may span more: the range of all maps.
+function endsOf({ data }, { values }) {
+  return numberLabels(rangeOf(values), data.method.unit);
+}
+
+// Returns the line under the picture: of a cell, of a region, or of the highest cell.
+export function readoutOf(state, shown) {
+  const { data, region } = state;
+  const seen = seenCell(state);
+  if (seen) return cellText(state, shown, seen);
+  if (region) return `${placeOf(region)}: ${percent(massIn(data, shown.values, region))} of this map`;
+  return `Highest at ${placeOf(highestCell(data, shown.values))}: ${endsOf(state, shown)[1]}`;
+}
+
+// Returns what the picture is called for those who do not see it.
+export function pictureLabel(state, shown) {
+  if (!shown.values) return 'The picture';
+  const [rows, columns] = state.data.grid;
+  const [low, high] = endsOf(state, shown);
+  const hottest = placeOf(highestCell(state.data, shown.values));
+  const name = nameOf(state, shownPick(state));
+  return `Map of ${name} over the picture, ${rows} rows by ${columns} columns, from ${low} to ${high}; highest at ${hottest}.`;
+}

@@ -1,0 +1,35 @@
+// The elements of one viewer, found once, and its listeners, all of which go at once.
+
+// Returns {root, part, panel, listen, stop}: part and panel find elements of viewer.html by their data attributes.
+export function partsOf(root) {
+  const controller = new AbortController();
+  return {
+    root,
+    part: (name) => root.querySelector(`[data-part="${name}"]`),
+    panel: (name) => root.querySelector(`[data-panel="${name}"]`),
+    listen(target, types, handler) {
+      for (const type of types.split(' '))
+        target.addEventListener(type, handler, { signal: controller.signal });
+    },
+    stop: () => controller.abort(),
+  };
+}
+
+// Returns the function with its last result kept: for the same arguments it is not computed again.
+export function remembered(compute) {
+  let last = null;
+  let result = null;
+  return (...given) => {
+    if (!last || given.some((one, i) => one !== last[i])) {
+      result = compute(...given);
+      last = given;
+    }
+    return result;
+  };
+}
+
+export const isHovering = (event) => event.pointerType !== 'touch';
+
+export const hasModifier = (event) => event.ctrlKey || event.altKey || event.metaKey;
+
+export const isConfirming = (event) => event.key === 'Enter' || event.key === ' ';
