@@ -8,14 +8,10 @@ from contextlib import suppress
 from typing import Any
 
 import config
-import visualization
 from commands.terminal import UsageError
+from methods import METHODS
+from records.look import VIEWS
 from utils import Range, numbers_in, ranges_of
-
-MEASURED = (
-    *("attention", "relative", "rollout", "gradient-attention", "grad-cam", "smooth-grad-cam"),
-    *("gradient-norm", "tam", "occlusion"),
-)  # methods.METHODS, whose room imports torch
 
 SOME: config.Rule = ("a whole number of at least 1", lambda value: isinstance(value, int) and value >= 1)
 
@@ -166,6 +162,13 @@ def add_choice_arguments(command: argparse.ArgumentParser, tokens: str = "all") 
     )
 
 
+def method_names() -> str:
+    """Return the methods by name, those that need the model behind the others, and where more is said."""
+    at_once = ", ".join(name for name, method in METHODS.items() if not method.needs_model)
+    again = ", ".join(name for name, method in METHODS.items() if method.needs_model)
+    return f"{at_once}, or one that reads the answer again: {again}; `methods` says what each shows"
+
+
 def add_method_arguments(command: argparse.ArgumentParser) -> None:
     """Add how words are explained."""
     add = command.add_argument_group("method").add_argument
@@ -174,9 +177,7 @@ def add_method_arguments(command: argparse.ArgumentParser) -> None:
         type=setting("METHOD", str),
         default="attention",
         metavar="NAME",
-        help="attention, heads-3 (or 5, 8: of the most local heads), or one that reads the answer again: "
-        "relative, rollout, gradient-attention, grad-cam, smooth-grad-cam, gradient-norm, tam, occlusion "
-        "(default: %(default)s)",
+        help=f"{method_names()} (default: %(default)s)",
     )
     add("--no-sinks", action="store_true", help="leave out patches that nearly every word looks at")
 
@@ -216,7 +217,7 @@ def add_view_argument(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--view",
         type=lambda text: text.replace("-", " "),
-        choices=visualization.VIEWS,
+        choices=VIEWS,
         default=config.HEATMAP_VIEW,
         metavar="VIEW",
         help="overlay, side-by-side or heatmap (default: %(default)s)",

@@ -11,18 +11,23 @@ import gradio as gr
 
 import config
 import visualization
+from methods import METHODS
 from page import cams
 from page.answering import Answering, described, state_of
 from page.around import Around
 from page.cams import Asked, layers_of, typed_target
+from page.explorer import read_again
 from page.gradcam_tab import STOPPED, GradCamTab
 from page.inputs import RefusedError, gradient_settings
 from page.jobs import Job, Part, Progress, changes
 from page.parts import told, visitor_of
-from page.reading import SCALE_LABELS, Choice, attention_map, caption, drawn
+from page.reading import SCALE_LABELS, caption, drawn, subject_of
+from page.selection import ATTENTION, method_asked
+from records.look import VIEWS, Look
+from records.selection import parsed_selection
 from report.layers import Style, layer_grid
+from report.view import whole_drawing
 from utils import Stopped
-from visualization import Look
 
 NO_ANSWER = "Call /generate first, with the same client."
 
@@ -44,11 +49,11 @@ class Api:
         run_id, noise = around.run_id, [gradcam.method, gradcam.samples, gradcam.noise, gradcam.seed]
         for callback, inputs, outputs in (
             (self.generate, question, [facts, run_id]),
-            (self.heatmap, [*chosen, *looks, run_id], [picture, facts]),
+            (self.heatmap, [*chosen, *looks, *_method(), run_id], [picture, facts]),
             (self.gradcam, [*explained, *noise, *looks[1:], run_id], [picture, facts]),
         ):
-            name, limit = callback.__name__, 4 if callback == self.heatmap else None
-            button.click(callback, inputs, outputs, api_name=name, preprocess=False, concurrency_limit=limit)
+            name = callback.__name__
+            button.click(callback, inputs, outputs, api_name=name, preprocess=False, concurrency_limit=None)
 
     def generate(
         self,
@@ -85,20 +90,49 @@ class Api:
         view: str,
         cells: str,
         scale: str,
+        method: str,
+        no_sinks: bool,
         run_id: Any,
-    ) -> tuple[Any, Any]:
-        """Draw a token of the session's answer: the picture, and the map (h, w) with its line."""
+    ) -> Iterator[tuple[Any, Any]]:
+        """Draw a token of the session's answer: the picture, and the map (h, w) with its line.
+
+        A method that reads the answer again waits for the model like everyone else; its maps are kept with
+        the answer.
+        """
         with told(plain=True):
-            _, run = self.around.asked(request, run_id, NO_ANSWER)
-            choice = Choice.of(run, str(token), str(layers), str(heads), aggregation)
+            visitor, run = self.around.asked(request, run_id, NO_ANSWER)
+            row = method_asked(method)
+            selection = parsed_selection(
+                run.capture,
+                str(token),
+                str(layers),
+                str(heads),
+                aggregation=aggregation,
+                method=method,
+                no_sinks=no_sinks is True,
+                look=Look(colormap, alpha, view, cells == "smooth"),
+                scale=scale,
+            )
+            if row.needs_model and method not in run.maps:
+                room = self.around.room
+                yield from self.followed(
+                    visitor,
+                    "method",
+                    lambda job: read_again(room, run, method, job),
+                    lambda progress: (gr.skip(), {**cams.state_of(progress), "finished": False}),
+                    STOPPED,
+                )
+            subject = subject_of(run, selection)
             facts = {
-                "caption": caption(run, choice),
-                "tokens": list(choice.pick.tokens),
-                "layers": list(choice.layers),
-                "heads": list(choice.heads),
-                "map": attention_map(run, choice).tolist(),
+                "caption": caption(run, subject),
+                "tokens": list(subject.tokens),
+                "layers": list(selection.layers),
+                "heads": list(selection.heads),
+                "method": method,
+                "removed": list(subject.found.removed or ()),
+                "map": whole_drawing(subject).values.tolist(),
             }
-            return drawn(run, choice, colormap, alpha, view, cells, scale), facts
+            yield drawn(run, subject), facts
 
     def gradcam(
         self,
@@ -166,9 +200,17 @@ def _looks() -> list[Any]:
         gr.Radio(list(SCALE_LABELS), value=config.AGGREGATION),
         gr.Dropdown(visualization.colormaps(), value=config.HEATMAP_COLORMAP),
         gr.Slider(0, 1, config.HEATMAP_ALPHA),
-        gr.Radio(list(visualization.VIEWS), value=config.HEATMAP_VIEW),
+        gr.Radio(list(VIEWS), value=config.HEATMAP_VIEW),
         gr.Radio(["cells", "smooth"], value="smooth" if config.HEATMAP_SMOOTH else "cells"),
         gr.Radio(["own", "shared"], value=config.HEATMAP_SCALE),
+    ]
+
+
+def _method() -> list[Any]:
+    """Add by what /heatmap explains."""
+    return [
+        gr.Dropdown(list(METHODS), value=ATTENTION, label="method", info="of the list above"),
+        gr.Checkbox(False, label="no_sinks", info="leave out sinks, of attention"),
     ]
 
 

@@ -19,7 +19,8 @@ from methods.grad_cam import Noise, smooth_grad_cam
 from page.inputs import RefusedError, gradient_settings
 from page.jobs import Job, Progress
 from page.model_room import Loaded, ModelRoom
-from page.reading import DASH, Pick, look_of, pick_of
+from page.reading import DASH
+from page.selection import Pick, look_of, pick_of
 from page.sessions import Run
 from records.grad_cam import LABELS, GradCam
 from records.layers import NAMED_LAYERS, Layers, chosen_layers
@@ -129,7 +130,7 @@ def contrast(run: Run, pick: Pick, other: str) -> Contrast:
 def _picked(run: Run, key: Any) -> Pick:
     if not isinstance(key, str):
         raise RefusedError("Pick a word of the answer first.")
-    pick = pick_of(key, run)
+    pick = pick_of(key, run.capture)
     if pick.of_prompt:
         raise RefusedError("The word picked above is one of your question: pick one of the answer.")
     return pick

@@ -14,15 +14,17 @@ from PIL import Image
 from evaluation.charts import curve_chart
 from evaluation.removal import MapCheck, check_map
 from evaluation.without_picture import NOTE, PictureCheck, without_image
+from methods import METHODS
 from page.around import Around
 from page.explorer import LOOK, PICKED, Explorer
 from page.inputs import RefusedError
 from page.jobs import Job, Shown, passes, refusing
 from page.model_room import Loaded
 from page.parts import AT_ONCE, LONG, Outputs, line
-from page.reading import pick_of, view_of
+from page.reading import subject_of
+from page.selection import Controls, pick_of
 from page.sessions import Run
-from page.ways import WAYS, checked_map, shown
+from report.view import whole_drawing
 
 STOPPED = "Stopped: nothing was checked."
 NO_ANSWER = "There is no answer to check yet: press Generate first."
@@ -67,7 +69,7 @@ class CheckTab:
     def wire(self, around: Around, explorer: Explorer) -> None:
         """Connect the components with each other and with the page around them."""
         self.around = around
-        asked = [around.run_id, explorer.token, explorer.look, *explorer.ranges.all, *explorer.way]
+        asked = [around.run_id, explorer.token, explorer.look, *explorer.ranges.all, *explorer.explained_by]
         self.map_start.click(self.on_map, asked, self.outputs, js=SHOWN, **LONG)
         self.picture_start.click(self.on_picture, asked, self.outputs, js=SHOWN, **LONG)
         self.on_stop = around.jobs.stopper("check")
@@ -87,11 +89,11 @@ class CheckTab:
         """Remove the hottest patches of the map that is shown, and show what becomes of the word."""
 
         def work(run: Run, job: Job) -> MapCheck:
-            *ranges, way, no_sinks = rest
-            pick = pick_of(key, run) if isinstance(key, str) else None
+            pick = pick_of(key, run.capture) if isinstance(key, str) else None
             if pick is None or pick.of_prompt:
                 raise RefusedError("Pick a word of the answer first.")
-            heat = checked_map(run, shown(run, view_of(run, ranges, key, "word", look), way, no_sinks))
+            selection = Controls.of(rest).selection(run.capture, key, look=look)
+            heat = whole_drawing(subject_of(run, selection)).values
 
             def check(loaded: Loaded) -> MapCheck:
                 model = (loaded.model, loaded.processor)
@@ -101,7 +103,7 @@ class CheckTab:
             return self.around.room.work(check, job, run.capture)
 
         def done(check: MapCheck) -> Outputs:
-            figure = curve_chart(check, WAYS[rest[-2]])
+            figure = curve_chart(check, METHODS[rest[-2]].label)
             figure.canvas.draw()
             pixels = np.asarray(figure.canvas.buffer_rgba())  # type: ignore[attr-defined]
             drawn = Image.fromarray(pixels).convert("RGB")

@@ -4,7 +4,7 @@ Goes in: a `Run`, layers and heads. Comes out: the viewer's data. What is pointe
 the browser; the server is asked only for maps of other layers and heads. The viewer itself is `viewer/`.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,15 +12,16 @@ import gradio as gr
 
 import config
 import viewer
-from methods import TokenMaps, token_maps
+from evaluation.measured import CENTRE, best, figure_text, measured
+from methods import METHODS, Method, TokenMaps, token_maps
 from page.around import Around
 from page.jobs import Job, Shown, passes, refusing
 from page.model_room import Loaded, ModelRoom
 from page.parts import AGAIN, AT_ONCE, LATEST, LONG, Outputs, line, told, visitor_of
 from page.parts import text_of as file_of
-from page.reading import SCALE_LABELS, alone_of, choices, first_pick, pick_of
+from page.reading import SCALE_LABELS, choices, explored, first_pick
+from page.selection import ATTENTION, Controls, alone_of, pick_of
 from page.sessions import Run
-from page.ways import ATTENTION, WAYS, explored, needs_model, told_of
 
 ROOT = "document.querySelector('#viewer .lens-viewer')"
 STATE = f"{ROOT}?.viewer?.state()"
@@ -99,9 +100,12 @@ class Explorer:
             elem_id="token",
         )
         self.method = gr.Dropdown(
-            [(label, way) for way, label in WAYS.items()], value=ATTENTION, label="Method", elem_id="method"
+            [(method.label, name) for name, method in METHODS.items()],
+            value=ATTENTION,
+            label="Method",
+            elem_id="method",
         )
-        self.method_line = line(told_of(ATTENTION), "method_line")
+        self.method_line = line(told_of(METHODS[ATTENTION]), "method_line")
         self.method_stop = gr.Button("Stop", visible=False, elem_id="method_stop")
         self.no_sinks = gr.Checkbox(
             False,
@@ -110,7 +114,7 @@ class Explorer:
             elem_id="no_sinks",
             elem_classes="attention_only",
         )
-        self.way = [self.method, self.no_sinks]
+        self.explained_by = [self.method, self.no_sinks]
 
     def add_viewer(self) -> None:
         """Add the viewer to the blocks that are being built."""
@@ -128,7 +132,7 @@ class Explorer:
     def wire(self, around: Around, ranges: Ranges) -> None:
         """Connect the components with each other and with the page around them."""
         self.around, self.ranges, run_id = around, ranges, around.run_id
-        chosen = [*ranges.all, *self.way]
+        chosen = [*ranges.all, *self.explained_by]
         in_browser: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
         self.viewer.click(None, None, [self.token], js=PICKED, **in_browser)
         self.token.input(None, [self.token], None, js=PICK, **in_browser)
@@ -137,7 +141,14 @@ class Explorer:
         self.viewer.submit(
             self.on_alone,
             [run_id, self.alone, ranges.aggregation],
-            [self.viewer, *ranges.all, *self.way, *ranges.groups, self.method_line, self.method_stop],
+            [
+                self.viewer,
+                *ranges.all,
+                *self.explained_by,
+                *ranges.groups,
+                self.method_line,
+                self.method_stop,
+            ],
             js=ALONE,
             **LATEST,
         )
@@ -170,19 +181,19 @@ class Explorer:
         """Return the controls as they are for attention."""
         return {
             self.method: ATTENTION,
-            self.method_line: note or told_of(ATTENTION),
+            self.method_line: note or told_of(METHODS[ATTENTION]),
             self.method_stop: gr.Button(visible=False),
             self.no_sinks: gr.Checkbox(False, visible=True),
             **{group: gr.Column(visible=True) for group in self.ranges.groups},
         }
 
-    def shown(self, run_id: str, run: Run, ranges: Sequence[Any]) -> Outputs:
-        """Return the explorer with an answer; its most telling word is picked."""
+    def shown(self, run_id: str, run: Run, controls: Controls) -> Outputs:
+        """Return the explorer with an answer, by attention; its most telling word is picked."""
         pick = first_pick(run)
         key = pick.key if pick else None
         return {
             self.viewer: gr.HTML(
-                explored(run, run_id, key or "all", ranges, ATTENTION, False),
+                explored(run, run_id, key or "all", controls.of_attention),
                 picture={**run.picture_payload, "run": run_id},
                 heads=None,
             ),
@@ -199,49 +210,57 @@ class Explorer:
 
     def on_method(self, request: gr.Request, run_id: Any, *chosen: Any) -> Iterator[Outputs]:
         """Show the maps of another method; those that read the answer again are computed once."""
-        *ranges, way, no_sinks = chosen
-        visitor, run, reads = yield from refusing(
+        visitor, run, controls = yield from refusing(
             self.method_line,
-            lambda: (visitor_of(request), self.around.own(request, run_id), needs_model(way)),
+            lambda: (visitor_of(request), self.around.own(request, run_id), Controls.of(chosen)),
         )
         if run is None:
-            yield self.controls(way)
+            yield self.shown_for(controls.row)
             return
-        self.around.jobs.end(visitor, "method", by="method")
+        jobs, method = self.around.jobs, controls.method
+        jobs.end(visitor, "method", by="method")
 
-        def maps(way: str, no_sinks: Any) -> Outputs:
-            return {self.viewer: explored(run, run_id, "all", ranges, way, no_sinks), **self.controls(way)}
+        def maps() -> Outputs:
+            return {self.viewer: explored(run, run_id, "all", controls), **self.shown_for(controls.row)}
 
-        if not reads or way in run.maps:
-            yield (yield from refusing(self.method_line, lambda: maps(way, no_sinks)))
-            return
+        if controls.row.needs_model and method not in run.maps:
+            room, shown = self.around.room, self._read_again(run, run_id, controls, maps)
+            yield from jobs.run(visitor, "method", lambda job: read_again(room, run, method, job), shown)
+        else:
+            yield (yield from refusing(self.method_line, maps))
+
+    def _read_again(
+        self, run: Run, run_id: str, controls: Controls, maps: Callable[[], Outputs]
+    ) -> Shown[TokenMaps]:
+        """Return what is shown while the model reads an answer again."""
 
         def attention(note: str = "") -> Outputs:
-            return {**maps(ATTENTION, False), **self.attention(note)}
+            return {
+                self.viewer: explored(run, run_id, "all", controls.of_attention),
+                **self.attention(note),
+            }
 
         hidden = gr.Button(visible=False)
-        shown: Shown[TokenMaps] = Shown(
+        return Shown(
             begun={
                 self.method_line: "Reading the answer again …",
                 self.method_stop: gr.Button(visible=True),
             },
             so_far=passes(self.method_line),
-            done=lambda *_: maps(way, no_sinks),
+            done=lambda *_: maps(),
             stopped=lambda: attention("Stopped: attention is shown."),
             failed=lambda reason: {self.method_line: reason, self.method_stop: hidden},
             # What else begins leaves the list as it is; a new answer and another method do not.
             left=lambda part: {} if part in ("answer", "method") else attention(),
         )
-        room = self.around.room
-        yield from self.around.jobs.run(visitor, "method", lambda job: read_again(room, run, way, job), shown)
 
-    def controls(self, way: str) -> Outputs:
+    def shown_for(self, method: Method) -> Outputs:
         """Return the controls as they are for a method."""
         return {
-            self.method_line: told_of(way),
+            self.method_line: told_of(method),
             self.method_stop: gr.Button(visible=False),
-            self.no_sinks: gr.Checkbox(visible=way == ATTENTION),
-            **{group: gr.Column(visible=way == ATTENTION) for group in self.ranges.groups},
+            self.no_sinks: gr.Checkbox(visible=method.sinks),
+            **{group: gr.Column(visible=method.folds) for group in self.ranges.groups},
         }
 
     def on_maps(self, request: gr.Request, run_id: Any, *chosen: Any) -> Outputs:
@@ -250,8 +269,7 @@ class Explorer:
             run = self.around.own(request, run_id)
             if run is None:
                 return gr.skip()
-            *ranges, way, no_sinks = chosen
-            return {self.viewer: explored(run, run_id, "all", ranges, way, no_sinks)}
+            return {self.viewer: explored(run, run_id, "all", Controls.of(chosen))}
 
     def on_heads(self, request: gr.Request, run_id: Any, key: Any) -> Outputs:
         """Show every layer and head of the picked word."""
@@ -259,7 +277,7 @@ class Explorer:
             run = self.around.own(request, run_id)
             if run is None or not isinstance(key, str):
                 return gr.skip()
-            pick = pick_of(key, run)
+            pick = pick_of(key, run.capture)
             heads = viewer.heads_payload(run.capture, pick.tokens, of_prompt=pick.of_prompt)
             return {self.viewer: gr.HTML(heads=heads)}
 
@@ -269,13 +287,13 @@ class Explorer:
             run = self.around.own(request, run_id)
             if run is None:
                 return gr.skip()
-            ranges = [*alone_of(alone, run), aggregation]
+            ranges = [*alone_of(alone, run.capture), aggregation]
             self.around.jobs.end(visitor_of(request), "method", by="method")
-            shown = {self.viewer: explored(run, run_id, "all", ranges, ATTENTION, False), **self.attention()}
+            shown = {self.viewer: explored(run, run_id, "all", Controls.of(ranges)), **self.attention()}
             return shown | dict(zip(self.ranges.all, ranges, strict=True))
 
 
-def read_again(room: ModelRoom, run: Run, way: str, job: Job) -> TokenMaps:
+def read_again(room: ModelRoom, run: Run, method: str, job: Job) -> TokenMaps:
     """Have the model read an answer again, and return the maps of all its tokens; they are kept with it.
 
     Raises:
@@ -286,9 +304,9 @@ def read_again(room: ModelRoom, run: Run, way: str, job: Job) -> TokenMaps:
     """
 
     def read(loaded: Loaded) -> TokenMaps:
-        if way not in run.maps:
-            run.maps[way] = token_maps(
-                way,
+        if method not in run.maps:
+            run.maps[method] = token_maps(
+                method,
                 run.capture,
                 model=loaded.model,
                 processor=loaded.processor,
@@ -296,9 +314,23 @@ def read_again(room: ModelRoom, run: Run, way: str, job: Job) -> TokenMaps:
                 on_progress=job.steps,
                 stop=job.stop,
             )
-        return run.maps[way]
+        return run.maps[method]
 
     return room.work(read, job, run.capture)
+
+
+def told_of(method: Method) -> str:
+    """Return what a method shows, how it misleads, its paper, and how often it found the object if known."""
+    told = f"{method.what} {method.caveat} ({method.paper})"
+    found, blind = measured().get(method.label), measured().get(CENTRE)
+    if found is None or blind is None:
+        return told
+    hit, prior = (figure_text("pointing", one["pointing"]) for one in (found, blind))
+    most = ", the most of all" if method.label == best() else ""
+    return (
+        f"{told} On the bundled model's scenes its hottest cell was on the object for {hit} of the "
+        f"words{most} ({CENTRE} {prior})."
+    )
 
 
 def last_of(count: int) -> int:

@@ -32,7 +32,6 @@ class Run:
 
     capture: Capture
     original: Image  # the picture as it was opened
-    ranges: dict[Any, tuple[float, float]] = field(default_factory=dict)  # shared scales that were worked out
     cam: GradCam | None = None  # the latest
     maps: dict[str, TokenMaps] = field(default_factory=dict)  # of the methods that were asked for
     kept: str | None = None  # its id in the store

@@ -1,7 +1,7 @@
 """The share panel: take the answer at hand away as a file.
 
 Goes in: a format and what the page shows. Comes out: a file to download, made in the background, which can be
-stopped. What is in the files is said in `export.py`.
+stopped. What is in the files is said in `report/`.
 """
 
 import secrets
@@ -11,18 +11,18 @@ from typing import Any
 
 import gradio as gr
 from gradio.utils import get_upload_folder
+from PIL.Image import Image
 
-from export import FORMATS, Exported, export
 from page.around import Around
 from page.explorer import LOOK, Explorer
 from page.inputs import RefusedError
 from page.jobs import Job, Progress, Shown, refusing
 from page.parts import AT_ONCE, HIDDEN, Outputs, line
-from page.reading import view_of
-from page.sessions import Run
-from page.ways import shown
+from page.reading import subject_of
+from page.selection import Controls
+from report.formats import FORMATS, Exported, export
+from report.view import Subject
 from utils import Watch
-from views import View
 
 STOPPED = "Stopped: no file was made."
 NO_ANSWER = "There is no answer to share yet: press Generate first."
@@ -67,7 +67,7 @@ class Share:
             explorer.token,
             explorer.look,
             *explorer.ranges.all,
-            *explorer.way,
+            *explorer.explained_by,
         ]
         made = self.make.click(
             self.on_make,
@@ -96,17 +96,17 @@ class Share:
     ) -> Iterator[Outputs]:
         """Make a file, telling how far it is."""
 
-        def asked() -> tuple[str, Run, View]:
+        def asked() -> tuple[str, Subject, Image]:
             visitor, run = self.around.asked(request, run_id, NO_ANSWER)
             if kind not in FORMATS:
                 raise RefusedError(f"The file must be one of {', '.join(FORMATS)}.")
-            *ranges, way, no_sinks = rest
-            view = view_of(run, ranges, key if kind == "png" else "all", by, look)
-            return visitor, run, shown(run, view, way, no_sinks)
+            word = key if kind == "png" else "all"
+            selection = Controls.of(rest).selection(run.capture, word, by, look)
+            return visitor, subject_of(run, selection), run.original
 
-        visitor, run, view = yield from refusing(self.line, asked)
+        visitor, subject, picture = yield from refusing(self.line, asked)
         yield from self.around.jobs.run(
-            visitor, "file", lambda job: made(run, kind, view, job), self._shown_of(kind)
+            visitor, "file", lambda job: made(kind, subject, picture, job), self._shown_of(kind)
         )
 
     def _shown_of(self, kind: str) -> Shown[Exported]:
@@ -135,11 +135,11 @@ class Share:
         )
 
 
-def made(run: Run, kind: str, view: View, job: Job) -> Exported:
+def made(kind: str, subject: Subject, picture: Image, job: Job) -> Exported:
     """Return a file of an answer, in a folder of its own that nobody can guess."""
     folder = Path(get_upload_folder()) / secrets.token_hex(20)
     folder.mkdir(parents=True)
-    return export(kind, run.capture, run.original, view, folder, Watch(job.steps, job.stop))
+    return export(kind, subject, picture, folder, Watch(job.steps, job.stop))
 
 
 def sized(size: int) -> str:

@@ -15,11 +15,12 @@ import config
 from page.answering import Answering, Question, state_of
 from page.api import Api
 from page.around import Around
-from page.inputs import RefusedError, check_ranges
+from page.inputs import RefusedError
 from page.jobs import OF_THE_MODEL, Job, Jobs, Progress, Shown, refusing
 from page.layout import Layout
 from page.model_room import Loaded, ModelRoom
 from page.parts import AGAIN, AT_ONCE, LATEST, LONG, Outputs, told, visitor_of
+from page.selection import Controls
 from page.sessions import Run, Sessions
 from records.store import Store
 
@@ -95,7 +96,7 @@ class Page(Layout):
             self.run_id,
             explorer.token,
             explorer.viewer,
-            *explorer.way,
+            *explorer.explained_by,
             explorer.method_line,
             explorer.method_stop,
             *self.ranges.groups,
@@ -152,7 +153,7 @@ class Page(Layout):
             self.stop: gr.Button(interactive=False),
             self.status: self.status_text(),
             **sliders,
-            **self.explorer.shown(run_id, run, ranges),
+            **self.explorer.shown(run_id, run, Controls.of(ranges)),
             **self.recent.added(held.mine, run),
         }
 
@@ -207,7 +208,7 @@ class Page(Layout):
         asked, reuse, held = form[:6], form[6] is True, Held.of(*form[7:])
 
         def checked() -> tuple[str, Question]:
-            check_ranges(*held.ranges)
+            Controls.of(held.ranges)  # no answer is written that could not be shown
             return visitor_of(request), self.answering.asked(*asked)
 
         visitor, question = yield from refusing(self.problem, checked)

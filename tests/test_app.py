@@ -27,14 +27,18 @@ import page.serve as serving_room
 import visualization
 from attention_extractor import AttentionExtractor
 from attention_processor import AttentionProcessor
+from methods import METHODS, sink_patches, token_maps, top_heads, without_sinks
 from model import ModelError
 from page.guard import only_uploaded_files
 from page.jobs import Job, Jobs
 from page.model_room import Loaded, ModelRoom
-from page.reading import Choice, Pick, caption, choices, first_pick, pick_of
+from page.reading import caption, choices, first_pick, subject_of
+from page.selection import Pick, pick_of
 from page.sessions import Run, RunGoneError, Sessions
 from page.site import Page
 from records.capture import Capture
+from records.selection import parsed_selection
+from report.view import Subject
 from tests.serving import HEADS, LONG, PROMPT, free_port, noise, saved, served
 from utils import Stopped
 
@@ -173,6 +177,38 @@ def test_heatmap_of_the_question(answered: tuple[Client, Any], direct: Capture) 
     assert facts["caption"].startswith('prompt token 4 "r" · layers 0–2 · heads 0–3 · mean · ')
 
 
+@pytest.mark.parametrize("method", ["heads-3", "rollout", "tam"])
+def test_heatmap_by_another_method_is_computed_once_and_kept(
+    answered: tuple[Client, Any], site: tuple[Page, str], direct: Capture, method: str
+) -> None:
+    client, loaded = answered[0], site[0].room.loaded
+    assert loaded is not None
+    given = {"model": loaded.model, "processor": loaded.processor, "image": noise(0)}
+    expected = token_maps(method, direct, **given)
+    if method == "heads-3":
+        expected = token_maps("attention", direct, pairs=top_heads(direct, 3))
+    path, facts = client.predict(token="1-2", method=method, api_name="/heatmap")
+    largest = float(np.abs(expected.maps).max())
+    np.testing.assert_allclose(facts["map"], expected.token_map([1, 2]), rtol=1e-4, atol=1e-6 * largest)
+    assert (facts["method"], facts["removed"]) == (method, [])
+    assert f" · {METHODS[method].label} · " in facts["caption"]
+    again = client.predict(token="1-2", method=method, api_name="/heatmap")[1]
+    assert again == facts  # the same seconds: it was not read again
+    with Image.open(path) as drawn:
+        assert drawn.width > drawn.height > 0
+
+
+def test_heatmap_without_sinks(answered: tuple[Client, Any], direct: Capture) -> None:
+    sinks = sink_patches(direct, [1], [0, 1])
+    asked: dict[str, Any] = {"layers": "1", "heads": "0-1", "no_sinks": True}
+    plain = token_maps("attention", direct, layers=[1], heads=[0, 1])
+    _, facts = answered[0].predict(token="3", **asked, api_name="/heatmap")
+    np.testing.assert_allclose(facts["map"], without_sinks(plain, sinks).token_map(3), rtol=1e-6)
+    assert facts["removed"] == sorted(sink.patch for sink in sinks)
+    assert " · Attention without sinks · layers 1 · heads 0-1 · mean · " in facts["caption"]
+    assert answered[0].predict(token="p3", **asked, api_name="/heatmap")[1]["removed"] == facts["removed"]
+
+
 @pytest.mark.parametrize(
     ("asked", "line"),
     [
@@ -186,6 +222,10 @@ def test_heatmap_of_the_question(answered: tuple[Client, Any], direct: Capture) 
         ({"colormap": "no"}, "unknown colour map"),
         ({"view": "no"}, "view must be one of"),
         ({"aggregation": "sum"}, "aggregation must be one of mean, max, min; got 'sum'"),
+        ({"scale": "no"}, "scale must be one of own, shared; got 'no'"),
+        ({"method": "magic"}, "The method must be one of attention, heads-3"),
+        ({"method": "tam", "token": "p0"}, "Token activation map explains words of the answer, not of the"),
+        ({"method": "tam", "no_sinks": True}, "Token activation map has no sinks to leave out"),
     ],
 )
 def test_heatmap_refuses_in_one_line(
@@ -506,7 +546,7 @@ def test_every_word_and_token_is_in_the_list(run: Run) -> None:
     tokens = [Pick((token,)) for token in range(NEW)]
     for pick in words + tokens:
         assert pick.key in listed
-        assert pick_of(pick.key, run) == pick
+        assert pick_of(pick.key, run.capture) == pick
     assert "p0-7" in listed  # "Describe"
 
 
@@ -518,17 +558,22 @@ def test_the_first_word_shown_has_the_largest_share_on_the_image(run: Run) -> No
     assert pick.tokens == words[int(np.argmax(shares))].tokens
 
 
+def chosen(run: Run, *texts: str, **rest: Any) -> Subject:
+    """Return what /heatmap draws of an answer."""
+    return subject_of(run, parsed_selection(run.capture, *texts, **rest))
+
+
 def test_the_line_beneath_says_what_is_shown(run: Run) -> None:
-    choice = Choice.of(run, "2", "0-1", "1", "max")
+    subject = chosen(run, "2", "0-1", "1", aggregation="max")
     image, prompt, answer = run.capture.shares[2, :2, 1].mean(dim=0).tolist()
     probability = float(run.capture.logprobs[2].exp())
-    assert caption(run, choice) == (
+    assert caption(run, subject) == (
         f'token 2 "{visualization.plain_text(run.capture.tokens[2])}" · layers 0–1 · head 1 · max · '
         f"{image * 100:.0f} % of its attention on the image "
         f"(prompt {prompt * 100:.0f} %, answer so far {answer * 100:.0f} %) · p = {probability:.2f}"
     )
-    assert "p = " not in caption(run, Choice.of(run, "p0-7", "all", "all", "mean"))
-    assert 'prompt tokens 0–7 "Describe"' in caption(run, Choice.of(run, "p0-7", "all", "all", "mean"))
+    assert "p = " not in caption(run, chosen(run, "p0-7"))
+    assert 'prompt tokens 0–7 "Describe"' in caption(run, chosen(run, "p0-7"))
 
 
 def test_layers_that_were_not_recorded_are_named(site: tuple[Page, str]) -> None:
@@ -536,9 +581,9 @@ def test_layers_that_were_not_recorded_are_named(site: tuple[Page, str]) -> None
     assert loaded is not None
     extractor = AttentionExtractor(loaded.model, loaded.processor, layers=[1])
     run = Run(extractor.generate(noise(0), PROMPT, max_new_tokens=2), noise(0))
-    assert Choice.of(run, "0", "all", "all", "mean").layers == (1,)
+    assert chosen(run, "0").selection.layers == (1,)
     with pytest.raises(ValueError, match=r"None of these layers was recorded; recorded: 1\."):
-        Choice.of(run, "0", "2", "all", "mean")
+        chosen(run, "0", "2")
 
 
 def test_picks_have_keys() -> None:

@@ -1121,10 +1121,10 @@ def test_a_file_that_is_being_made_can_be_stopped(
 ) -> None:
     write = share_room.export
 
-    def waiting(kind: str, capture: Any, image: Any, view: Any, folder: Path, watch: Any) -> Any:
+    def waiting(kind: str, subject: Any, image: Any, folder: Path, watch: Any) -> Any:
         watch.tell(0, 7)
         assert watch.stop.wait(120)
-        return write(kind, capture, image, view, folder, watch)
+        return write(kind, subject, image, folder, watch)
 
     ask(tab, files / "a.png")
     monkeypatch.setattr(share_room, "export", waiting)

@@ -15,22 +15,21 @@ from attention_processor import AttentionProcessor
 from evaluation.charts import curve_chart
 from evaluation.removal import check_map
 from evaluation.without_picture import NOTE, without_image
-from methods import sink_patches, token_maps, top_heads, without_sinks
+from methods import METHODS, sink_patches, token_maps, top_heads, without_sinks
 from page.check_tab import STOPPED, CheckTab
 from page.explorer import read_again
 from page.jobs import Job, Progress, passes
 from page.model_room import ModelRoom
 from page.sessions import Run
 from page.site import Page
-from page.ways import WAYS
 from records.capture import Capture
 from records.store import Store
 from tests.serving import noise, saved
-from tests.test_ways import ALL, NEW, answer_to, changes, loaded_of, planted, request
+from tests.test_page_methods import ALL, NEW, answer_to, changes, loaded_of, planted, request
 from utils import Stopped
 
 pytestmark = pytest.mark.timeout(240)
-PLAIN = [*ALL, "attention", False]  # sliders, way, without sinks
+PLAIN = [*ALL, "attention", False]  # sliders, method, without sinks
 Outputs = dict[Any, Any]
 
 
@@ -87,7 +86,7 @@ def expect_check(tab: CheckTab, outputs: list[Outputs], check: Any, way: str) ->
     assert last[tab.line] == check.sentence(check.telling)
     curve = changes(last[tab.curve])
     assert (curve["visible"], curve["alt_text"]) == (True, last[tab.line])
-    np.testing.assert_array_equal(np.asarray(curve["value"]), pixels(curve_chart(check, WAYS[way])))
+    np.testing.assert_array_equal(np.asarray(curve["value"]), pixels(curve_chart(check, METHODS[way].label)))
     assert changes(last[tab.stop])["interactive"] is False
 
 
@@ -140,7 +139,7 @@ def test_the_map_that_is_shown_is_checked_and_no_other(
     attention = AttentionProcessor(run.capture).get_attention_heatmap_for_token([3, 4])
     other = checked(page.room, run, [3, 4], attention)
     assert (check.hottest != other.hottest).any()
-    np.testing.assert_allclose(check.random, other.random, rtol=1e-4)  # the same patches, another batch
+    np.testing.assert_allclose(check.random, other.random, rtol=1e-5)  # other batches
 
 
 def test_a_map_without_sinks_is_checked_without_them(page: Page, tab: CheckTab, capture: Capture) -> None:
@@ -149,7 +148,7 @@ def test_a_map_without_sinks_is_checked_without_them(page: Page, tab: CheckTab, 
     outputs = list(tab.on_map(request(), mine, "2", None, *ALL, "attention", True))
     sinks = sink_patches(run.capture)
     assert [sink.patch for sink in sinks] == [13, 30]
-    heat = without_sinks(AttentionProcessor(run.capture).get_attention_heatmap_for_token(2), sinks)
+    heat = without_sinks(token_maps("attention", run.capture), sinks).token_map(2)
     expect_check(tab, outputs, checked(page.room, run, [2], heat), "attention")
 
 

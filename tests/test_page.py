@@ -25,23 +25,27 @@ import viewer
 import visualization
 from attention_extractor import AttentionExtractor
 from attention_processor import AttentionProcessor
-from export import FORMATS, figure, short_id
+from methods import token_maps
 from model import ModelError
 from page.answering import Question
 from page.jobs import Job
 from page.model_room import ModelRoom
 from page.queue import FullError, Queue
-from page.reading import alone_of, choices, first_pick, look_of, view_of
+from page.reading import choices, first_pick, subject_of
+from page.selection import ATTENTION, Controls, alone_of, look_of
 from page.sessions import Run
 from page.share import STOPPED, sized
 from page.site import Page
-from page.ways import ATTENTION, explored
 from records.capture import Capture
+from records.look import Look
+from records.selection import Selection
 from records.store import Store
+from report.formats import FORMATS
+from report.png import figure
+from report.view import short_id, whole_drawing
+from tests.choosing import explored, selection_of
 from tests.serving import HEADS, LAYERS, PROMPT, noise, saved
 from utils import Stopped
-from views import View, whole_drawing
-from visualization import Look
 
 pytestmark = pytest.mark.timeout(120)
 NEW = 6  # tokens of the answers
@@ -128,7 +132,7 @@ def changes(component: Any) -> dict[str, Any]:
 
 
 def unpacked(packed: dict[str, Any], grid: tuple[int, int]) -> np.ndarray:
-    """Read packed maps (map, h, w) as viewer/data.py says that they are written."""
+    """Read packed maps (map, h, w) as viewer/payload.py says that they are written."""
     numbers = np.frombuffer(base64.b64decode(packed["data"]), f"<u{packed['bits'] // 8}")
     low, high = (np.array(packed[end])[:, None] for end in ("low", "high"))
     values = low + numbers.reshape(len(low), -1) / (2 ** packed["bits"] - 1) * (high - low)
@@ -174,15 +178,11 @@ def test_the_viewer_gets_the_maps_that_the_sliders_say(
     shown = explored(run, "an id", "1", ranges, ATTENTION, False)
     expect_maps(shown, capture, layers, heads, aggregation)
     assert "picture" not in shown
-    maps, prompt_maps = viewer.attention_maps(capture, layers, heads, aggregation)
+    folded: dict[str, Any] = {"layers": layers, "heads": heads, "aggregation": aggregation}
     expected = viewer.payload(
         capture,
         None,
-        maps,
-        prompt_maps=prompt_maps,
-        layers=layers,
-        heads=heads,
-        aggregation=aggregation,
+        *(token_maps(ATTENTION, capture, of_prompt=side, **folded) for side in (False, True)),
         pick="1",
         leaned=viewer.leaned_on(capture, layers),
     )
@@ -227,13 +227,13 @@ def test_a_look_that_is_none_is_one_line(change: dict[str, Any]) -> None:
 
 def test_what_is_drawn_into_a_file_is_what_is_shown(run: Run) -> None:
     drawn_as, scale = look_of(LOOK)
-    wide = View((0, 1, 2), (0, 1, 2, 3), "mean", None, "word", look=drawn_as, scale=scale)
-    assert view_of(run, ALL, "all", "word", LOOK) == wide
-    assert view_of(run, ALL, "all", "token", LOOK) == replace(wide, by="token")
-    assert view_of(run, ALL, None, "word", LOOK).tokens in (None, tuple(range(NEW)))
-    narrow = view_of(run, [1, 1, 2, 3, "max"], "3-5", "word", LOOK)
+    wide = Selection((0, 1, 2), (0, 1, 2, 3), "mean", None, "word", look=drawn_as, scale=scale)
+    assert selection_of(run, ALL, "all", "word", LOOK) == wide
+    assert selection_of(run, ALL, "all", "token", LOOK) == replace(wide, by="token")
+    assert selection_of(run, ALL, None, "word", LOOK).tokens in (None, tuple(range(NEW)))
+    narrow = selection_of(run, [1, 1, 2, 3, "max"], "3-5", "word", LOOK)
     assert narrow == replace(wide, layers=(1,), heads=(2, 3), aggregation="max", tokens=(3, 4, 5))
-    asked = view_of(run, ALL, "p0-7", "word", LOOK)
+    asked = selection_of(run, ALL, "p0-7", "word", LOOK)
     assert asked == replace(wide, tokens=tuple(range(8)), of_prompt=True)
     for key, by, line in (
         ("99", "word", "There is no token 99"),
@@ -241,14 +241,14 @@ def test_what_is_drawn_into_a_file_is_what_is_shown(run: Run) -> None:
         ("1", "letter", "A map is for each word or token."),
     ):
         with pytest.raises(ValueError, match=re.escape(line)):
-            view_of(run, ALL, key, by, LOOK)
+            selection_of(run, ALL, key, by, LOOK)
 
 
 def test_one_layer_or_head_alone(run: Run) -> None:
-    assert alone_of([1, 2], run) == [1, 1, 2, 2]
-    assert alone_of([None, 3], run) == [0, 2, 3, 3]
-    assert alone_of([2, None], run) == [2, 2, 0, 3]
-    assert alone_of([None, None], run) == [0, 2, 0, 3]
+    assert alone_of([1, 2], run.capture) == [1, 1, 2, 2]
+    assert alone_of([None, 3], run.capture) == [0, 2, 3, 3]
+    assert alone_of([2, None], run.capture) == [2, 2, 0, 3]
+    assert alone_of([None, None], run.capture) == [0, 2, 0, 3]
     for wrong, line in (
         ([3, 0], "There is no layer 3: there are 3, 0 to 2."),
         ([0, 4], "There is no head 4: there are 4, 0 to 3."),
@@ -258,14 +258,14 @@ def test_one_layer_or_head_alone(run: Run) -> None:
         ("01", "Choose a layer and a head."),
     ):
         with pytest.raises(ValueError, match=re.escape(line)):
-            alone_of(wrong, run)
+            alone_of(wrong, run.capture)
 
 
 # --- The explorer -------------------------------------------------------------------------------------------
 
 
 def test_an_answer_comes_with_its_picture_its_list_and_its_most_telling_word(page: Page, run: Run) -> None:
-    shown = page.explorer.shown("an id", run, ALL)
+    shown = page.explorer.shown("an id", run, Controls.of(ALL))
     seen, listed = changes(shown[page.explorer.viewer]), changes(shown[page.explorer.token])
     first = first_pick(run)
     assert first is not None
@@ -855,11 +855,11 @@ def test_a_file_is_not_made_when_it_is_stopped(
     drawing, write = threading.Event(), share_room.export
     folders: list[Path] = []
 
-    def waiting(kind: str, capture: Any, image: Any, view: Any, folder: Path, watch: Any) -> Any:
+    def waiting(kind: str, subject: Any, image: Any, folder: Path, watch: Any) -> Any:
         folders.append(folder)
         drawing.set()
         assert watch.stop.wait(30)
-        return write(kind, capture, image, view, folder, watch)
+        return write(kind, subject, image, folder, watch)
 
     monkeypatch.setattr(share_room, "export", waiting)
     told = page.share.on_make(request(), mine, "zip", "token", "all", LOOK, *ALL, ATTENTION, False)
@@ -887,12 +887,12 @@ def test_sizes_are_for_people() -> None:
 def test_the_picture_in_a_file_is_the_one_of_the_shell(page: Page, mine: str, run: Run) -> None:
     """The same view, drawn by the drawing room alone: the map's part of the picture is the same."""
     file = file_of(page, shared(page, mine, "png", key="2", ranges=[0, 1, 0, 3, "mean"]))
-    view = view_of(run, [0, 1, 0, 3, "mean"], "2", "word", LOOK)
+    subject = subject_of(run, selection_of(run, [0, 1, 0, 3, "mean"], "2", "word", LOOK))
     low, high = visualization.shared_range(
         [*maps_of(run.capture, (0, 1)), *maps_of(run.capture, (0, 1), of_prompt=True)]
     )
-    look = replace(view.look, vmin=low, vmax=high)
-    expected = np.asarray(figure(noise(0), whole_drawing(run.capture, view), look))
+    look = replace(subject.selection.look, vmin=low, vmax=high)
+    expected = np.asarray(figure(noise(0), whole_drawing(subject), look))
     with Image.open(file) as picture:
         drawn = np.asarray(picture.convert("RGB"))
     assert np.array_equal(drawn[: len(expected), : expected.shape[1]], expected)
