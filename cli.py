@@ -1,4 +1,4 @@
-"""The command line: `python cli.py attention|gradcam|check|export|evaluate`. The same calls as the page.
+"""The command line: `python cli.py attention|gradcam|check|evaluate|methods|export`, the calls of the page.
 
 Goes in: arguments. Comes out: files in a folder; the answer on stdout; progress and errors of one line on
 stderr. Knows nothing of hooks, tensors or pages.
@@ -22,6 +22,7 @@ from commands.check import CHECK, add_check_arguments, run_check
 from commands.evaluate import EVALUATE, add_evaluate_arguments, run_evaluate
 from commands.export import EXPORT, add_export_arguments, format_lines, run_export
 from commands.gradcam import GRADCAM, add_gradcam_arguments, gradcam
+from commands.methods import METHODS_HELP, add_methods_arguments, run_methods
 from commands.terminal import UsageError, say
 from utils import one_line
 
@@ -43,6 +44,7 @@ COMMANDS = {
     "gradcam": Command(GRADCAM, add_gradcam_arguments, gradcam),
     "check": Command(CHECK, add_check_arguments, run_check),
     "evaluate": Command(EVALUATE, add_evaluate_arguments, run_evaluate),
+    "methods": Command(METHODS_HELP, add_methods_arguments, run_methods),
     "export": Command(EXPORT.format(formats=format_lines()), add_export_arguments, run_export),
 }
 

@@ -1,12 +1,14 @@
 """Every setting of the project, as plain constants to edit, and `validate()`, which checks them.
 
-Knows nothing of any other room and imports only the standard library. The other rooms read a constant at the
-moment they need it (`config.MAX_PIXELS`), so that a value changed at run time counts.
+Imports only the standard library and the catalogue of methods, which does the same. The other rooms read a
+constant at the moment they need it (`config.MAX_PIXELS`), so that a value changed at run time counts.
 """
 
 import difflib
 import re
 from collections.abc import Callable
+
+from methods import catalog
 
 # --- Model --------------------------------------------------------------------------------------------------
 
@@ -50,9 +52,8 @@ SEED: int = 0
 
 # How the page explains an answer that was just given: "attention", which is there at once, or a method that
 # reads the answer again. The default found the object most often on the bundled model's scenes
-# (`python cli.py evaluate`); it costs a backward pass for each token. Others: "heads-3", "heads-5", "heads-8"
-# (attention of the most local heads), "relative", "rollout", "grad-cam", "smooth-grad-cam", "gradient-norm",
-# "tam", "occlusion".
+# (`python cli.py evaluate`); it costs a backward pass for each token. `python cli.py methods` lists all, each
+# with what it shows and how it misleads.
 METHOD: str = "gradient-attention"
 # How layers and heads are folded into one map: "mean", "max" or "min".
 AGGREGATION: str = "mean"
@@ -166,20 +167,7 @@ RULES: dict[str, Rule] = {
     "TEMPERATURE": _number(0, 10),
     "TOP_P": ("a number above 0 and up to 1", lambda value: _number(0, 1)[1](value) and value != 0),
     "SEED": _whole(0, 2**63 - 1),
-    "METHOD": _one_of(
-        "attention",
-        "heads-3",
-        "heads-5",
-        "heads-8",
-        "relative",
-        "rollout",
-        "gradient-attention",
-        "grad-cam",
-        "smooth-grad-cam",
-        "gradient-norm",
-        "tam",
-        "occlusion",
-    ),
+    "METHOD": _one_of(*catalog.METHODS),
     "AGGREGATION": _one_of("mean", "max", "min"),
     "HEATMAP_COLORMAP": _text('the name of a matplotlib colour map, such as "viridis"', r"\w+"),
     "HEATMAP_ALPHA": _number(0, 1),

@@ -7,10 +7,11 @@ complete. Knows nothing of models.
 import hashlib
 import json
 import os
+import re
 import secrets
 import threading
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -199,3 +200,70 @@ def one_line(text: object, limit: int = 300) -> str:
     """Return the text (or an error's text) with all white space folded into single spaces, cut at `limit`."""
     line = " ".join(str(text).split())
     return line if len(line) <= limit else line[: limit - 1].rstrip() + "…"
+
+
+# --- Numbers as people type them ----------------------------------------------------------------------------
+
+Range = tuple[int, int]  # first and last, both included; negative ones count from the end
+
+
+def as_ranges(numbers: Sequence[int], dash: str = "-", comma: str = ",") -> str:
+    """Return ascending numbers in short, by default as they can be typed: [0, 1, 2, 5] is "0-2,5"."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return comma.join(f"{run[0]}{dash}{run[-1]}" if len(run) > 1 else f"{run[0]}" for run in runs)
+
+
+def ranges_of(text: str) -> tuple[Range, ...]:
+    """Return "0-3,-1" as ((0, 3), (-1, -1)), before it is known how many numbers there are.
+
+    Raises:
+        ValueError: one line, for anything else.
+    """
+    found = []
+    for part in text.split(","):
+        match = re.fullmatch(r"\s*(-?\d{1,9})(?:\s*-\s*(-?\d{1,9}))?\s*", part)
+        if match is None:
+            raise ValueError(f"{text!r} is no list of numbers and ranges such as 3 or 0-3,7")
+        found.append((int(match[1]), int(match[2] or match[1])))
+    return tuple(found)
+
+
+def numbers_in(ranges: Sequence[Range], count: int, name: str, owner: str = "") -> tuple[int, ...]:
+    """Return the numbers in the ranges, ascending, each once; negative ones are counted from the last.
+
+    `name` says what is numbered ("layer"), `owner` whose these are ("the model").
+
+    Raises:
+        ValueError: one line, for a number that is not there, or a range that runs backwards.
+    """
+    found: set[int] = set()
+    for ends in ranges:
+        for number in ends:
+            if not -count <= number < count:
+                there = f"{owner} has {count} {name}s" if owner else f"there are {count}"
+                raise ValueError(f"There is no {name} {number}: {there}, 0 to {count - 1}.")
+        first, last = (number % count for number in ends)
+        if first > last:
+            raise ValueError(f"The range of {name}s {ends[0]}-{ends[1]} runs backwards.")
+        found.update(range(first, last + 1))
+    return tuple(sorted(found))
+
+
+def numbers_of(text: str, count: int, name: str) -> tuple[int, ...]:
+    """Return "all", "3", "0-3,-1" as ascending numbers below `count`, as `numbers_in` does.
+
+    Raises:
+        ValueError: one line, for anything else.
+    """
+    if text.strip() == "all":
+        return tuple(range(count))
+    try:
+        ranges = ranges_of(text)
+    except ValueError:
+        raise ValueError(f'The {name}s must be "all", or numbers such as 3 or 0-2,5.') from None
+    return numbers_in(ranges, count, name)

@@ -15,11 +15,11 @@ import math
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -28,21 +28,17 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-import config
 import utils
+from records.look import LARGEST, PERCEPTUAL, Look, check_colormap
 
-View = Literal["overlay", "side by side", "heatmap"]
-VIEWS: tuple[str, ...] = get_args(View)
 Box = tuple[int, int, int, int]  # (x0, y0, x1, y1) in pixels, x1 and y1 outside
 BOXES = ("picture_box", "original_box", "bar_box")  # kept in a result's .info
 
 WHITE, INK, FAINT = (255, 255, 255), (32, 33, 36), (110, 114, 120)
 MARKED = (255, 214, 102)  # ground of the words that a paragraph marks
-LARGEST = 1e300  # so that a range of values, and 100 times one, are still numbers
 MIN_SIDE, MAX_SIDE = 640, 2048  # longer side, in pixels, of a picture that is written as a file
 THUMBNAIL_SIDE, THUMBNAIL_PIXELS = 320, 20e6  # longer side of a small picture; pixels of all together
 ROWS_AT_ONCE = 64  # rows blended at a time, so that a 40-megapixel picture needs little memory
-PERCEPTUAL = ("viridis", "cividis", "plasma", "inferno", "magma")  # read in the right order, also in grey
 
 ISOLATES = "\u2068\u2069"  # Unicode's marks around text of a writing direction of its own
 INVISIBLE = ("Cc", "Cf", "Cs", "Co", "Cn")
@@ -60,39 +56,6 @@ FALLBACK_FONTS = (
     "wqy-microhei.ttc",
     "DroidSansFallbackFull.ttf",
 )
-
-
-def _is_number(value: object) -> bool:
-    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
-        return False
-    return bool(abs(float(value)) < LARGEST)
-
-
-@dataclass(frozen=True)
-class Look:
-    """How a map is drawn. It refuses to exist with a colour map, view or alpha that cannot be drawn."""
-
-    colormap: str = field(default_factory=lambda: config.HEATMAP_COLORMAP)
-    alpha: float = field(default_factory=lambda: config.HEATMAP_ALPHA)  # 0 shows the picture, 1 the map alone
-    view: str = field(default_factory=lambda: config.HEATMAP_VIEW)  # one of VIEWS
-    smooth: bool = field(default_factory=lambda: config.HEATMAP_SMOOTH)  # False: one flat cell a visual token
-    vmin: float | None = None  # value of the lowest colour; None: the map's lowest
-    vmax: float | None = None  # value of the highest colour; None: the map's highest
-    gamma: float = 1.0  # contrast: below 1 lifts faint values, above 1 leaves only strong ones
-    crossed: tuple[int, ...] = ()  # cells (row * w + col) that are crossed out: nothing is claimed of them
-
-    def __post_init__(self) -> None:
-        palette(self.colormap)
-        if not (_is_number(self.alpha) and 0 <= self.alpha <= 1):
-            raise ValueError(f"alpha must be a number from 0 (picture) to 1 (map); got {self.alpha!r}")
-        if self.view not in VIEWS:
-            raise ValueError(f"view must be one of {', '.join(map(repr, VIEWS))}; got {self.view!r}")
-        if not (_is_number(self.gamma) and 0.1 <= self.gamma <= 10):
-            raise ValueError(f"gamma must be a number from 0.1 to 10; got {self.gamma!r}")
-        for name in ("vmin", "vmax"):
-            value = getattr(self, name)
-            if value is not None and not _is_number(value):
-                raise ValueError(f"{name} must be a finite number; got {value!r}")
 
 
 @dataclass(frozen=True)
@@ -125,10 +88,7 @@ def colormaps() -> list[str]:
 @lru_cache(maxsize=32)
 def palette(colormap: str) -> NDArray[np.uint8]:
     """Colours (n, 3) of a matplotlib colour map, RGB, lowest value first."""
-    if not isinstance(colormap, str) or colormap not in matplotlib.colormaps:
-        raise ValueError(
-            f"unknown colour map {colormap!r}; matplotlib's names work, such as {', '.join(PERCEPTUAL)}"
-        )
+    check_colormap(colormap)
     colours = matplotlib.colormaps[colormap]
     table = np.array(colours(np.arange(colours.N), bytes=True)[:, :3], dtype=np.uint8)
     table.flags.writeable = False

@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
 import config
-from commands.arguments import Range, choice, numbers
+import methods
+from commands.arguments import choice, numbers
 from commands.terminal import UsageError, bar, counter, printable, say, stop_on_interrupt
 from model import Checkpoint, checkpoint
 from model import answer_key as store_key
+from records.selection import Selection
 from records.store import Store
-from utils import ImageError, Stopped, image_hash, one_line, open_image
+from records.token_maps import TokenMaps
+from report.view import Subject
+from utils import ImageError, Range, Stopped, image_hash, one_line, open_image
 
 if TYPE_CHECKING:  # torch takes seconds to import: --help and mistyped arguments do not wait for it
     from attention_extractor import AttentionExtractor
     from records.capture import Capture
     from records.words import Word
-    from views import View
 
 
 def opened(path: str) -> Image.Image:
@@ -141,30 +143,29 @@ def answered_by(loaded: tuple[Any, Any], args: argparse.Namespace, image: Image.
     return kept
 
 
-def by_method(args: argparse.Namespace, image: Image.Image, capture: Capture, view: View) -> View:
-    """Return the view with the maps of --method, computed with a progress bar.
+def subject_of(
+    args: argparse.Namespace, image: Image.Image, capture: Capture, selection: Selection
+) -> Subject:
+    """Return the answer with its selected maps, computed with a progress bar where the model is needed.
 
     Raises:
-        UsageError: for arguments that do not belong to the method.
         KeyboardInterrupt: once Ctrl-C has ended the computation.
     """
-    if args.method == "attention" and not args.no_sinks:
-        return view
-    if args.method != "attention" and (args.layers or args.heads or args.no_sinks):
-        raise UsageError(f"--layers, --heads and --no-sinks do not belong to --method {args.method}")
-    from methods import token_maps
-    from model import load_model
-    from ways import LOCAL, WAYS, made_by, of_heads, reads_again, unsunk
+    computed = {}
+    if selection.row.needs_model:
+        computed = {selection.method: read_again(args, image, capture, selection.method)}
+    return Subject(capture, selection, methods.selected_maps(capture, selection, computed))
 
-    if args.method == "attention":
-        return replace(view, made=unsunk(capture, view))
-    if not reads_again(args.method):
-        return replace(view, made=made_by(of_heads(capture, LOCAL[args.method]), WAYS[args.method]))
+
+def read_again(args: argparse.Namespace, image: Image.Image, capture: Capture, method: str) -> TokenMaps:
+    """Return the maps of the whole answer by a method that reads it again; its notes are said on stderr."""
+    from model import load_model
+
     model, processor = load_model(args.model or default_model())
     with stop_on_interrupt() as stop, bar("Map", "pass", 1) as progress:
         try:
-            found = token_maps(
-                args.method,
+            found = methods.token_maps(
+                method,
                 capture,
                 model=model,
                 processor=processor,
@@ -176,4 +177,4 @@ def by_method(args: argparse.Namespace, image: Image.Image, capture: Capture, vi
             raise KeyboardInterrupt from None
     for note in found.notes:
         say(f"note: {note}")
-    return replace(view, made=made_by(found, WAYS[args.method]))
+    return found

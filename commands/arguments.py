@@ -3,37 +3,27 @@
 from __future__ import annotations
 
 import argparse
-import re
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
 import config
-import visualization
 from commands.terminal import UsageError
-
-MEASURED = (
-    *("attention", "relative", "rollout", "gradient-attention", "grad-cam", "smooth-grad-cam"),
-    *("gradient-norm", "tam", "occlusion"),
-)  # methods.METHODS, whose room imports torch
+from methods import METHODS
+from records.look import VIEWS
+from utils import Range, numbers_in, ranges_of
 
 SOME: config.Rule = ("a whole number of at least 1", lambda value: isinstance(value, int) and value >= 1)
 
 ANY: config.Rule = ("a whole number of at least 0", lambda value: isinstance(value, int) and value >= 0)
 
-Range = tuple[int, int]  # first and last, both included; negative ones count from the end
-
 
 def ranges(text: str) -> tuple[Range, ...]:
-    """Return "0-3,-1" as ((0, 3), (-1, -1)); both ends of a range are part of it."""
-    found = []
-    for part in text.split(","):
-        match = re.fullmatch(r"\s*(-?\d{1,9})(?:-(-?\d{1,9}))?\s*", part)
-        if match is None:
-            raise argparse.ArgumentTypeError(f"{text!r} is no list of numbers and ranges such as 3 or 0-3,7")
-        first = int(match[1])
-        found.append((first, first if match[2] is None else int(match[2])))
-    return tuple(found)
+    """Return "0-3,-1" as ((0, 3), (-1, -1)), as `utils.ranges_of` does."""
+    try:
+        return ranges_of(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def token_choice(text: str) -> str | tuple[Range, ...]:
@@ -51,23 +41,16 @@ def token_choice(text: str) -> str | tuple[Range, ...]:
 
 
 def numbers(chosen: Sequence[Range], count: int, name: str, owner: str) -> list[int]:
-    """Return the numbers in the ranges, ascending, each once; negative ones counted from the last.
+    """Return the numbers in the ranges, as `utils.numbers_in` does.
 
     Raises:
         UsageError: for a number that `owner` ("the model") does not have, or a range that runs backwards.
     """
-    found: set[int] = set()
-    for pair in chosen:
-        for number in pair:
-            if not -count <= number < count:
-                raise UsageError(
-                    f"there is no {name} {number}: {owner} has {count} {name}s, 0 to {count - 1}"
-                )
-        first, last = (number % count for number in pair)
-        if first > last:
-            raise UsageError(f"the range of {name}s {pair[0]}-{pair[1]} runs backwards")
-        found.update(range(first, last + 1))
-    return sorted(found)
+    try:
+        return list(numbers_in(chosen, count, name, owner))
+    except ValueError as error:
+        line = str(error).removesuffix(".")
+        raise UsageError(line[0].lower() + line[1:]) from None  # it follows "error: "
 
 
 def setting(name: str, kind: Callable[[str], Any]) -> Callable[[str], Any]:
@@ -179,6 +162,13 @@ def add_choice_arguments(command: argparse.ArgumentParser, tokens: str = "all") 
     )
 
 
+def method_names() -> str:
+    """Return the methods by name, those that need the model behind the others, and where more is said."""
+    at_once = ", ".join(name for name, method in METHODS.items() if not method.needs_model)
+    again = ", ".join(name for name, method in METHODS.items() if method.needs_model)
+    return f"{at_once}, or one that reads the answer again: {again}; `methods` says what each shows"
+
+
 def add_method_arguments(command: argparse.ArgumentParser) -> None:
     """Add how words are explained."""
     add = command.add_argument_group("method").add_argument
@@ -187,9 +177,7 @@ def add_method_arguments(command: argparse.ArgumentParser) -> None:
         type=setting("METHOD", str),
         default="attention",
         metavar="NAME",
-        help="attention, heads-3 (or 5, 8: of the most local heads), or one that reads the answer again: "
-        "relative, rollout, gradient-attention, grad-cam, smooth-grad-cam, gradient-norm, tam, occlusion "
-        "(default: %(default)s)",
+        help=f"{method_names()} (default: %(default)s)",
     )
     add("--no-sinks", action="store_true", help="leave out patches that nearly every word looks at")
 
@@ -229,7 +217,7 @@ def add_view_argument(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--view",
         type=lambda text: text.replace("-", " "),
-        choices=visualization.VIEWS,
+        choices=VIEWS,
         default=config.HEATMAP_VIEW,
         metavar="VIEW",
         help="overlay, side-by-side or heatmap (default: %(default)s)",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 import visualization
-from commands.answers import answered, by_method, opened
+from commands.answers import answered, opened, subject_of
 from commands.arguments import (
     add_choice_arguments,
     add_drawing_arguments,
@@ -24,10 +24,13 @@ from commands.arguments import (
 )
 from commands.files import finished_folder
 from commands.terminal import UsageError, bar, printable, say
-from export import figure
-from utils import one_line, save_arrays
-from views import Drawing, View, arrays_of, as_ranges, coloured, drawings
-from visualization import Look, save_image
+from methods import METHODS
+from records.look import Look
+from records.selection import Selection
+from report.png import figure
+from report.view import Drawing, arrays_of, coloured, drawings
+from utils import as_ranges, one_line, save_arrays
+from visualization import save_image
 
 if TYPE_CHECKING:  # torch takes seconds to import: --help and mistyped arguments do not wait for it
     from records.capture import Capture
@@ -69,44 +72,48 @@ def attention(args: argparse.Namespace) -> None:
         print(printable(capture.text), flush=True)
         if not capture.token_ids:
             raise UsageError("the model gave an empty answer: there is nothing to draw")
-        view = by_method(args, image, capture, view_of(args, capture, look))
-        if view.made is not None and args.prompt_words:
-            raise UsageError("--prompt-words belongs to --method attention")
-        look = coloured(capture, replace(view, scale="own"))
-        shown = [view]
+        subject = subject_of(args, image, capture, selection_of(args, capture, look))
+        look = coloured(subject.choosing(scale="own"))
+        shown = [subject]
         if args.prompt_words:
-            shown.append(replace(view, tokens=None, by="word", of_prompt=True))
-        found = [one for part in shown for one in drawings(capture, part)]
+            shown.append(subject.choosing(tokens=None, by="word", of_prompt=True))
+        found = [one for part in shown for one in drawings(part)]
         if args.scale == "shared":
             low, high = visualization.shared_range(one.values for one in found)
             look = replace(look, vmin=low, vmax=high)
         save_image(image, folder / "original.png")
         (folder / "answer.txt").write_text(capture.text + "\n", encoding="utf-8")
         draw(folder, image, found, look)
-        save_image(overview(image, found, look, (capture.text, str(view))), folder / "overview.png")
+        save_image(overview(image, found, look, (capture.text, subject.found.line)), folder / "overview.png")
         files = sorted([*(file.name for file in folder.iterdir()), "maps.npz"])
         drawing = {**asdict(look), "scale": args.scale, "files": files}
-        save_arrays(folder / "maps.npz", arrays_of(capture, shown, drawing))
+        save_arrays(folder / "maps.npz", arrays_of(shown, drawing))
     say(f"Wrote {len(files)} files to {args.output}")
 
 
-def view_of(args: argparse.Namespace, capture: Capture, look: Look) -> View:
+def selection_of(args: argparse.Namespace, capture: Capture, look: Look) -> Selection:
     """Return what the arguments choose of a capture.
 
     Raises:
-        UsageError: for a token, layer or head that it does not have.
+        UsageError: for a token, layer or head that it does not have, and for what is not the method's.
     """
-    count, tokens = len(capture.token_ids), args.tokens
+    row, count, tokens = METHODS[args.method], len(capture.token_ids), args.tokens
+    if not row.folds and (args.layers or args.heads or args.no_sinks):
+        raise UsageError(f"--layers, --heads and --no-sinks do not belong to --method {row.name}")
+    if not row.of_prompt and args.prompt_words:
+        raise UsageError("--prompt-words belongs to --method attention")
     layers, heads = choice(args, capture.layer_count, capture.prompt_attention.shape[2])
     if missing := set(layers or ()) - set(capture.layers):
         recorded = as_ranges(capture.layers)
         raise UsageError(f"layer {min(missing)} was not recorded for this answer; recorded: {recorded}")
-    return View(
+    return Selection(
         layers=tuple(layers or capture.layers),
         heads=tuple(heads),
         aggregation=args.aggregation,
         tokens=None if isinstance(tokens, str) else tuple(numbers(tokens, count, "token", "the answer")),
         by="word" if tokens == "words" else "token",
+        method=row.name,
+        no_sinks=args.no_sinks,
         look=look,
         scale=args.scale,
     )

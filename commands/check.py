@@ -10,20 +10,22 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
+import methods
 import visualization
 from commands.answers import answered_by, default_model, opened, word_number
 from commands.arguments import (
-    MEASURED,
     SOME,
     add_model_arguments,
     add_question_arguments,
     choice,
     held,
+    method_names,
     numbers,
     ranges,
 )
 from commands.files import finished_folder
 from commands.terminal import UsageError, bar, counter, printable, say, stop_on_interrupt
+from methods import METHODS
 from records.targets import target_choice
 from utils import Stopped
 from visualization import save_image
@@ -31,8 +33,8 @@ from visualization import save_image
 if TYPE_CHECKING:  # torch takes seconds to import: --help and mistyped arguments do not wait for it
     from evaluation.removal import MapCheck
     from evaluation.without_picture import PictureCheck
-    from methods import TokenMaps
     from records.capture import Capture
+    from records.token_maps import TokenMaps
 
 CHECK = """Check a word's map on an answer: does the word fall when the map's hottest patches are removed?
 
@@ -68,7 +70,7 @@ def add_check_arguments(command: argparse.ArgumentParser) -> None:
         metavar="WORD",
         help="a word as the answer has it, word:2 for the third, or tokens such as 3 or 2-5",
     )
-    add("--method", choices=MEASURED, default=MEASURED[0], metavar="NAME", help=f"{', '.join(MEASURED)}")
+    add("--method", choices=METHODS, default="attention", metavar="NAME", help=method_names())
     add("--layers", type=ranges, metavar="WHICH", help="decoder layers, as 0-3,-1 (default: the method's)")
     add("--heads", type=ranges, metavar="WHICH", help="heads such as 0-3,7 (default: the method's)")
     add("--patches", type=ranges, metavar="HOW-MANY", help="to remove (default: 1,2,4,8,… up to half)")
@@ -142,7 +144,6 @@ def checked(
     """Return the map, what its patches do to the word, and what the picture does, with progress bars."""
     from evaluation.removal import check_map
     from evaluation.without_picture import without_image
-    from methods import token_maps
 
     model, processor = loaded
     h, w = capture.grid
@@ -153,7 +154,7 @@ def checked(
     options |= {"heads": heads} if args.heads else {}
     given: dict[str, Any] = {"model": model, "processor": processor, "image": image, "stop": stop}
     with bar("Map", "pass", 1) as progress:
-        found = token_maps(
+        found = methods.token_maps(
             args.method, capture, tokens=tokens, on_progress=counter(progress), **given, **options
         )
         progress.update(int(progress.total or 0) - progress.n)
@@ -182,9 +183,8 @@ def write_check(
 ) -> None:
     """Write what was found."""
     from evaluation.charts import curve_chart
-    from methods import METHODS
 
-    method = METHODS[found.method]
+    method = found.row
     (folder / "answer.txt").write_text(capture.text + "\n", encoding="utf-8")
     (folder / "words.md").write_text(on_picture.table() + "\n", encoding="utf-8")
     (folder / "curve.csv").write_text(on_map.csv_text(), encoding="utf-8")
@@ -195,7 +195,7 @@ def write_check(
         title=f"{method.label}: “{visualization.isolated(on_map.text)}”",
         subtitle=method.caveat,
         scale_label=method.scale_label,
-        unit="%" if method.unit.startswith("share") else "",
+        unit=method.shown_unit,
         min_side=visualization.MIN_SIDE,
         max_side=visualization.MAX_SIDE,
     )

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import config
 from commands.answers import default_model
-from commands.arguments import ANY, MEASURED, SOME, add_output_argument, held, prompt_text, setting
+from commands.arguments import ANY, SOME, add_output_argument, held, prompt_text, setting
 from commands.files import finished_folder
 from commands.terminal import UsageError, bar, counter, printable, say, stop_on_interrupt
+from methods import METHODS
 from utils import Stopped
 
 if TYPE_CHECKING:  # torch takes seconds to import: --help and mistyped arguments do not wait for it
@@ -41,15 +42,15 @@ writes into the output folder:
 
 LIMIT = {"demo": 60, "data": 500}  # pictures; the demo's take some minutes on one core
 
-LOCAL_HEADS = 5  # of attention in the most local heads, a row beside the methods
+MEASURED = tuple(name for name in METHODS if name not in ("heads-3", "heads-8"))  # which heads-5 stands for
 
 
 def method_choice(text: str) -> tuple[str, ...]:
     """Return the methods in "attention,tam", each once."""
     chosen = tuple(dict.fromkeys(text.split(",")))
     for name in chosen:
-        if name not in MEASURED:
-            raise argparse.ArgumentTypeError(f"{name!r} is not one of {', '.join(MEASURED)}")
+        if name not in METHODS:
+            raise argparse.ArgumentTypeError(f"{name!r} is not one of {', '.join(METHODS)}")
     return chosen
 
 
@@ -97,14 +98,12 @@ def run_evaluate(args: argparse.Namespace) -> None:
     if args.data is None and (args.annotations or args.prompt):
         raise UsageError("--annotations and --prompt belong to --data")
     with finished_folder(Path(args.output)) as folder:
-        from evaluation import blind, by_method, evaluate, markdown, most_local, write
+        from evaluation import blind, by_method, evaluate, markdown, write
         from model import load_model
 
         data = measured_on(args)
-        contenders = [by_method(name) for name in args.methods or MEASURED]
-        if args.methods is None:
-            contenders.insert(1, most_local(LOCAL_HEADS))
-        contenders.append(blind)
+        explainers = [by_method(name) for name in args.methods or MEASURED]
+        explainers.append(blind)
         model, processor = load_model(args.model or default_model())
         with stop_on_interrupt() as stop, bar("Answers", "answer", data.answers) as progress:
             try:
@@ -112,7 +111,7 @@ def run_evaluate(args: argparse.Namespace) -> None:
                     model,
                     processor,
                     data.samples,
-                    contenders,
+                    explainers,
                     count=data.answers,
                     curves=args.curves,
                     max_new_tokens=args.max_new_tokens,

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import argparse
 import re
-from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from commands.answers import answered, by_method, opened
+from commands.answers import answered, opened, subject_of
 from commands.arguments import (
     add_choice_arguments,
     add_drawing_arguments,
@@ -21,14 +20,14 @@ from commands.arguments import (
     add_view_argument,
     prompt_text,
 )
-from commands.attention import view_of
+from commands.attention import selection_of
 from commands.files import finished_folder
 from commands.terminal import UsageError, bar, counter, printable, say, stop_on_interrupt
-from export import FORMATS, export
+from records.look import Look
 from records.store import DamagedError, Entry, Kept, Store
+from report.formats import FORMATS, export
+from report.view import Subject
 from utils import Stopped, Watch, one_line
-from views import View
-from visualization import Look
 
 if TYPE_CHECKING:  # torch takes seconds to import: --help and mistyped arguments do not wait for it
     from records.capture import Capture
@@ -96,14 +95,12 @@ def run_export(args: argparse.Namespace) -> None:
     with finished_folder(Path(args.output)) as folder:
         capture, image = chosen_answer(args)
         print(printable(capture.text), flush=True)
-        view = by_method(args, image, capture, view_of(args, capture, look))
-        if view.made is not None and args.prompt_words:
-            raise UsageError("--prompt-words belongs to --method attention")
+        subject = subject_of(args, image, capture, selection_of(args, capture, look))
         for kind in args.format:
-            write_format(kind, capture, image, view, folder)
+            write_format(kind, subject, image, folder)
             if args.prompt_words and kind not in ("html", "npz"):  # which have both
-                asked = replace(view, tokens=None, by="word", of_prompt=True)
-                write_format(kind, capture, image, asked, folder)
+                asked = subject.choosing(tokens=None, by="word", of_prompt=True)
+                write_format(kind, asked, image, folder)
         names = sorted(file.name for file in folder.iterdir())
     say(f"Wrote {', '.join(names)} to {args.output}")
 
@@ -161,7 +158,7 @@ def reopened(name: str) -> Kept:
         raise UsageError(str(error)) from error
 
 
-def write_format(kind: str, capture: Capture, image: Image.Image, view: View, folder: Path) -> None:
+def write_format(kind: str, subject: Subject, image: Image.Image, folder: Path) -> None:
     """Write one format, with a progress bar.
 
     Raises:
@@ -169,7 +166,7 @@ def write_format(kind: str, capture: Capture, image: Image.Image, view: View, fo
     """
     with stop_on_interrupt() as stop, bar(FORMATS[kind].name, "step", 1) as progress:
         try:
-            made = export(kind, capture, image, view, folder, Watch(counter(progress), stop))
+            made = export(kind, subject, image, folder, Watch(counter(progress), stop))
         except Stopped:
             raise KeyboardInterrupt from None
         progress.update(int(progress.total or 0) - progress.n)

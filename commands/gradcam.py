@@ -21,9 +21,10 @@ from commands.arguments import (
 )
 from commands.files import finished_folder
 from commands.terminal import UsageError, bar, counter, printable, say, stop_on_interrupt
+from methods.catalog import LAYERED
+from records.look import Look
 from records.targets import Chosen, target_choice
 from utils import Stopped
-from visualization import Look
 
 if TYPE_CHECKING:  # torch takes seconds to import: --help and mistyped arguments do not wait for it
     from records.capture import Capture
@@ -66,8 +67,6 @@ picture.
 
 SINGLE_LAYER = -2
 
-METHOD_NAMES = ("grad-cam", "gradient-norm")  # gradcam.METHODS, whose room imports torch
-
 PLACE: config.Rule = ("a token, numbered from 0", lambda value: isinstance(value, int) and value >= 0)
 
 
@@ -98,10 +97,10 @@ def add_gradcam_arguments(command: argparse.ArgumentParser) -> None:
     )
     add(
         "--method",
-        choices=METHOD_NAMES,
-        default=METHOD_NAMES[0],
+        choices=LAYERED,
+        default=LAYERED[0],
         metavar="METHOD",
-        help="grad-cam or gradient-norm (default: %(default)s)",
+        help=f"{' or '.join(LAYERED)} (default: %(default)s)",
     )
     add(
         "--num-samples",

@@ -22,12 +22,12 @@ from tqdm import tqdm
 
 from demo.samples import KINDS, chosen_questions, held_out_scenes, judged
 from demo.scenes import CAPTION_PROMPT, HELD_OUT_SEED, Question, Scene
-from evaluation import Case, Contender, Evaluation, Judged, Made, Sample, blind, by_method, evaluate
-from methods import Cost
+from evaluation import Case, Evaluation, Explainer, Judged, Rows, Sample, blind, by_method, evaluate
 from methods.grad_cam import token_grad_cams
 from model import load_model
 from records.capture import Capture
 from records.grad_cam import LABELS
+from records.token_maps import Cost
 
 ATTENTION = "attention, mean of all layers and heads"
 
@@ -50,10 +50,10 @@ class Tally:
         return sum(self.right[k] for k in kinds) / sum(self.asked[k] for k in kinds)
 
 
-def by_layer(method: str, num_samples: int) -> Contender:
-    """The contender with a row for each layer of a gradient method, all from the same passes."""
+def by_layer(method: str, num_samples: int) -> Explainer:
+    """The explainer with a row for each layer of a gradient method, all from the same passes."""
 
-    def make(case: Case) -> Made:
+    def make(case: Case) -> Rows:
         cams = token_grad_cams(
             case.model,
             case.processor,
@@ -70,7 +70,7 @@ def by_layer(method: str, num_samples: int) -> Contender:
             f"{LABELS[method]}, layer {layer}": np.stack([cam.layer_map(layer) for cam in cams])
             for layer in layers
         }
-        return Made(maps, Cost(num_samples, num_samples * len(cams)))
+        return Rows(maps, Cost(num_samples, num_samples * len(cams)))
 
     return make
 
@@ -131,15 +131,15 @@ def main() -> None:
     parser.add_argument("--wrong", action="store_true", help="print every wrong answer")
     options = parser.parse_args()
     model, processor = load_model(options.model)
-    contenders = [by_method("attention", ATTENTION)]
-    contenders += [by_layer(method, options.samples) for method in LABELS if options.samples]
+    explainers = [by_method("attention", ATTENTION)]
+    explainers += [by_layer(method, options.samples) for method in LABELS if options.samples]
     tally, count = Tally(), options.scenes * (1 + options.questions)
     with tqdm(total=count, desc="answers") as progress:
         evaluation = evaluate(
             model,
             processor,
             asked_samples(options, tally),
-            [*contenders, blind],
+            [*explainers, blind],
             count=count,
             curves=0,
             max_new_tokens=80,

@@ -1,12 +1,13 @@
 """How often maps find what their words name, and at what cost: every method beside maps that know nothing.
 
-Goes in: a model, samples whose things are known by masks, and contenders that make maps. Comes out: an
-`Evaluation`, figures with intervals, as a table, CSV, JSON and a plot. Knows nothing of where samples come
+Goes in: a model, samples whose things are known by masks, and explainers that make maps. Comes out: an
+`Evaluation`, metrics with intervals, as a table, CSV, JSON and a plot. Knows nothing of where samples come
 from, but for folders in COCO format.
 """
 
-from evaluation.contenders import Case, Contender, Made, blind, blind_maps, by_method, most_local
-from evaluation.figures import FIGURES, Value
+from evaluation.baselines import blind, blind_maps
+from evaluation.explainers import Case, Explainer, Rows, by_method
+from evaluation.metrics import METRICS, Value
 from evaluation.record import Estimate, Evaluation, Spent
 from evaluation.report import chart, csv_text, markdown, write
 from evaluation.run import CURVES, evaluate
@@ -14,15 +15,15 @@ from evaluation.samples import FUNCTION_WORDS, Judged, JudgedWord, Sample
 
 __all__ = [
     "CURVES",
-    "FIGURES",
     "FUNCTION_WORDS",
+    "METRICS",
     "Case",
-    "Contender",
     "Estimate",
     "Evaluation",
+    "Explainer",
     "Judged",
     "JudgedWord",
-    "Made",
+    "Rows",
     "Sample",
     "Spent",
     "Value",
@@ -33,6 +34,5 @@ __all__ = [
     "csv_text",
     "evaluate",
     "markdown",
-    "most_local",
     "write",
 ]

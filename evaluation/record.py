@@ -1,4 +1,4 @@
-"""What was measured: every word's figures, and estimates of them with intervals."""
+"""What was measured: every word's metrics, and estimates of them with intervals."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation.contenders import CENTRE
-from evaluation.figures import Value, harmonic_mean
+from evaluation.baselines import CENTRE
+from evaluation.metrics import Value, harmonic_mean
 
 RESAMPLES = 2000
 INTERVAL = (2.5, 97.5)  # percentiles of the resamples
-PARTS = {"f1_iou": ("obj_iou", "func_iou")}  # figures that are made of others' means
+PARTS = {"f1_iou": ("obj_iou", "func_iou")}  # metrics that are made of others' means
 
 
 class Estimate(NamedTuple):
@@ -40,7 +40,7 @@ class Spent(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """The figures of every word's maps, what the maps took, and what was left out."""
+    """The metrics of every word's maps, what the maps took, and what was left out."""
 
     values: tuple[Value, ...]
     spent: Mapping[str, Spent]  # of each row; several rows of one computation share it
@@ -51,29 +51,29 @@ class Evaluation:
 
     @property
     def rows(self) -> tuple[str, ...]:
-        """What made the maps, in the order of the contenders."""
+        """What made the maps, in the order of the explainers."""
         return tuple(self.spent)
 
-    def groups(self, figure: str | None = None) -> tuple[str, ...]:
-        """Return the groups with a value of the figure, or of any."""
-        wanted = None if figure is None else PARTS.get(figure, (figure,))
-        return tuple(dict.fromkeys(v.group for v in self.values if wanted is None or v.figure in wanted))
+    def groups(self, metric: str | None = None) -> tuple[str, ...]:
+        """Return the groups with a value of the metric, or of any."""
+        wanted = None if metric is None else PARTS.get(metric, (metric,))
+        return tuple(dict.fromkeys(v.group for v in self.values if wanted is None or v.metric in wanted))
 
-    def estimate(self, row: str, figure: str, kind: str | None = None) -> Estimate | None:
-        """Return a row's figure over all words, or those of a kind; None if none was measured.
+    def estimate(self, row: str, metric: str, kind: str | None = None) -> Estimate | None:
+        """Return a row's metric over all words, or those of a kind; None if none was measured.
 
         The interval is a bootstrap's: groups are drawn with replacement, as many as there are, each with all
         of its words. F1-IoU is made of the two means, as published.
         """
-        return self._estimate((row,), figure, kind)
+        return self._estimate((row,), metric, kind)
 
-    def above(self, row: str, figure: str, other: str = CENTRE) -> Estimate | None:
-        """Return by how much a row's figure is above another's; both are resampled together."""
-        return self._estimate((row, other), figure, None)
+    def above(self, row: str, metric: str, other: str = CENTRE) -> Estimate | None:
+        """Return by how much a row's metric is above another's; both are resampled together."""
+        return self._estimate((row, other), metric, None)
 
-    def _estimate(self, rows: tuple[str, ...], figure: str, kind: str | None) -> Estimate | None:
-        """Return the first row's figure, less that of the second if there is one."""
-        parts = PARTS.get(figure, (figure,))
+    def _estimate(self, rows: tuple[str, ...], metric: str, kind: str | None) -> Estimate | None:
+        """Return the first row's metric, less that of the second if there is one."""
+        parts = PARTS.get(metric, (metric,))
         found = [[self._found.get((row, part), []) for part in parts] for row in rows]
         found = [[[v for v in values if kind in (None, v.kind)] for values in of_row] for of_row in found]
         if not all(values for of_row in found for values in of_row):
@@ -90,7 +90,7 @@ class Evaluation:
     def _found(self) -> dict[tuple[str, str], list[Value]]:
         found: dict[tuple[str, str], list[Value]] = {}
         for value in self.values:
-            found.setdefault((value.row, value.figure), []).append(value)
+            found.setdefault((value.row, value.metric), []).append(value)
         return found
 
 

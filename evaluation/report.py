@@ -13,9 +13,9 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure as Drawing
 
+from evaluation.baselines import BLIND, CENTRE
 from evaluation.charts import BLUE, GREY, ORANGE
-from evaluation.contenders import BLIND, CENTRE
-from evaluation.figures import FIGURES
+from evaluation.metrics import METRICS
 from evaluation.record import Estimate, Evaluation, Spent
 from utils import atomic_write
 
@@ -45,9 +45,9 @@ def write(evaluation: Evaluation, folder: Path, name: str = "evaluation") -> lis
 
 
 def markdown(evaluation: Evaluation) -> str:
-    """Return the figures as a Markdown table, with what they were measured on and how to read them."""
+    """Return the metrics as a Markdown table, with what they were measured on and how to read them."""
     shown = _measured(evaluation)
-    heads = ["map", *(FIGURES[name].label for name in shown)]
+    heads = ["map", *(METRICS[name].label for name in shown)]
     heads.insert(2, f"above {CENTRE}")
     heads += ["forward", "backward", "seconds", "MB"]
     lines = [f"| {' | '.join(heads)} |", "|" + "---|" * len(heads)]
@@ -60,7 +60,7 @@ def markdown(evaluation: Evaluation) -> str:
 
 def _measured(evaluation: Evaluation) -> list[str]:
     row = evaluation.rows[0]
-    return [name for name in FIGURES if evaluation.estimate(row, name) is not None]
+    return [name for name in METRICS if evaluation.estimate(row, name) is not None]
 
 
 def _cell(estimate: Estimate | None, share: bool = False, sign: bool = False) -> str:
@@ -102,8 +102,8 @@ def notes(evaluation: Evaluation) -> list[str]:
             f"{'a blur' if settings['filling'] == 'blur' else 'the mean colour'} of the picture."
         )
     for name in _measured(evaluation):
-        figure = FIGURES[name]
-        lines.append(f"{figure.label}: {figure.what} ({'high' if figure.higher else 'low'} is good).")
+        metric = METRICS[name]
+        lines.append(f"{metric.label}: {metric.what} ({'high' if metric.higher else 'low'} is good).")
     lines.append(
         "Forward and backward: passes for an answer's words; seconds: for them, once; "
         f"MB: {settings['memory']}. A map that knows nothing costs nothing; a figure that does not beat the "
@@ -116,12 +116,12 @@ def notes(evaluation: Evaluation) -> list[str]:
 
 
 def csv_text(evaluation: Evaluation) -> str:
-    """Return a line for each row and figure, and one for each part of a row's cost."""
+    """Return a line for each row and metric, and one for each part of a row's cost."""
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow(["map", "figure", "mean", "low", "high", "words", "pictures"])
     for row in evaluation.rows:
-        for name in FIGURES:
+        for name in METRICS:
             estimate = evaluation.estimate(row, name)
             if estimate is not None:
                 numbers = ["" if math.isnan(value) else f"{value:.6g}" for value in estimate[:3]]
@@ -137,7 +137,7 @@ def as_dict(evaluation: Evaluation) -> dict[str, Any]:
     """Return all of it, JSON-ready: the estimates, and every word's values."""
     rows = {}
     for row in evaluation.rows:
-        estimates = {name: evaluation.estimate(row, name) for name in FIGURES}
+        estimates = {name: evaluation.estimate(row, name) for name in METRICS}
         above = evaluation.above(row, "pointing")
         rows[row] = {
             "figures": {name: _plain(one) for name, one in estimates.items() if one is not None},
@@ -166,7 +166,7 @@ def _plain(estimate: Estimate) -> dict[str, float | int | None]:
 
 
 def chart(evaluation: Evaluation) -> Drawing:
-    """Return a plot: a panel for each figure, in it a row for each map, and the centre prior as a line."""
+    """Return a plot: a panel for each metric, in it a row for each map, and the centre prior as a line."""
     shown, rows = _measured(evaluation), evaluation.rows
     columns = min(4, len(shown))
     lines = math.ceil(len(shown) / columns)
@@ -190,7 +190,7 @@ def chart(evaluation: Evaluation) -> Drawing:
 
 
 def _panel(panel: Axes, evaluation: Evaluation, name: str) -> None:
-    figure = FIGURES[name]
+    metric = METRICS[name]
     centre = evaluation.estimate(CENTRE, name)
     if centre is not None:
         panel.axvline(centre.mean, color=ORANGE, linestyle="--", linewidth=1, zorder=0)
@@ -204,7 +204,7 @@ def _panel(panel: Axes, evaluation: Evaluation, name: str) -> None:
         panel.plot([low, high], [place, place], color=colour, linewidth=1.5)
         panel.plot([one.mean], [place], "o" if knows else "s", color=colour, markersize=5)
     panel.set_xlim(-0.02, 1.02)
-    panel.set_title(f"{figure.label} ({'→' if figure.higher else '←'} better)", fontsize=9)
+    panel.set_title(f"{metric.label} ({'→' if metric.higher else '←'} better)", fontsize=9)
     panel.tick_params(labelsize=8)
     panel.grid(axis="x", color="#dddddd", linewidth=0.6)
     panel.set_axisbelow(True)

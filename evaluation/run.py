@@ -1,4 +1,4 @@
-"""The measurement: every answer is generated once, every contender maps it, every word's map is judged."""
+"""The measurement: every answer is generated once, every explainer maps it, every word's map is judged."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from attention_extractor import AttentionExtractor
 from evaluation import memory
-from evaluation.contenders import Case, Contender, Made
-from evaluation.figures import Value, area_under, coverage, energy, function_iou, object_iou, pointing
+from evaluation.explainers import Case, Explainer, Rows
+from evaluation.metrics import Value, area_under, coverage, energy, function_iou, object_iou, pointing
 from evaluation.record import Evaluation, Spent
 from evaluation.removal import doubling, first_cells, hottest_first, logprobs_without
 from evaluation.samples import Judged, JudgedWord, Sample, Tokens
@@ -25,14 +25,14 @@ from model import Processor
 from records.capture import Capture
 from utils import OnProgress, Watch
 
-CURVES = 12  # pictures for deletion and insertion, by far the dearest figures
+CURVES = 12  # pictures for deletion and insertion, by far the dearest metrics
 
 
 def evaluate(
     model: Any,
     processor: Processor,
     samples: Iterable[Sample],
-    contenders: Sequence[Contender],
+    explainers: Sequence[Explainer],
     *,
     count: int,
     curves: int = CURVES,
@@ -43,7 +43,7 @@ def evaluate(
     on_progress: OnProgress | None = None,
     stop: threading.Event | None = None,
 ) -> Evaluation:
-    """Return how well each contender's maps find what the answers' words name.
+    """Return how well each explainer's maps find what the answers' words name.
 
     Each sample is answered greedily, once. Deletion and insertion are measured on the first `curves` groups
     with words to judge: every word's hottest 0, 1, 2, 4, … and all cells are blurred, or given back to a
@@ -52,12 +52,12 @@ def evaluate(
     equally hot cells, and of the intervals. `settings` are added to the record's.
 
     Raises:
-        ValueError: if no word of any answer could be judged, or two contenders have rows of one name.
+        ValueError: if no word of any answer could be judged, or two explainers have rows of one name.
         Stopped: if `stop` was set; there is no result of a part.
         MemoryError: if one pass alone does not fit.
         RuntimeError: if the model is at work for something else.
     """
-    bench = _Bench(model, processor, tuple(contenders), filling, seed, Watch(None, stop))
+    bench = _Bench(model, processor, tuple(explainers), filling, seed, Watch(None, stop))
     extractor = AttentionExtractor(model, processor, store_on_cpu=True, float16=False)
     watch, groups = Watch(on_progress, stop), set[str]()
     watch.tell(0, count)
@@ -103,7 +103,7 @@ class _Bench:
 
     model: Any
     processor: Processor
-    contenders: tuple[Contender, ...]
+    explainers: tuple[Explainer, ...]
     filling: Fill
     seed: int
     watch: Watch
@@ -120,13 +120,13 @@ class _Bench:
         rng = np.random.default_rng([self.seed, number])
         case = Case(self.model, self.processor, sample.image, capture, tokens, rng, self.watch)
         maps: dict[str, NDArray[np.floating]] = {}
-        for contender in self.contenders:
+        for explainer in self.explainers:
             self.watch.check()
-            made, peak = memory.measured(self.model, partial(contender, case))
-            if twice := maps.keys() & made.maps.keys():
-                raise ValueError(f"two contenders have a row named {min(twice)!r}")
-            self._file(made, peak)
-            maps.update(made.maps)
+            rows, peak = memory.measured(self.model, partial(explainer, case))
+            if twice := maps.keys() & rows.maps.keys():
+                raise ValueError(f"two explainers have a row named {min(twice)!r}")
+            self._file(rows, peak)
+            maps.update(rows.maps)
         heats = {
             row: [_word_map(tokens, found, word.tokens) for word in judged.words]
             for row, found in maps.items()
@@ -140,9 +140,9 @@ class _Bench:
             ties = [self.seed, number]  # equally hot cells in the same order for every row and word
             self.values += self._curves(case, ties, sample.group, judged.words, heats)
 
-    def _file(self, made: Made, peak: int | None) -> None:
-        for row in made.maps:
-            self.costs.setdefault(row, []).append((made.cost, peak))
+    def _file(self, rows: Rows, peak: int | None) -> None:
+        for row in rows.maps:
+            self.costs.setdefault(row, []).append((rows.cost, peak))
 
     def _things(
         self, row: str, group: str, words: Sequence[JudgedWord], heats: Sequence[NDArray[np.floating]]
@@ -153,12 +153,12 @@ class _Bench:
             covered = coverage(word.mask, (heat.shape[0], heat.shape[1]))
             overlap, threshold = object_iou(heat, word.mask)
             thresholds.append(threshold)
-            figures = {
+            found = {
                 "pointing": pointing(heat, covered),
                 "energy": energy(heat, covered),
                 "obj_iou": overlap,
             }
-            self.values += [Value(row, name, word.kind, group, value) for name, value in figures.items()]
+            self.values += [Value(row, name, word.kind, group, value) for name, value in found.items()]
         return float(np.mean(thresholds))
 
     def _curves(
@@ -173,24 +173,24 @@ class _Bench:
         grid = case.capture.grid
         counts = np.array(steps(grid[0] * grid[1]))
         plans = [
-            (row, figure, word, order)
+            (row, metric, word, order)
             for row, of_row in heats.items()
             for word, heat in zip(words, of_row, strict=True)
             for order in [hottest_first(heat, np.random.default_rng(ties))]
-            for figure in ("deletion", "insertion")
+            for metric in ("deletion", "insertion")
         ]
         removed = [
-            first_cells(order, count, grid) ^ (figure == "insertion")
-            for _, figure, _, order in plans
+            first_cells(order, count, grid) ^ (metric == "insertion")
+            for _, metric, _, order in plans
             for count in counts
         ]
         tokens = tuple(sorted({token for word in words for token in word.tokens}))
         question = Question(case.capture, tokens, case.model, case.processor, case.image, self.watch)
         logprobs = logprobs_without(question, removed, self.filling).reshape(len(plans), len(counts), -1)
-        for (row, figure, word, _), found in zip(plans, logprobs, strict=True):
+        for (row, metric, word, _), found in zip(plans, logprobs, strict=True):
             places = [tokens.index(token) for token in word.tokens]
             probabilities = np.exp(found[:, places].astype(np.float64).sum(axis=1))
-            yield Value(row, figure, word.kind, group, area_under(probabilities, counts))
+            yield Value(row, metric, word.kind, group, area_under(probabilities, counts))
 
     def spent(self) -> dict[str, Spent]:
         """Return what each row took."""

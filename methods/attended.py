@@ -82,7 +82,9 @@ def _pairs(
 def _rows(question: Question, token: int, pairs: Pairs) -> NDArray[np.float32]:
     """Return the attention of one token (pair, patch)."""
     layers, heads = zip(*pairs, strict=True)
-    return question.capture.attention[token, list(layers), list(heads)].float().cpu().numpy()
+    capture = question.capture
+    attention = capture.prompt_attention if question.of_prompt else capture.attention
+    return attention[token, list(layers), list(heads)].float().cpu().numpy()
 
 
 def _named(question: Question, chosen: Pairs, asked: Pairs | None) -> dict[str, Any]:

@@ -9,7 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attention_processor import chosen_indices
+from methods.attended import attention
+from methods.reading import Maps, Question
 from records.capture import Capture
+
+
+def local_attention(question: Question, count: int) -> Maps:
+    """Return the mean attention of the answer's most local heads, so many of them."""
+    return attention(question, pairs=top_heads(question.capture, count))
 
 
 class HeadRank(NamedTuple):

@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from importlib import import_module
 from time import perf_counter
-from typing import Any, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+import config
 from attention_processor import Aggregation, chosen_indices
-from methods.activation import token_activation
-from methods.attended import Pairs, attention, relative
-from methods.flow import gradient_attention, rollout
-from methods.grad_cam import token_grad_cams
-from methods.occlusion import Fill, occlusion
-from methods.reading import Maps, Question, later_half
-from methods.record import METHODS, Cost, TokenMaps
+from methods.catalog import FromConfig, Method, method_named
+from methods.reading import Maps, Question
 from model import Processor, decoder_config
 from records.capture import Capture
-from records.layers import WHY_NOT_LAST
+from records.token_maps import Cost, TokenMaps
 from utils import OnProgress, Watch
+
+if TYPE_CHECKING:
+    from methods.attended import Pairs
+    from methods.occlusion import Fill
 
 
 class Options(TypedDict, total=False):
@@ -54,6 +55,7 @@ def token_maps(
     processor: Processor | None = None,
     image: Image.Image | None = None,
     tokens: int | Sequence[int] | None = None,
+    of_prompt: bool = False,
     on_progress: OnProgress | None = None,
     stop: threading.Event | None = None,
     **options: Unpack[Options],
@@ -61,11 +63,12 @@ def token_maps(
     """Return a raw map (h, w) of each of the answer's tokens, all of them by default, by one of `METHODS`.
 
     A word, a range or the whole answer is the mean of its tokens' maps: `TokenMaps.token_map` of several.
-    "attention" needs the capture alone; the others the model, its processor and the picture, and read prompt
-    and answer as they are (teacher forcing). `on_progress(passes done, passes in all)` is called before the
-    first pass and after each batch of them; setting `stop` ends the computation there. The model is put back
-    as it was, also after an error. Of the attention of one sequence (head, position, position), at most one
-    layer is held at a time, and where it is rebuilt a few hundred rows of that.
+    With `of_prompt` the tokens are those of the prompt, where the method has maps of them. "attention" and
+    "heads-…" need the capture alone; the others the model, its processor and the picture, and read prompt and
+    answer as they are (teacher forcing). `on_progress(passes done, passes in all)` is called before the first
+    pass and after each batch of them; setting `stop` ends the computation there. The model is put back as it
+    was, also after an error. Of the attention of one sequence (head, position, position), at most one layer
+    is held at a time, and where it is rebuilt a few hundred rows of that.
 
     Raises:
         ValueError: for an unknown method, an option that it does not take or a value out of range; for a
@@ -74,40 +77,58 @@ def token_maps(
         MemoryError: if one pass alone does not fit.
         RuntimeError: if the model is at work for something else.
     """
-    if method not in METHODS:
-        raise ValueError(f"method must be one of {', '.join(METHODS)}; got {method!r}")
-    settings = {**METHODS[method].options, **_accepted(method, options)}
-    chosen = _chosen_tokens(capture, tokens)
-    question = Question(capture, chosen, model, processor, image, Watch(on_progress, stop))
+    row = method_named(method)
+    if of_prompt and not row.of_prompt:
+        raise ValueError(f"{row.label} explains words of the answer, not of the prompt")
+    settings = {**_defaults(row), **_accepted(row, options)}
+    chosen = _chosen_tokens(capture, tokens, of_prompt)
+    question = Question(capture, chosen, model, processor, image, Watch(on_progress, stop), of_prompt)
     started = perf_counter()
-    found = _MAKERS[method](question, **settings)
+    found = _function(row)(question, **settings, **row.fixed)
     cost = Cost(found.forward, found.backward, perf_counter() - started)
     return TokenMaps(
         method=method,
         tokens=chosen,
         maps=found.maps.reshape(-1, *capture.grid),
+        of_prompt=of_prompt,
         cost=cost,
-        settings={**settings, **found.settings, **(_of_model(model) if METHODS[method].needs_model else {})},
+        settings={**settings, **found.settings, **(_of_model(model) if row.needs_model else {})},
         notes=(*found.notes, *_zero_notes(chosen, found.maps)),
     )
 
 
-def _accepted(method: str, options: Options) -> Options:
-    takes = METHODS[method].options
+def _function(row: Method) -> Callable[..., Maps]:
+    """Return the function that makes the row's maps; its file is imported here, the first time."""
+    module, name = row.function.split(":")
+    found: Callable[..., Maps] = getattr(import_module(module), name)
+    return found
+
+
+def _defaults(row: Method) -> dict[str, Any]:
+    """Return each option's default, config's where the row says so, as it is now."""
+    return {
+        name: getattr(config, value.setting) if isinstance(value, FromConfig) else value
+        for name, value in row.options.items()
+    }
+
+
+def _accepted(row: Method, options: Options) -> Options:
     for name in options:
-        if name not in takes:
-            label, listed = METHODS[method].label, ", ".join(takes) or "no options"
-            raise ValueError(f"{label} does not take {name!r}; it takes {listed}")
+        if name not in row.options:
+            listed = ", ".join(row.options) or "no options"
+            raise ValueError(f"{row.label} does not take {name!r}; it takes {listed}")
     return options
 
 
-def _chosen_tokens(capture: Capture, tokens: int | Sequence[int] | None) -> tuple[int, ...]:
-    count = len(capture.token_ids)
-    if count == 0:
+def _chosen_tokens(capture: Capture, tokens: int | Sequence[int] | None, of_prompt: bool) -> tuple[int, ...]:
+    count, name = len(capture.token_ids), "token"
+    if of_prompt:
+        count, name = len(capture.prompt_token_ids), "prompt token"
+    elif count == 0:
         raise ValueError("the model gave an empty answer: there is nothing to explain")
-    return (
-        tuple(range(count)) if tokens is None else tuple(sorted(set(chosen_indices(tokens, count, "token"))))
-    )
+    if tokens is None:
+        return tuple(range(count))
+    return tuple(sorted(set(chosen_indices(tokens, count, name))))
 
 
 def _zero_notes(tokens: Sequence[int], maps: NDArray[np.float32]) -> list[str]:
@@ -120,63 +141,3 @@ def _of_model(model: Any) -> dict[str, str]:
         "dtype": str(model.dtype).removeprefix("torch."),
         "attention_backend": decoder_config(model)._attn_implementation,
     }
-
-
-def _grad_cam(
-    question: Question,
-    layers: Sequence[int] | None,
-    num_samples: int = 1,
-    noise_std: float = 0.0,
-    seed: int = 0,
-    *,
-    method: str = "grad-cam",
-) -> Maps:
-    """Return the mean over layers of the Grad-CAM (or gradient norm) of each token; the last has none."""
-    count = question.capture.layer_count
-    numbers = later_half(count - 1) if layers is None else question.layers(layers)
-    below = [layer for layer in numbers if layer < count - 1]
-    if not below:
-        raise ValueError(f"layer {count - 1} is the last one and has no Grad-CAM: {WHY_NOT_LAST}")
-    model, image = question.reading.model, question.image
-    assert image is not None  # there would be no reading
-    cams = token_grad_cams(
-        model,
-        question.processor,
-        image,
-        question.capture.prompt,
-        below,
-        question.tokens,
-        num_samples,
-        noise_std,
-        seed,
-        method=method,
-        answer=question.capture,
-        on_progress=question.watch.on_progress,
-        stop=question.watch.stop,
-    )
-    left_out = f"Layer {count - 1}, the last, is left out: {WHY_NOT_LAST}."
-    samples = num_samples if noise_std else 1
-    return Maps(
-        np.stack([cam.maps.mean(axis=0) for cam in cams]),
-        {"layers": below},
-        forward=samples,
-        backward=samples * len(cams),
-        notes=(left_out,) if below != list(numbers) else (),
-    )
-
-
-def _gradient_norm(question: Question, **options: Any) -> Maps:
-    return _grad_cam(question, **options, method="gradient-norm")
-
-
-_MAKERS: Mapping[str, Callable[..., Maps]] = {
-    "attention": attention,
-    "relative": relative,
-    "rollout": rollout,
-    "gradient-attention": gradient_attention,
-    "grad-cam": _grad_cam,
-    "smooth-grad-cam": _grad_cam,
-    "gradient-norm": _gradient_norm,
-    "tam": token_activation,
-    "occlusion": occlusion,
-}

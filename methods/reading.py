@@ -45,6 +45,7 @@ class Question:
     processor: Processor | None = None
     image: Image.Image | None = None
     watch: Watch = field(default_factory=Watch)
+    of_prompt: bool = False  # the tokens are the prompt's; only for methods that need no model
 
     def encoded(self, prompt: str) -> Encoded:
         """Return the picture and a prompt as the model reads them."""

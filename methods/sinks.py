@@ -9,13 +9,14 @@ at a usual patch.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from attention_processor import AttentionProcessor
 from records.capture import Capture
+from records.token_maps import TokenMaps
 
 STRENGTH = 3.0  # times the usual patch
 NEARLY_EVERY = 0.8  # of the words
@@ -58,16 +59,26 @@ def sink_patches(
     return tuple(sorted(found, key=lambda sink: -sink.strength))
 
 
-def without_sinks(heat: NDArray[np.float32], sinks: Sequence[Sink]) -> NDArray[np.float32]:
-    """Return a copy of the map (h, w) with the sinks' cells at the lowest value of the other cells.
+def without_sinks(found: TokenMaps, sinks: Sequence[Sink]) -> TokenMaps:
+    """Return a copy of the maps with the sinks' cells at the lowest value of the map's other cells.
 
     Nothing is known of what they would be without the sink: the lowest value claims nothing for them and
-    leaves scale and hottest cell to the others. Whoever draws the map must mark the cells as removed.
+    leaves scale and hottest cell to the others. `removed` names them: whoever draws a map must mark them.
+
+    Raises:
+        ValueError: for a method whose maps are not attention as it is, or if nothing of a map is left.
     """
-    found = np.array(heat, copy=True)
-    gone = np.zeros(found.size, dtype=bool)
+    if not found.row.sinks:
+        raise ValueError(f"{found.row.label} has no sinks to leave out: they belong to attention")
+    maps = found.maps.reshape(len(found.maps), -1).copy()  # (token, patch)
+    gone = np.zeros(maps.shape[1], dtype=bool)
     gone[[sink.patch for sink in sinks]] = True
     if gone.all():
         raise ValueError("every patch is a sink: nothing of the map is left")
-    found[gone.reshape(found.shape)] = found[~gone.reshape(found.shape)].min()
-    return found
+    maps[:, gone] = maps[:, ~gone].min(axis=1, keepdims=True)
+    return replace(
+        found,
+        maps=maps.reshape(found.maps.shape),
+        removed=tuple(sorted(sink.patch for sink in sinks)),
+        settings={**found.settings, "sinks": [[sink.patch, sink.strength] for sink in sinks]},
+    )

@@ -4,8 +4,7 @@ Goes in: a `Run`, layers and heads. Comes out: the viewer's data. What is pointe
 the browser; the server is asked only for maps of other layers and heads. The viewer itself is `viewer/`.
 """
 
-import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,13 +12,16 @@ import gradio as gr
 
 import config
 import viewer
-from page.inputs import refusal
-from page.parts import AT_ONCE, HIDDEN, LATEST, Outputs, following, line, toast, told, visitor_of
+from evaluation.measured import CENTRE, best, figure_text, measured
+from methods import METHODS, Method, TokenMaps, token_maps
+from page.around import Around
+from page.jobs import Job, Shown, passes, refusing
+from page.model_room import Loaded, ModelRoom
+from page.parts import AGAIN, AT_ONCE, LATEST, LONG, Outputs, line, told, visitor_of
 from page.parts import text_of as file_of
-from page.reading import SCALE_LABELS, alone_of, choices, first_pick, pick_of
-from page.runs import ModelRoom, Run, Visitors
-from page.ways import ATTENTION, WAYS, computing, explored, needs_model, told_of
-from utils import Stopped
+from page.reading import SCALE_LABELS, choices, explored, first_pick
+from page.selection import ATTENTION, Controls, alone_of, pick_of
+from page.sessions import Run
 
 ROOT = "document.querySelector('#viewer .lens-viewer')"
 STATE = f"{ROOT}?.viewer?.state()"
@@ -78,13 +80,11 @@ class Ranges:
 class Explorer:
     """The list of words and the viewer; and once it is wired, what happens when something is chosen."""
 
-    room: ModelRoom
-    visitors: Visitors
+    around: Around
     ranges: Ranges
 
     def __init__(self) -> None:
         """Add what is not seen to the blocks that are being built."""
-        self._readings: dict[str, threading.Event] = {}  # of each visitor: what stops it
         self.alone = gr.JSON(visible=False)  # [layer, head] to be shown alone; null is all of them
         self.look = gr.JSON(
             visible=False
@@ -100,9 +100,12 @@ class Explorer:
             elem_id="token",
         )
         self.method = gr.Dropdown(
-            [(label, way) for way, label in WAYS.items()], value=ATTENTION, label="Method", elem_id="method"
+            [(method.label, name) for name, method in METHODS.items()],
+            value=ATTENTION,
+            label="Method",
+            elem_id="method",
         )
-        self.method_line = line(told_of(ATTENTION), "method_line")
+        self.method_line = line(told_of(METHODS[ATTENTION]), "method_line")
         self.method_stop = gr.Button("Stop", visible=False, elem_id="method_stop")
         self.no_sinks = gr.Checkbox(
             False,
@@ -111,7 +114,7 @@ class Explorer:
             elem_id="no_sinks",
             elem_classes="attention_only",
         )
-        self.way = [self.method, self.no_sinks]
+        self.explained_by = [self.method, self.no_sinks]
 
     def add_viewer(self) -> None:
         """Add the viewer to the blocks that are being built."""
@@ -126,10 +129,10 @@ class Explorer:
             elem_id="viewer",
         )
 
-    def wire(self, room: ModelRoom, visitors: Visitors, run_id: Any, ranges: Ranges) -> None:
+    def wire(self, around: Around, ranges: Ranges) -> None:
         """Connect the components with each other and with the page around them."""
-        self.room, self.visitors, self.ranges = room, visitors, ranges
-        chosen = [*ranges.all, *self.way]
+        self.around, self.ranges, run_id = around, ranges, around.run_id
+        chosen = [*ranges.all, *self.explained_by]
         in_browser: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
         self.viewer.click(None, None, [self.token], js=PICKED, **in_browser)
         self.token.input(None, [self.token], None, js=PICK, **in_browser)
@@ -138,34 +141,30 @@ class Explorer:
         self.viewer.submit(
             self.on_alone,
             [run_id, self.alone, ranges.aggregation],
-            [self.viewer, *ranges.all, *self.way, *ranges.groups, self.method_line, self.method_stop],
+            [
+                self.viewer,
+                *ranges.all,
+                *self.explained_by,
+                *ranges.groups,
+                self.method_line,
+                self.method_stop,
+            ],
             js=ALONE,
             **LATEST,
         )
         for control in (*ranges.all, self.no_sinks):
             control.input(self.on_maps, [run_id, *chosen], [self.viewer], **LATEST)
-        self.method.select(  # a list's `input` comes twice
-            self.on_method,
-            [run_id, *chosen],
-            [self.viewer, self.method_line, self.method_stop, self.method, *ranges.groups, self.no_sinks],
-            concurrency_limit=None,
-            trigger_mode="multiple",
-            **HIDDEN,
-        )
-        self.after = {
+        by_method = [self.viewer, self.method_line, self.method_stop, self.method]
+        by_method += [*ranges.groups, self.no_sinks]
+        # A list's `input` comes twice.
+        self.method.select(self.on_method, [run_id, *chosen], by_method, **AGAIN)
+        self.after: dict[str, Any] = {
             "fn": self.on_default,
             "inputs": [run_id, *ranges.all],
-            "outputs": [
-                self.viewer,
-                self.method_line,
-                self.method_stop,
-                self.method,
-                *ranges.groups,
-                self.no_sinks,
-            ],
-            "concurrency_limit": None,
-            **HIDDEN,
+            "outputs": by_method,
+            **LONG,
         }  # what follows an answer
+        self.on_stop = around.jobs.stopper("method")
         self.method_stop.click(self.on_stop, None, None, **AT_ONCE)
 
     # Callbacks: guard, call, format
@@ -182,19 +181,19 @@ class Explorer:
         """Return the controls as they are for attention."""
         return {
             self.method: ATTENTION,
-            self.method_line: note or told_of(ATTENTION),
+            self.method_line: note or told_of(METHODS[ATTENTION]),
             self.method_stop: gr.Button(visible=False),
             self.no_sinks: gr.Checkbox(False, visible=True),
             **{group: gr.Column(visible=True) for group in self.ranges.groups},
         }
 
-    def shown(self, run_id: str, run: Run, ranges: Sequence[Any]) -> Outputs:
-        """Return the explorer with an answer; its most telling word is picked."""
+    def shown(self, run_id: str, run: Run, controls: Controls) -> Outputs:
+        """Return the explorer with an answer, by attention; its most telling word is picked."""
         pick = first_pick(run)
         key = pick.key if pick else None
         return {
             self.viewer: gr.HTML(
-                explored(run, run_id, key or "all", ranges, ATTENTION, False),
+                explored(run, run_id, key or "all", controls.of_attention),
                 picture={**run.picture_payload, "run": run_id},
                 heads=None,
             ),
@@ -211,101 +210,127 @@ class Explorer:
 
     def on_method(self, request: gr.Request, run_id: Any, *chosen: Any) -> Iterator[Outputs]:
         """Show the maps of another method; those that read the answer again are computed once."""
-        *ranges, way, no_sinks = chosen
-        try:
-            run, visitor = self.own(request, run_id), visitor_of(request)
-            reads = needs_model(way)
-            controls: Outputs = {
-                self.method_line: told_of(way),
-                self.method_stop: gr.Button(visible=False),
-                self.no_sinks: gr.Checkbox(visible=way == ATTENTION),
-                **{group: gr.Column(visible=way == ATTENTION) for group in self.ranges.groups},
+        visitor, run, controls = yield from refusing(
+            self.method_line,
+            lambda: (visitor_of(request), self.around.own(request, run_id), Controls.of(chosen)),
+        )
+        if run is None:
+            yield self.shown_for(controls.row)
+            return
+        jobs, method = self.around.jobs, controls.method
+        jobs.end(visitor, "method", by="method")
+
+        def maps() -> Outputs:
+            return {self.viewer: explored(run, run_id, "all", controls), **self.shown_for(controls.row)}
+
+        if controls.row.needs_model and method not in run.maps:
+            room, shown = self.around.room, self._read_again(run, run_id, controls, maps)
+            yield from jobs.run(visitor, "method", lambda job: read_again(room, run, method, job), shown)
+        else:
+            yield (yield from refusing(self.method_line, maps))
+
+    def _read_again(
+        self, run: Run, run_id: str, controls: Controls, maps: Callable[[], Outputs]
+    ) -> Shown[TokenMaps]:
+        """Return what is shown while the model reads an answer again."""
+
+        def attention(note: str = "") -> Outputs:
+            return {
+                self.viewer: explored(run, run_id, "all", controls.of_attention),
+                **self.attention(note),
             }
-            if run is None:
-                yield controls
-                return
-            self.end_reading(visitor)
-            if reads and way not in run.maps:
-                stop = self._readings[visitor] = self.visitors.begin(visitor)
-                yield {
-                    self.method_line: "Reading the answer again …",
-                    self.method_stop: gr.Button(visible=True),
-                }
-                try:
-                    yield from following(computing(self.room, run, way, stop), self.so_far)
-                    if not self.visitors.waits(visitor, stop):
-                        yield gr.skip()  # Gradio shows the last item once more at the end
-                        return  # the page was closed, or asked something else
-                except Stopped:
-                    if not self.visitors.waits(visitor, stop):
-                        yield gr.skip()
-                        return
-                    raise
-                finally:
-                    self.visitors.end(visitor, stop)
-                    if self._readings.get(visitor) is stop:
-                        del self._readings[visitor]
-            yield {self.viewer: explored(run, run_id, "all", ranges, way, no_sinks), **controls}
-        except Stopped:
-            kept = explored(run, run_id, "all", ranges, ATTENTION, False) if run else None
-            yield {self.viewer: kept, **self.attention("Stopped: attention is shown.")}
-        except Exception as error:
-            reason = refusal(error)
-            yield {self.method_line: reason, self.method_stop: gr.Button(visible=False)}
-            raise toast(reason) from None
 
-    def end_reading(self, visitor: str) -> None:
-        """End the reading for a method that was chosen before; it then shows nothing any more."""
-        earlier = self._readings.get(visitor)
-        if earlier is not None:
-            self.visitors.end(visitor, earlier)
+        hidden = gr.Button(visible=False)
+        return Shown(
+            begun={
+                self.method_line: "Reading the answer again …",
+                self.method_stop: gr.Button(visible=True),
+            },
+            so_far=passes(self.method_line),
+            done=lambda *_: maps(),
+            stopped=lambda: attention("Stopped: attention is shown."),
+            failed=lambda reason: {self.method_line: reason, self.method_stop: hidden},
+            # What else begins leaves the list as it is; a new answer and another method do not.
+            left=lambda part: {} if part in ("answer", "method") else attention(),
+        )
 
-    def so_far(self, changes: dict[str, Any] | None) -> Outputs:
-        """Return how far the reading is."""
-        if changes is None:
-            return gr.skip()
-        if "ahead" in changes:
-            return {self.method_line: f"Waiting for the model: {changes['ahead']} ahead of you"}
-        return {self.method_line: f"{changes['done']} of {changes['count']} passes …"}
-
-    def on_stop(self, request: gr.Request) -> None:
-        """End the reading after the passes at hand."""
-        with told():
-            self.visitors.stop(visitor_of(request))
+    def shown_for(self, method: Method) -> Outputs:
+        """Return the controls as they are for a method."""
+        return {
+            self.method_line: told_of(method),
+            self.method_stop: gr.Button(visible=False),
+            self.no_sinks: gr.Checkbox(visible=method.sinks),
+            **{group: gr.Column(visible=method.folds) for group in self.ranges.groups},
+        }
 
     def on_maps(self, request: gr.Request, run_id: Any, *chosen: Any) -> Outputs:
         """Show maps of other layers and heads; the browser keeps its pick."""
         with told():
-            run = self.own(request, run_id)
+            run = self.around.own(request, run_id)
             if run is None:
                 return gr.skip()
-            *ranges, way, no_sinks = chosen
-            return {self.viewer: explored(run, run_id, "all", ranges, way, no_sinks)}
+            return {self.viewer: explored(run, run_id, "all", Controls.of(chosen))}
 
     def on_heads(self, request: gr.Request, run_id: Any, key: Any) -> Outputs:
         """Show every layer and head of the picked word."""
         with told():
-            run = self.own(request, run_id)
+            run = self.around.own(request, run_id)
             if run is None or not isinstance(key, str):
                 return gr.skip()
-            pick = pick_of(key, run)
+            pick = pick_of(key, run.capture)
             heads = viewer.heads_payload(run.capture, pick.tokens, of_prompt=pick.of_prompt)
             return {self.viewer: gr.HTML(heads=heads)}
 
     def on_alone(self, request: gr.Request, run_id: Any, alone: Any, aggregation: Any) -> Outputs:
         """Restrict the maps to one layer and head, or to one of them; or lift that."""
         with told():
-            run = self.own(request, run_id)
+            run = self.around.own(request, run_id)
             if run is None:
                 return gr.skip()
-            ranges = [*alone_of(alone, run), aggregation]
-            self.end_reading(visitor_of(request))
-            shown = {self.viewer: explored(run, run_id, "all", ranges, ATTENTION, False), **self.attention()}
+            ranges = [*alone_of(alone, run.capture), aggregation]
+            self.around.jobs.end(visitor_of(request), "method", by="method")
+            shown = {self.viewer: explored(run, run_id, "all", Controls.of(ranges)), **self.attention()}
             return shown | dict(zip(self.ranges.all, ranges, strict=True))
 
-    def own(self, request: gr.Request, run_id: Any) -> Run | None:
-        """Return the visitor's answer; None where there is none yet."""
-        return self.visitors.run(visitor_of(request), run_id) if isinstance(run_id, str) else None
+
+def read_again(room: ModelRoom, run: Run, method: str, job: Job) -> TokenMaps:
+    """Have the model read an answer again, and return the maps of all its tokens; they are kept with it.
+
+    Raises:
+        Stopped: if the job was stopped.
+        ModelError: if the model in memory is not the one that gave the answer.
+        ValueError: if the method cannot explain this answer.
+        FullError: if too many wait for the model already.
+    """
+
+    def read(loaded: Loaded) -> TokenMaps:
+        if method not in run.maps:
+            run.maps[method] = token_maps(
+                method,
+                run.capture,
+                model=loaded.model,
+                processor=loaded.processor,
+                image=run.original,
+                on_progress=job.steps,
+                stop=job.stop,
+            )
+        return run.maps[method]
+
+    return room.work(read, job, run.capture)
+
+
+def told_of(method: Method) -> str:
+    """Return what a method shows, how it misleads, its paper, and how often it found the object if known."""
+    told = f"{method.what} {method.caveat} ({method.paper})"
+    found, blind = measured().get(method.label), measured().get(CENTRE)
+    if found is None or blind is None:
+        return told
+    hit, prior = (figure_text("pointing", one["pointing"]) for one in (found, blind))
+    most = ", the most of all" if method.label == best() else ""
+    return (
+        f"{told} On the bundled model's scenes its hottest cell was on the object for {hit} of the "
+        f"words{most} ({CENTRE} {prior})."
+    )
 
 
 def last_of(count: int) -> int:

@@ -5,22 +5,21 @@ attributes by name. Knows nothing of what happens when something is clicked.
 """
 
 import json
+from html import escape
 from typing import Any
 
 import gradio as gr
 
 import config
-import visualization
+from evaluation.measured import figure_text, measured, ranked
 from model import DEMO
 from page.check_tab import CheckTab
 from page.explorer import Explorer, Ranges
 from page.gradcam_tab import GradCamTab
 from page.inputs import MOST_NEW_TOKENS
 from page.parts import HERE, heading, line, text_of
-from page.reading import SCALE_LABELS
 from page.recent import Recent
 from page.share import Share
-from page.ways import measured, table
 from records.store import Store
 
 EXAMPLES = HERE.parent / "demo" / "examples"
@@ -57,17 +56,7 @@ class Layout:
                     self.ranges = Ranges.made(layers, heads)
                     heading("Share")
                     self.share = Share()
-            with gr.Group(visible=False):
-                self._for_api()
         self.settings: list[Any] = [self.max_new_tokens, self.temperature, self.top_p, self.seed]
-        self.looks: list[Any] = [
-            self.api_aggregation,
-            self.api_colormap,
-            self.api_alpha,
-            self.api_view,
-            self.api_cells,
-            self.api_scale,
-        ]
 
     def _model_bar(self, chosen: str, status: str) -> None:
         names = dict.fromkeys([chosen, DEMO, config.MODEL_NAME, *SIBLINGS])
@@ -157,7 +146,7 @@ class Layout:
             apply_default_css=False,
             elem_id="reading",
         )
-        with gr.Tabs(elem_id="ways"):
+        with gr.Tabs(elem_id="tabs"):
             with gr.Tab("Words", elem_id="attention_tab", render_children=True):
                 self.explorer.add_viewer()
                 gr.HTML(NOTE, elem_id="note", elem_classes="note", js_on_load=None)
@@ -166,22 +155,7 @@ class Layout:
             with gr.Tab("Check", elem_id="check_tab", render_children=True):
                 self.check = CheckTab()
                 if measured():
-                    gr.HTML(f"{MEASURED_HELP}{table()}", elem_id="measured", js_on_load=None)
-
-    def _for_api(self) -> None:
-        """Add what calls from outside have and the page has not."""
-        self.api_token = gr.Textbox("0", label="token", info='"3", "0-2,5", "all"; of the question "p0"')
-        self.api_layers = gr.Textbox("all", label="layers", info='"all" or such as "0-3,-1"')
-        self.api_heads = gr.Textbox("all", label="heads", info='"all" or such as "0-3"')
-        self.api_aggregation = gr.Radio(list(SCALE_LABELS), value=config.AGGREGATION)
-        self.api_colormap = gr.Dropdown(visualization.colormaps(), value=config.HEATMAP_COLORMAP)
-        self.api_alpha = gr.Slider(0, 1, config.HEATMAP_ALPHA)
-        self.api_view = gr.Radio(list(visualization.VIEWS), value=config.HEATMAP_VIEW)
-        self.api_cells = gr.Radio(["cells", "smooth"], value="smooth" if config.HEATMAP_SMOOTH else "cells")
-        self.api_scale = gr.Radio(["own", "shared"], value=config.HEATMAP_SCALE)
-        self.api_facts = gr.JSON(label="facts")
-        self.api_picture = gr.Image(type="pil", format="png", label="picture")
-        self.api_button = gr.Button()
+                    gr.HTML(f"{MEASURED_HELP}{measured_table()}", elem_id="measured", js_on_load=None)
 
 
 # --- Small things ---
@@ -194,6 +168,17 @@ def examples() -> list[list[str]]:
         return []
     entries = json.loads(listed.read_text(encoding="utf-8"))
     return [[str(EXAMPLES / entry["image"]), entry["prompt"]] for entry in entries]
+
+
+def measured_table() -> str:
+    """Return the measured figures as an HTML table, the best at the pointing game first."""
+    known = [name for name in COLUMNS if all(name in figures for figures in measured().values())]
+    head = "".join(f"<th>{escape(COLUMNS[name])}</th>" for name in known)
+    rows = ""
+    for label, figures in ranked():
+        cells = "".join(f"<td>{figure_text(name, figures[name])}</td>" for name in known)
+        rows += f"<tr><td>{escape(label)}</td>{cells}</tr>"
+    return f"<table><thead><tr><th>map</th>{head}</tr></thead><tbody>{rows}</tbody></table>"
 
 
 FONTS = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "Helvetica Neue", "Arial", "sans-serif"]
@@ -214,6 +199,16 @@ def theme() -> gr.themes.Base:
         button_primary_background_fill_hover_dark="*primary_600",
     )
 
+
+COLUMNS = {
+    "pointing": "hottest cell on the object",
+    "energy": "of the map on the object",
+    "f1_iou": "F1-IoU",
+    "deletion": "deletion AUC (low is good)",
+    "forward": "forward passes",
+    "backward": "backward passes",
+    "seconds": "seconds",
+}
 
 HEAD = """
 <h1>Where each word looks</h1>

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from methods.catalog import LAYERED, METHODS
 from records.layers import WHY_NOT_LAST
 
-LABELS = {"grad-cam": "Grad-CAM", "gradient-norm": "gradient norm"}  # as people write them
+LABELS = {name: METHODS[name].scale_label for name in LAYERED}  # as people write them in a line of text
 
 
 @dataclass(frozen=True, eq=False)

@@ -66,9 +66,7 @@ def direct(graph: Graph) -> dict[str, set[str]]:
     """Return the graph without what a longer way round already says."""
     return {
         room: {
-            below
-            for below in needed
-            if not any(below in reached(graph, other) for other in needed - {below})
+            below for below in needed if not any(below in reached(graph, other) for other in needed - {below})
         }
         for room, needed in graph.items()
     }

@@ -14,12 +14,13 @@ from playwright.sync_api import sync_playwright
 
 import cli
 import config
-from app import Page, serve
+from methods import METHODS
 from model import DEMO
 from page.layout import examples
-from page.runs import ModelRoom
+from page.model_room import ModelRoom
+from page.serve import serve
+from page.site import Page
 from records.store import Store
-from ways import WAYS
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -106,7 +107,7 @@ def answer(tab: Tab) -> None:
     if config.METHOD != "attention":
         tab.wait_for_function(
             "label => document.querySelector('#viewer [data-part=made]').innerText.startsWith(label)",
-            arg=WAYS[config.METHOD],
+            arg=METHODS[config.METHOD].label,
         )
 
 

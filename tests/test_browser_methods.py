@@ -12,14 +12,16 @@ from playwright.sync_api import Browser, sync_playwright
 from playwright.sync_api import Page as Tab
 
 import config
-import page.runs as runs_room
-from app import Page
+import methods.selected
+import page.explorer as explorer_room
 from evaluation.removal import check_map
 from evaluation.without_picture import NOTE, without_image
 from methods import METHODS, Sink, TokenMaps, token_maps, top_heads, without_sinks
+from page.explorer import told_of
 from page.reading import first_pick
-from page.runs import Run
-from page.ways import ATTENTION, WAYS, told_of, unsunk
+from page.selection import ATTENTION
+from page.sessions import Run
+from page.site import Page
 from records.capture import Capture
 from tests.seeing import cell_of, pane_of, part, said, state, word
 from tests.seeing import choose as choose_one
@@ -43,7 +45,7 @@ from tests.test_browser import (
     typed,
     words_of,
 )
-from tests.test_ways import loaded_of
+from tests.test_page_methods import loaded_of
 from utils import Stopped
 
 pytestmark = [
@@ -110,8 +112,8 @@ def computed(site: tuple[Page, str], capture: Capture, way: str) -> TokenMaps:
 
 def chosen(tab: Tab, way: str) -> None:
     """Choose a method, and wait until its line stands there."""
-    choose(tab, "#method", WAYS[way])
-    told(tab, "#method_line", told_of(way))
+    choose(tab, "#method", METHODS[way].label)
+    told(tab, "#method_line", told_of(METHODS[way]))
 
 
 def told(tab: Tab, place: str, text: str) -> None:
@@ -144,8 +146,8 @@ class Held:
     """A method that waits in the middle of its work, and hears a stop there."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.go, self.original = threading.Event(), runs_room.token_maps
-        monkeypatch.setattr(runs_room, "token_maps", self.token_maps)
+        self.go, self.original = threading.Event(), explorer_room.token_maps
+        monkeypatch.setattr(explorer_room, "token_maps", self.token_maps)
 
     def token_maps(self, method: str, capture: Capture, **given: Any) -> TokenMaps:
         if method == "occlusion":
@@ -199,12 +201,12 @@ def test_methods_are_chosen_shown_and_kept(
     becomes(tab, "pick.key", "all")
     assert np.abs(shown(tab) - map_of(direct, range(NEW))).max() < 1e-5
 
-    monkeypatch.setattr(runs_room, "token_maps", None)  # from here on nothing is computed
+    monkeypatch.setattr(explorer_room, "token_maps", None)  # from here on nothing is computed
     map_changes(tab, lambda: chosen(tab, "tam"))
     expect_shown(tab, tam.maps, list(range(NEW)))
 
     generate(tab)  # a new answer begins with attention
-    told(tab, "#method_line", told_of(ATTENTION))
+    told(tab, "#method_line", told_of(METHODS[ATTENTION]))
     assert tab.input_value("#method input") == "Attention"
     expect_controls(tab, True)
     expect_shown(tab, np.stack([map_of(direct, token) for token in range(NEW)]), list(range(NEW)))
@@ -216,7 +218,7 @@ def test_occlusion_tells_how_far_it_is_and_can_be_stopped(
     ask(tab, picture, NEW)
     first = picked_first(direct)
     attention = np.stack([map_of(direct, token) for token in range(NEW)])
-    choose(tab, "#method", WAYS["occlusion"])
+    choose(tab, "#method", METHODS["occlusion"].label)
     told(tab, "#method_line", "3 of 11 passes …")
     assert tab.is_visible("#method_stop")
     expect_shown(tab, attention, first)  # until the other is there
@@ -228,10 +230,10 @@ def test_occlusion_tells_how_far_it_is_and_can_be_stopped(
     expect_controls(tab, True)
     assert not site[0].room.busy
 
-    choose(tab, "#method", WAYS["occlusion"])
+    choose(tab, "#method", METHODS["occlusion"].label)
     told(tab, "#method_line", "3 of 11 passes …")
     held.go.set()
-    told(tab, "#method_line", told_of("occlusion"))
+    told(tab, "#method_line", told_of(METHODS["occlusion"]))
     expect_shown(tab, computed(site, direct, "occlusion").maps, first)
     expect_controls(tab, False)
     assert state(tab)["range"][0] < 0  # a word can become likelier
@@ -244,18 +246,18 @@ def test_another_method_chosen_meanwhile_is_the_one_that_stays(
 ) -> None:
     ask(tab, picture, NEW)
     first = picked_first(direct)
-    choose(tab, "#method", WAYS["occlusion"])
+    choose(tab, "#method", METHODS["occlusion"].label)
     told(tab, "#method_line", "3 of 11 passes …")
-    map_changes(tab, lambda: choose(tab, "#method", WAYS["heads-5"]))
+    map_changes(tab, lambda: choose(tab, "#method", METHODS["heads-5"].label))
     held.go.set()
-    told(tab, "#method_line", told_of("heads-5"))
+    told(tab, "#method_line", told_of(METHODS["heads-5"]))
     tab.wait_for_function("() => document.querySelector('#method_stop')?.offsetParent == null")
     for _ in range(100):
         if not site[0].room.busy:
             break
         tab.wait_for_timeout(50)
     tab.wait_for_timeout(600)  # for what must not come
-    told(tab, "#method_line", told_of("heads-5"))
+    told(tab, "#method_line", told_of(METHODS["heads-5"]))
     local = token_maps(ATTENTION, direct, pairs=top_heads(direct, 5))
     expect_shown(tab, local.maps, first)
     expect_controls(tab, False)
@@ -265,13 +267,13 @@ def test_sinks_are_left_out_and_crossed_out(
     tab: Tab, picture: Path, direct: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sinks = (Sink(13, 9.0), Sink(30, 5.0))  # row 1 column 5, row 3 column 6
-    monkeypatch.setitem(unsunk.__globals__, "sink_patches", lambda *_: sinks)
+    monkeypatch.setattr(methods.selected, "sink_patches", lambda *_: sinks)
     ask(tab, picture, NEW)
     first = picked_first(direct)
     choose_one(tab, "view", "heatmap")
     before = pane_of(tab, "heatmap")
     map_changes(tab, lambda: tab.check("#no_sinks input"))
-    expect_shown(tab, np.stack([without_sinks(map_of(direct, i), sinks) for i in range(NEW)]), first)
+    expect_shown(tab, without_sinks(token_maps(ATTENTION, direct), sinks).maps, first)
     assert "2 sinks left out: row 1 column 5 (9 ×), row 3 column 6 (5 ×)" in said(part(tab, "made"))
     crossed = pane_of(tab, "heatmap")
     assert before.shape == crossed.shape

@@ -14,7 +14,7 @@ from demo import evaluate
 from demo.make_examples import EXAMPLES, FOLDER, Example
 from demo.samples import held_out_scenes, judged
 from demo.scenes import CAPTION_PROMPT, HELD_OUT_SEED, Question, make_scene
-from evaluation.figures import coverage, pointing
+from evaluation.metrics import coverage, pointing
 from model import DEMO_FOLDER, load_model
 from records.grad_cam import LABELS
 

@@ -18,11 +18,11 @@ from pycocotools import mask as rle
 
 from attention_processor import AttentionProcessor
 from evaluation import (
-    FIGURES,
+    METRICS,
     Evaluation,
     Judged,
     JudgedWord,
-    Made,
+    Rows,
     Sample,
     Spent,
     Value,
@@ -36,7 +36,8 @@ from evaluation import (
     write,
 )
 from evaluation.coco import NOT_NAMED, NOT_THERE, CocoFolder
-from evaluation.figures import (
+from evaluation.memory import measured
+from evaluation.metrics import (
     area_under,
     coverage,
     energy,
@@ -47,7 +48,6 @@ from evaluation.figures import (
     otsu,
     pointing,
 )
-from evaluation.memory import measured
 from evaluation.run import steps
 from evaluation.samples import forms, named
 from methods import METHODS, Cost, Question, covered, covering, token_maps
@@ -369,16 +369,16 @@ def sample(group: str) -> Sample:
     return Sample(group, picture(LANDSCAPE if group == "x" else PORTRAIT), "Is red here?", judge)
 
 
-def run(small: tuple[Any, Any], *contenders: Any, groups: str = "xy", **given: Any) -> Evaluation:
+def run(small: tuple[Any, Any], *explainers: Any, groups: str = "xy", **given: Any) -> Evaluation:
     settings = {"count": len(groups), "curves": 0, "max_new_tokens": 6, **given}
-    return evaluate(*small, (sample(group) for group in groups), contenders, **settings)
+    return evaluate(*small, (sample(group) for group in groups), explainers, **settings)
 
 
-def spike(value: float, row: int, col: int) -> Callable[[Any], Made]:
-    def make(case: Any) -> Made:
+def spike(value: float, row: int, col: int) -> Callable[[Any], Rows]:
+    def make(case: Any) -> Rows:
         maps = np.zeros((len(case.tokens), *case.capture.grid), dtype=np.float32)
         maps[:, row, col] = value
-        return Made({"spike": maps, "flat": np.ones_like(maps)}, Cost(2, 3, 0.5))
+        return Rows({"spike": maps, "flat": np.ones_like(maps)}, Cost(2, 3, 0.5))
 
     return make
 
@@ -391,7 +391,7 @@ def test_every_figure_of_every_word_is_what_it_is_alone(small: tuple[Any, Any]) 
     assert (found.settings["data"], found.settings["seed"]) == ("made up", 3)
     by_word: dict[tuple[str, str, str], list[float]] = {}
     for value in found.values:
-        by_word.setdefault((value.row, value.figure, value.group), []).append(value.value)
+        by_word.setdefault((value.row, value.metric, value.group), []).append(value.value)
     for group in "xy":
         given = sample(group)
         capture = generated(small, given)
@@ -439,7 +439,7 @@ def test_each_method_is_measured_with_its_passes(small: tuple[Any, Any], name: s
     label = METHODS[name].label
     assert found.spent[label][:2] == (alone.cost.forward, alone.cost.backward)
     assert found.spent[label].seconds > 0
-    values = [value.value for value in found.values if value.figure == "energy"]
+    values = [value.value for value in found.values if value.metric == "energy"]
     heats = [alone.token_map((1, 2)), alone.token_map(4)]
     covered_by = coverage(MASKS["x"], LANDSCAPE)
     assert values == pytest.approx([energy(heat, covered_by) for heat in heats], rel=1e-3)
@@ -450,7 +450,7 @@ def test_deletion_and_insertion_are_areas_under_probabilities_read_one_at_a_time
 ) -> None:
     found = run(small, by_method("attention"), groups="xyx", curves=1)
     assert found.groups("deletion") == ("x",)  # both answers about it, and none about y
-    assert len([value for value in found.values if value.figure == "insertion"]) == 4
+    assert len([value for value in found.values if value.metric == "insertion"]) == 4
     capture = generated(small, sample("x"))
     heat = AttentionProcessor(capture).get_attention_heatmap_for_token((1, 2))
     reading = Question(capture, (1, 2), *small, picture()).reading
@@ -469,7 +469,7 @@ def test_deletion_and_insertion_are_areas_under_probabilities_read_one_at_a_time
             (b - a) / 28 * (curve[i] + curve[i + 1]) / 2
             for i, (a, b) in enumerate(zip((0, 1, 2, 4, 8, 16), (1, 2, 4, 8, 16, 28), strict=True))
         )
-        value = next(value.value for value in found.values if value.figure == figure)
+        value = next(value.value for value in found.values if value.metric == figure)
         assert value == pytest.approx(area, rel=1e-3)
 
 
@@ -499,7 +499,7 @@ def test_a_measurement_tells_how_far_it_is_and_stops(small: tuple[Any, Any]) -> 
     run(small, blind, groups="xyx", on_progress=lambda done, count: told.append((done, count)))
     assert told == [(0, 3), (1, 3), (2, 3), (3, 3)]
 
-    def stopping(case: Any) -> Made:
+    def stopping(case: Any) -> Rows:
         stop.set()
         return blind(case)
 
@@ -513,7 +513,7 @@ def test_a_measurement_of_no_word_is_refused(small: tuple[Any, Any]) -> None:
         evaluate(*small, [silent], [blind], count=1, max_new_tokens=3)
     with pytest.raises(ValueError, match="method must be one of"):
         by_method("magic")
-    with pytest.raises(ValueError, match="two contenders have a row named 'centre prior'"):
+    with pytest.raises(ValueError, match="two explainers have a row named 'centre prior'"):
         run(small, blind, blind, groups="x")
 
 
@@ -587,8 +587,8 @@ def test_the_plot_shows_every_interval_and_the_centre_prior_as_a_line() -> None:
 
 
 def test_every_figure_says_what_it_is() -> None:
-    assert all(figure.label and figure.what for figure in FIGURES.values())
-    assert [name for name, figure in FIGURES.items() if not figure.higher] == ["deletion"]
+    assert all(figure.label and figure.what for figure in METRICS.values())
+    assert [name for name, figure in METRICS.items() if not figure.higher] == ["deletion"]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells how much memory a process took")

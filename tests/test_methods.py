@@ -2,10 +2,12 @@
 
 import json
 import math
+import re
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import lru_cache
+from importlib import import_module
 from itertools import product
 from typing import Any
 
@@ -14,6 +16,7 @@ import pytest
 import torch
 from PIL import Image
 
+import config
 import internals.attention_rows as attention_rows_room
 import methods.flow
 import methods.reading
@@ -51,6 +54,7 @@ LAYERS, OF_MODEL, CELL = 5, 4, 28  # decoder layers, heads, pixels of a merged p
 LANDSCAPE, PORTRAIT = (4, 7), (6, 3)  # grids (h, w)
 LOGITS = 5.0  # about the largest of the small model's: the size of the terms of a log-probability
 PROMPT, MEAN = "Is red here?", 100  # MEAN: of every channel of every picture here
+LOCAL = ["heads-3", "heads-5", "heads-8"]
 WITH_MODEL = [name for name, method in METHODS.items() if method.needs_model]
 
 
@@ -144,6 +148,28 @@ def test_attention_is_that_of_the_capture(aggregation: Any) -> None:
     assert found.settings == settings
     assert (found.cost.forward, found.cost.backward) == (0, 0)
     assert_same(found.token_map([9, 3]), np.mean(expected, axis=0))
+
+
+def test_attention_of_the_prompt_is_that_of_the_capture() -> None:
+    capture = made_capture()
+    found = token_maps("attention", capture, of_prompt=True, layers=[2], aggregation="max")
+    fold = AttentionProcessor(capture).get_attention_heatmap_for_prompt_token
+    expected = [fold(token, [2], None, "max") for token in range(PROMPT_TOKENS)]
+    np.testing.assert_array_equal(found.maps, expected)
+    assert (found.of_prompt, found.tokens) == (True, tuple(range(PROMPT_TOKENS)))
+    with pytest.raises(ValueError, match="Attention, 3 most local heads explains words of the answer, not"):
+        token_maps("heads-3", capture, of_prompt=True)
+
+
+@pytest.mark.parametrize("count", [3, 5])
+def test_local_heads_are_attention_of_the_best_ranked(count: int) -> None:
+    capture = made_capture()
+    found = token_maps(f"heads-{count}", capture, tokens=[2, 7])
+    expected = token_maps("attention", capture, tokens=[2, 7], pairs=top_heads(capture, count))
+    np.testing.assert_array_equal(found.maps, expected.maps)
+    assert found.settings == {"pairs": [list(pair) for pair in top_heads(capture, count)]}
+    with pytest.raises(ValueError, match="does not take 'layers'; it takes no options"):
+        token_maps(f"heads-{count}", capture, layers=[1])
 
 
 @pytest.mark.parametrize("aggregation", ["mean", "max", "min"])
@@ -603,6 +629,9 @@ def test_grown_keys_of_the_processor_are_passed_on(small: tuple[Any, Any]) -> No
 def test_every_method_says_what_it_is() -> None:
     assert list(METHODS) == [
         "attention",
+        "heads-3",
+        "heads-5",
+        "heads-8",
         "relative",
         "rollout",
         "gradient-attention",
@@ -612,17 +641,20 @@ def test_every_method_says_what_it_is() -> None:
         "tam",
         "occlusion",
     ]
-    assert [name for name in METHODS if name not in WITH_MODEL] == ["attention"]
+    assert [name for name in METHODS if name not in WITH_MODEL] == ["attention", *LOCAL]
     for method in METHODS.values():
         assert method.what.endswith(".")
         assert method.caveat.endswith(".")
-        assert "arXiv" in method.paper
+        assert re.search(r" \d{4}, arXiv \d{4}\.\d{4,5}$", method.paper)
+        module, name = method.function.split(":")
+        assert callable(getattr(import_module(module), name))
+    assert [name for name, method in METHODS.items() if method.folds] == ["attention"]
 
 
 @pytest.mark.parametrize(
     ("method", "options", "message"),
     [
-        ("attentoin", {}, "method must be one of attention, relative"),
+        ("attentoin", {}, "method must be one of attention, heads-3"),
         ("tam", {"layers": [1]}, "Token activation map does not take 'layers'; it takes no options"),
         ("rollout", {"size": 2}, "Attention rollout does not take 'size'; it takes layers, heads"),
         ("attention", {"tokens": 7}, "there is no token 7: there are 7"),
@@ -682,6 +714,22 @@ def test_the_map_of_a_word_is_the_mean_of_its_tokens() -> None:
     assert_same(record.token_map([1, 6]), (maps[0] + maps[2]) / 2)
     with pytest.raises(ValueError, match="token 4 is not among those computed: 1, 2, 6"):
         record.token_map([1, 4])
+
+
+def test_noise_is_configs_as_it_is_when_the_method_runs(
+    small: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(config, "GRADCAM_SAMPLES", 2)
+    monkeypatch.setattr(config, "GRADCAM_NOISE", 0.4)
+    found = maps_of(small, "smooth-grad-cam", tokens=3)
+    assert (found.settings["num_samples"], found.settings["noise_std"]) == (2, 0.4)
+    assert found.cost.forward == 2
+    expected = maps_of(small, "smooth-grad-cam", tokens=3, num_samples=2, noise_std=0.4)
+    np.testing.assert_allclose(found.maps, expected.maps, rtol=1e-5)
+    monkeypatch.setattr(config, "GRADCAM_SAMPLES", 3)
+    assert maps_of(small, "smooth-grad-cam", tokens=3).cost.forward == 3
+    norm = maps_of(small, "gradient-norm", tokens=3)  # which is without noise whatever config says
+    assert (norm.settings["num_samples"], norm.settings["noise_std"]) == (1, 0.0)
 
 
 def test_what_each_method_chooses_itself(small: tuple[Any, Any]) -> None:
@@ -787,12 +835,18 @@ def test_sinks_of_chosen_layers_and_heads() -> None:
 
 def test_without_sinks_nothing_is_claimed_for_them() -> None:
     heat = np.arange(6, dtype=np.float32).reshape(2, 3) + 2
-    found = without_sinks(heat, [Sink(5, 30.0), Sink(0, 9.0)])
-    np.testing.assert_array_equal(found, [[3, 3, 4], [5, 6, 3]])
-    assert heat[1, 2] == 7
-    np.testing.assert_array_equal(without_sinks(heat, []), heat)
+    record = TokenMaps("attention", (1, 4), np.stack([heat, 9 - heat]))
+    found = without_sinks(record, [Sink(5, 30.0), Sink(0, 9.0)])
+    np.testing.assert_array_equal(found.maps, [[[3, 3, 4], [5, 6, 3]], [[3, 6, 5], [4, 3, 3]]])
+    assert (found.removed, found.settings["sinks"]) == ((0, 5), [[5, 30.0], [0, 9.0]])
+    assert (record.removed, heat[1, 2]) == (None, 7)
+    nothing = without_sinks(record, [])
+    np.testing.assert_array_equal(nothing.maps, record.maps)
+    assert nothing.removed == ()
     with pytest.raises(ValueError, match="every patch is a sink"):
-        without_sinks(heat, [Sink(patch, 9.0) for patch in range(6)])
+        without_sinks(record, [Sink(patch, 9.0) for patch in range(6)])
+    with pytest.raises(ValueError, match="Occlusion has no sinks to leave out"):
+        without_sinks(replace(record, method="occlusion"), [])
 
 
 # --- Heads --------------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ import html.parser
 import io
 import json
 import re
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,11 @@ from PIL import Image
 import viewer
 import visualization
 from attention_processor import AttentionProcessor
+from methods import METHODS, selected_maps, token_maps, without_sinks
+from methods.sinks import Sink
+from records.selection import Selection
+from records.token_maps import TokenMaps
+from records.words import Word
 from tests.test_attention_processor import (
     ASKED,
     GRID,
@@ -25,7 +31,7 @@ from tests.test_attention_processor import (
     TOKENS,
     made_capture,
 )
-from views import Made, View
+from viewer.payload import _segments, packed
 
 EVIL = '</script><img src=x onerror="alert(1)"><!-- \u2028 &amp; é'
 
@@ -40,18 +46,29 @@ def image() -> Image.Image:
     return Image.fromarray(np.random.default_rng(3).integers(0, 255, (140, 196, 3), dtype=np.uint8))
 
 
+def attention_of(capture: Any, *chosen: Any) -> list[TokenMaps]:
+    """Return attention maps of answer and prompt, over chosen layers and heads."""
+    options = dict(zip(("layers", "heads", "aggregation"), chosen, strict=False))
+    return [token_maps("attention", capture, of_prompt=side, **options) for side in (False, True)]
+
+
+def maps_of(values: np.ndarray, method: str = "attention", **parts: Any) -> TokenMaps:
+    """Return values (token, h, w) as the maps of an answer."""
+    return TokenMaps(method, tuple(range(len(values))), values.astype(np.float32), **parts)
+
+
+FLAT = maps_of(np.zeros((TOKENS, *GRID)))
+
+
 @pytest.fixture(scope="module")
 def made(capture: Any, image: Image.Image) -> dict[str, Any]:
     """A payload that went through JSON."""
-    maps, prompt_maps = viewer.attention_maps(capture, [0, 5], [1], "max")
-    data = viewer.payload(
-        capture, image, maps, prompt_maps=prompt_maps, layers=[0, 5], heads=[1], aggregation="max"
-    )
+    data = viewer.payload(capture, image, *attention_of(capture, [0, 5], [1], "max"))
     return json.loads(json.dumps(data, allow_nan=False))
 
 
 def read_back(packed: dict[str, Any]) -> np.ndarray:
-    """Return the packed numbers (row, value), by the words of viewer/data.py."""
+    """Return the packed numbers (row, value), by the words of viewer/payload.py."""
     kind = {8: "<u1", 16: "<u2"}[packed["bits"]]
     numbers = np.frombuffer(base64.b64decode(packed["data"], validate=True), kind)
     low, high = (np.array(packed[name], np.float64)[:, None] for name in ("low", "high"))
@@ -78,27 +95,28 @@ def test_every_tokens_map_is_read_back_to_a_65535th_of_its_range(capture: Any, m
 
 
 def test_the_mean_over_tokens_is_the_processors_map_of_several(capture: Any, image: Image.Image) -> None:
-    maps, _ = viewer.attention_maps(capture)
-    mean = read_back(viewer.payload(capture, image, maps)["answer"]["maps"])[[2, 3, 4]].mean(0)
+    mean = read_back(viewer.payload(capture, image, *attention_of(capture))["answer"]["maps"])[
+        [2, 3, 4]
+    ].mean(0)
     truth = AttentionProcessor(capture).get_attention_heatmap_for_token([2, 3, 4])
     assert np.abs(mean.reshape(GRID) - truth).max() < 1e-5 * truth.max()
 
 
 def test_a_flat_map_and_no_map_at_all_are_packed() -> None:
-    flat = read_back(viewer.data.packed(np.full((2, 3), 0.25)))
+    flat = read_back(packed(np.full((2, 3), 0.25)))
     assert (flat == 0.25).all()
-    assert viewer.data.packed(np.zeros((0, 35))) == {"data": "", "bits": 16, "low": [], "high": []}
+    assert packed(np.zeros((0, 35))) == {"data": "", "bits": 16, "low": [], "high": []}
 
 
-@pytest.mark.parametrize("wrong", [np.zeros((TOKENS, 7, 5)), np.zeros((TOKENS + 1, 5, 7)), np.zeros((5, 7))])
+@pytest.mark.parametrize("wrong", [np.zeros((TOKENS, 7, 5)), np.zeros((TOKENS + 1, 5, 7))])
 def test_maps_of_another_shape_are_refused(capture: Any, image: Image.Image, wrong: np.ndarray) -> None:
     with pytest.raises(ValueError, match=r"expected maps \(token, h, w\) of shape \(11, 5, 7\)"):
-        viewer.payload(capture, image, wrong)
+        viewer.payload(capture, image, maps_of(wrong))
 
 
-def test_maps_with_nan_are_refused(capture: Any, image: Image.Image) -> None:
+def test_maps_with_nan_are_refused() -> None:
     with pytest.raises(ValueError, match="finite"):
-        viewer.payload(capture, image, np.full((TOKENS, *GRID), np.nan))
+        packed(np.full((TOKENS, 3), np.nan))
 
 
 # --- Texts and shares ---------------------------------------------------------------------------------------
@@ -127,8 +145,8 @@ def test_words_are_the_processors(capture: Any, made: dict[str, Any]) -> None:
 def test_pieces_of_a_split_character_have_a_sign_and_no_text_of_their_own() -> None:
     text, spans = "你 a", ((0, 1), (0, 1), (1, 3), (3, 3))
     shown = ("⟨E4 BD⟩", "⟨A0⟩", " a", "<|im_end|>")
-    words = [viewer.data.Word(shown[i], (i,), *span) for i, span in enumerate(spans)]
-    assert viewer.data._segments(text, words) == [
+    words = [Word(shown[i], (i,), *span) for i, span in enumerate(spans)]
+    assert _segments(text, words) == [
         {"text": "你", "tokens": [0]},
         {"text": "", "tokens": [1], "sign": "⟨A0⟩"},
         {"text": " "},
@@ -155,7 +173,7 @@ def test_shares_are_the_processors_for_the_chosen_layers_and_heads(
 
 def test_a_layer_that_is_not_there_is_refused(capture: Any, image: Image.Image) -> None:
     with pytest.raises(ValueError, match=f"no layer {LAYERS}"):
-        viewer.payload(capture, image, np.zeros((TOKENS, *GRID)), layers=[LAYERS])
+        viewer.payload(capture, image, maps_of(FLAT.maps, settings={"layers": [LAYERS]}))
 
 
 # --- Picture and colours ------------------------------------------------------------------------------------
@@ -172,14 +190,14 @@ def picture_of(made: dict[str, Any]) -> Image.Image:
 def test_a_small_drawing_arrives_as_it_is(capture: Any) -> None:
     drawing = Image.new("RGB", (196, 140), (200, 30, 40))
     drawing.paste((20, 90, 220), (0, 0, 98, 70))
-    picture = picture_of(viewer.payload(capture, drawing, np.zeros((TOKENS, *GRID))))
+    picture = picture_of(viewer.payload(capture, drawing, FLAT))
     assert np.array_equal(np.asarray(picture.convert("RGB")), np.asarray(drawing))
 
 
 def test_a_large_picture_is_at_most_1280_pixels_wide_and_nearly_the_same(capture: Any) -> None:
     rough = np.random.default_rng(5).integers(0, 255, (30, 50, 3), dtype=np.uint8)
     large = Image.fromarray(rough).resize((2000, 1200), Image.Resampling.BICUBIC)
-    picture = picture_of(viewer.payload(capture, large, np.zeros((TOKENS, *GRID))))
+    picture = picture_of(viewer.payload(capture, large, FLAT))
     assert picture.size == (1280, 768)
     expected = np.asarray(large.resize((1280, 768), Image.Resampling.LANCZOS), np.int16)
     assert np.abs(np.asarray(picture.convert("RGB"), np.int16) - expected).mean() < 2
@@ -189,10 +207,10 @@ def test_palettes_have_256_colours_lowest_first_and_the_starting_one_is_among_th
     capture: Any, image: Image.Image
 ) -> None:
     look = visualization.Look(colormap="tab10", alpha=0.25, view="heatmap", smooth=True)
-    data = viewer.payload(capture, image, np.zeros((TOKENS, *GRID)), look=look, scale="shared")
+    data = viewer.payload(capture, image, FLAT, look=look, scale="shared")
     assert list(data["palettes"]) == [*viewer.COLORMAPS, "tab10"]
-    for name, packed in data["palettes"].items():
-        table = np.frombuffer(base64.b64decode(packed), np.uint8).reshape(256, 3)
+    for name, colours in data["palettes"].items():
+        table = np.frombuffer(base64.b64decode(colours), np.uint8).reshape(256, 3)
         assert (table[[0, 255]] == visualization.palette(name)[[0, -1]]).all()
     viridis = np.frombuffer(base64.b64decode(data["palettes"]["viridis"]), np.uint8).reshape(256, 3)
     assert (viridis == visualization.palette("viridis")).all()
@@ -207,27 +225,27 @@ def test_palettes_have_256_colours_lowest_first_and_the_starting_one_is_among_th
     assert data["look"] == expected
 
 
-# --- Of a view ----------------------------------------------------------------------------------------------
+# --- Of a selection -----------------------------------------------------------------------------------------
 
-MADE = Made(
-    label="Gradient norm",
-    values="gradient norm",
-    unit="logit",
-    caveat="It is a gradient.",
-    how="layers 1, 3",
-    maps=np.random.default_rng(8).normal(size=(TOKENS, *GRID)).astype(np.float32),
-    removed=(4, 30),
+MADE = maps_of(
+    np.random.default_rng(8).normal(size=(TOKENS, *GRID)),
+    "gradient-norm",
+    settings={"layers": [1, 3], "num_samples": 1, "noise_std": 0.0},
 )
+CHOSEN = Selection(layers=(0, 5), heads=(1,), aggregation="max")
 
 
-def test_attention_of_a_view_is_folded_over_its_layers_and_heads(capture: Any, image: Image.Image) -> None:
-    view = View(layers=(0, 5), heads=(1,), aggregation="max")
-    taken = viewer.maps_of(capture, view)
-    maps, prompt_maps = viewer.attention_maps(capture, [0, 5], [1], "max")
-    np.testing.assert_array_equal(taken["maps"], maps)
-    np.testing.assert_array_equal(taken["prompt_maps"], prompt_maps)
-    assert taken["leaned"] == viewer.leaned_on(capture, (0, 5)) != viewer.leaned_on(capture, (2,))
-    data = viewer.payload(capture, image, **taken)
+def test_attention_of_a_selection_is_folded_over_its_layers_and_heads(
+    capture: Any, image: Image.Image
+) -> None:
+    taken = selected_maps(capture, CHOSEN)
+    assert taken.answer is not None
+    assert taken.prompt is not None
+    maps, prompt_maps = attention_of(capture, [0, 5], [1], "max")
+    np.testing.assert_array_equal(taken.answer.maps, maps.maps)
+    np.testing.assert_array_equal(taken.prompt.maps, prompt_maps.maps)
+    assert viewer.leaned_on(capture, (0, 5)) != viewer.leaned_on(capture, (2,))
+    data = viewer.payload(capture, image, *taken)
     assert data["settings"] == {
         "model": "made",
         "layers": [0, 5],
@@ -242,39 +260,44 @@ def test_attention_of_a_view_is_folded_over_its_layers_and_heads(capture: Any, i
 def test_maps_of_a_method_come_with_its_words_and_no_layers_and_heads(
     capture: Any, image: Image.Image
 ) -> None:
-    view = View(layers=(0, 5), heads=(1,), aggregation="max", made=MADE)
-    data = json.loads(json.dumps(viewer.payload(capture, image, **viewer.maps_of(capture, view))))
+    taken = selected_maps(capture, replace(CHOSEN, method="gradient-norm"), {"gradient-norm": MADE})
+    data = json.loads(json.dumps(viewer.payload(capture, image, *taken)))
     found = read_back(data["answer"]["maps"]).reshape(TOKENS, *GRID)
     for one, truth in zip(found, MADE.maps.astype(np.float64), strict=True):
         assert np.abs(one - truth).max() <= 0.51 * np.ptp(truth) / 65535
     assert data["prompt"]["maps"] is None
     assert data["method"] == {
-        "name": "Gradient norm · layers 1, 3",
+        "name": "Gradient norm · layers 1,3",
         "values": "gradient norm",
-        "unit": "logit",
-        "caveat": "It is a gradient.",
+        "unit": "",
+        "caveat": METHODS["gradient-norm"].caveat,
     }
     settings = data["settings"]
     assert (settings["layers"], settings["heads"], settings["aggregation"]) == ([], [], None)
-    assert data["removed"] == [4, 30]
-    assert data["leaned"] == json.loads(json.dumps(viewer.leaned_on(capture, (0, 5))))
     shares = AttentionProcessor(capture).shares(4)  # of all layers and heads
     assert data["answer"]["shares"][4] == pytest.approx(shares, abs=6e-5)
 
 
+def test_what_was_removed_is_crossed_out(capture: Any) -> None:
+    plain, _ = attention_of(capture)
+    left = without_sinks(plain, [Sink(30, 9.0), Sink(4, 5.0)])
+    data = viewer.payload(capture, None, left)
+    assert data["removed"] == [4, 30]
+    assert data["method"]["name"].startswith("Attention without sinks · layers 0,2,5 · heads 0-1 · mean · 2")
+
+
 def test_a_payload_without_its_picture_is_the_same_but_for_that(capture: Any, image: Image.Image) -> None:
-    taken = viewer.maps_of(capture, View(layers=RECORDED, heads=(0, 1)))
-    whole, bare = (viewer.payload(capture, one, **taken, pick="3") for one in (image, None))
+    taken = attention_of(capture)
+    whole, bare = (viewer.payload(capture, one, *taken, pick="3") for one in (image, None))
     assert "picture" not in bare
     assert {**bare, "picture": viewer.picture_payload(image)} == whole
     assert viewer.picture_payload(image) == whole["picture"]
 
 
 def test_the_contrast_of_a_look_is_in_powers_of_two(capture: Any) -> None:
-    maps = np.zeros((TOKENS, *GRID))
     for gamma, contrast in ((1.0, 0.0), (2.0, 1.0), (0.25, -2.0)):
         look = visualization.Look(gamma=gamma)
-        assert viewer.payload(capture, None, maps, look=look)["look"]["contrast"] == contrast
+        assert viewer.payload(capture, None, FLAT, look=look)["look"]["contrast"] == contrast
 
 
 # --- Layers × heads, and leaned -----------------------------------------------------------------------------
@@ -365,7 +388,7 @@ def evil(image: Image.Image) -> dict[str, Any]:
         "prompt_token_spans": tuple((0, len(EVIL)) for _ in range(PROMPT_TOKENS)),
         "model_name": EVIL,
     }
-    return viewer.payload(made_capture(**changed), image, np.zeros((TOKENS, *GRID)))
+    return viewer.payload(made_capture(**changed), image, FLAT)
 
 
 def test_a_report_gives_the_data_back_and_lets_nothing_break_out(evil: dict[str, Any]) -> None:
@@ -413,7 +436,7 @@ def test_a_report_says_what_it_shows(made: dict[str, Any]) -> None:
         "max",
         "own: each map from its lowest to its highest value",
         "5 × 7 cells over 196 × 140 pixels",
-        viewer.ATTENTION.caveat,
+        METHODS["attention"].caveat,
     ):
         assert line in text
 
@@ -421,14 +444,13 @@ def test_a_report_says_what_it_shows(made: dict[str, Any]) -> None:
 def test_a_method_without_heads_names_none_and_keeps_the_shares_of_all(
     capture: Any, image: Image.Image
 ) -> None:
-    method = viewer.Method("Grad-CAM", "activation", "", "It is a gradient.")
-    maps = np.random.default_rng(1).random((TOKENS, *GRID))
-    data = viewer.payload(capture, image, maps, method=method, layers=[2], heads=(), aggregation=None)
-    shares = AttentionProcessor(capture).shares(4, [2])
+    maps = maps_of(np.random.default_rng(1).random((TOKENS, *GRID)), "grad-cam", settings={"layers": [2]})
+    data = viewer.payload(capture, image, maps)
+    shares = AttentionProcessor(capture).shares(4)
     assert data["answer"]["shares"][4] == pytest.approx(shares, abs=6e-5)
-    names = Parts(viewer.report(data)).texts("dt")
-    assert "Layers" in names
-    assert not {"Heads", "Folded by"} & set(names)
+    parts = Parts(viewer.report(data))
+    assert not {"Layers", "Heads", "Folded by"} & set(parts.texts("dt"))
+    assert any("Grad-CAM · layers 2" in text for text in parts.texts("dd"))
 
 
 def test_the_sources_ask_for_nothing_and_can_be_put_into_a_page() -> None:

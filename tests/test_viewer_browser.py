@@ -16,9 +16,11 @@ from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, Request,
 import viewer
 import visualization
 from attention_processor import AttentionProcessor
+from methods import token_maps
 from records.capture import Capture
 from tests.seeing import cell_of, choose, colour, pane_of, part, pixels, said, slide, state, word
 from tests.test_attention_processor import GRID, HEADS, PROMPT_TOKENS, RECORDED, TOKENS, made_capture
+from tests.test_viewer import attention_of, maps_of
 
 CHROMIUM = Path("/usr/bin/chromium")
 if not CHROMIUM.exists() and not os.environ.get("CI"):
@@ -55,8 +57,15 @@ def data(capture: Capture, maps: np.ndarray) -> dict[str, Any]:
     texts = ["<|system|>", "Who", " is", "The"]
     leaned = viewer.leaned_payload(texts, ["", "p0", "p1", "0"], np.tile([0.1, 0.3, 0.05, 0.2], (TOKENS, 1)))
     heads = [viewer.heads_payload(capture, [HOT_TOKEN])]
+    settings = {"layers": list(RECORDED), "heads": list(range(HEADS)), "aggregation": "mean"}
     return viewer.payload(
-        capture, picture, maps, prompt_maps=prompt_maps, pick="all", head_maps=heads, leaned=leaned
+        capture,
+        picture,
+        maps_of(maps, settings=settings),
+        maps_of(prompt_maps, of_prompt=True, settings=settings),
+        pick="all",
+        head_maps=heads,
+        leaned=leaned,
     )
 
 
@@ -654,14 +663,12 @@ def test_maps_of_one_head_replace_those_of_all_and_keep_what_was_picked(
     tab = open_html(embedding(data, 1))
     word(tab, 4).click()
     slide(tab, "opacity", 0.3)
-    only, only_prompt = viewer.attention_maps(capture, [2], [1])
-    narrow = viewer.payload(
-        capture, Image.new("RGB", (350, 200), GREY), only, prompt_maps=only_prompt, layers=[2], heads=[1]
-    )
+    only, only_prompt = attention_of(capture, [2], [1])
+    narrow = viewer.payload(capture, Image.new("RGB", (350, 200), GREY), only, only_prompt)
     tab.evaluate("(next) => viewers[0].update(next)", narrow)
     now = state(tab)
     assert (now["pick"]["key"], now["look"]["opacity"]) == ("4", 0.3)
-    assert np.abs(np.reshape(now["values"], GRID) - only[4]).max() < 1e-5
+    assert np.abs(np.reshape(now["values"], GRID) - only.maps[4]).max() < 1e-5
     assert said(part(tab, "made")) == "attention · layer 2 · head 1 · mean"
     other = narrow | {"answer": narrow["answer"] | {"text": "Another."}, "pick": "2"}
     tab.evaluate("(next) => viewers[0].update(next)", other)
@@ -676,14 +683,13 @@ def test_an_empty_answer_and_a_question_without_maps_say_so(open_html: Open, cap
     for name in ("attention", "shares", "logprobs"):
         empty[name] = getattr(capture, name)[:0]
     blank = made_capture(**empty)
-    maps, prompt_maps = viewer.attention_maps(blank)
-    assert maps.shape == (0, *GRID)
+    prompt_maps = token_maps("attention", blank, of_prompt=True)
     picture = Image.new("RGB", (70, 50), GREY)
-    tab = open_html(viewer.report(viewer.payload(blank, picture, maps, prompt_maps=prompt_maps)))
+    tab = open_html(viewer.report(viewer.payload(blank, picture, None, prompt_maps)))
     assert said(part(tab, "caption")) == "The answer is empty: there is no word to show."
     word(tab, 0, "prompt").click()
-    assert state(tab)["values"] == pytest.approx(prompt_maps[0].ravel().tolist(), rel=1e-3)
-    tab = open_html(viewer.report(viewer.payload(capture, picture, np.ones((TOKENS, *GRID)))))
+    assert state(tab)["values"] == pytest.approx(prompt_maps.maps[0].ravel().tolist(), rel=1e-3)
+    tab = open_html(viewer.report(viewer.payload(capture, picture, maps_of(np.ones((TOKENS, *GRID))))))
     assert said(part(tab, "prompt")) == capture.prompt
     assert part(tab, "prompt").locator(".lens-word").count() == 0
     word(tab, 0).click()  # a map of one value: no range to colour
@@ -704,7 +710,7 @@ def test_texts_never_become_markup_and_injected_scripts_do_not_run(
         "prompt_token_spans": ((0, len(evil)),) * PROMPT_TOKENS,
     }
     picture = Image.new("RGB", (70, 50), GREY)
-    made = viewer.payload(made_capture(**changed, **spans), picture, np.ones((TOKENS, *GRID)))
+    made = viewer.payload(made_capture(**changed, **spans), picture, maps_of(np.ones((TOKENS, *GRID))))
     file = tmp_path / "report.html"
     file.write_text(viewer.report(made), "utf-8")
     tab = browser.new_page()
@@ -764,10 +770,9 @@ def big() -> dict[str, Any]:
         prompt_length=1300,
         context_tokens=("said",) * 100,
     )
-    maps, prompt_maps = viewer.attention_maps(big)
     noise = generator.integers(0, 255, (30, 40, 3), dtype=np.uint8)
     picture = Image.fromarray(noise).resize((1120, 840), Image.Resampling.BICUBIC)
-    return viewer.payload(big, picture, maps, prompt_maps=prompt_maps)
+    return viewer.payload(big, picture, *attention_of(big))
 
 
 @pytest.mark.parametrize("cells", ["cells", "smooth"])

@@ -1,37 +1,29 @@
 """The viewer: explore the maps of one answer in a browser, without a server.
 
-Goes in: a `Capture`, its picture and the maps of its tokens, by whatever method. Comes out: plain data for
-the viewer (`payload`), one HTML file that holds everything (`report`), and the viewer's own sources for a
+Goes in: a `Capture`, its picture and the `TokenMaps` of its tokens, by whatever method. Comes out: plain data
+for the viewer (`payload`), one HTML file that holds everything (`report`), and the viewer's own sources for a
 page that embeds it (`assets`). Knows nothing of models or Gradio.
 
 `mountViewer(root, payload, {onPick, onChange})` in js/mount.js draws it; the comment at its top has the rest.
 There js/state/ holds the one state and pure functions of it, js/view/ what reads and writes elements.
 """
 
-from viewer.data import (
-    ATTENTION,
+from viewer.document import assets, report
+from viewer.payload import (
     COLORMAPS,
-    Method,
-    attention_maps,
     heads_payload,
     leaned_on,
     leaned_payload,
-    maps_of,
     payload,
     picture_payload,
 )
-from viewer.document import assets, report
 
 __all__ = [
-    "ATTENTION",
     "COLORMAPS",
-    "Method",
     "assets",
-    "attention_maps",
     "heads_payload",
     "leaned_on",
     "leaned_payload",
-    "maps_of",
     "payload",
     "picture_payload",
     "report",

@@ -14,6 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from utils import as_ranges
 from viewer.modules import one_script
 
 TITLE = "Where each word looks"
@@ -106,24 +107,13 @@ def _about(payload: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("Question", payload["prompt"]["text"]),
         ("Answer", payload["answer"]["text"]),
         ("Method", f"{method['name']}: {method['values']}"),
-        *([("Layers", _numbers(settings["layers"]))] if settings["layers"] else []),
-        *([("Heads", _numbers(settings["heads"]))] if settings["heads"] else []),
+        *([("Layers", as_ranges(settings["layers"], "–", ", "))] if settings["layers"] else []),
+        *([("Heads", as_ranges(settings["heads"], "–", ", "))] if settings["heads"] else []),
         *([("Folded by", folded)] if folded else []),
         ("Scale", f"{scales[payload['look']['scale']]} (when opened)"),
         ("Grid", f"{rows} × {columns} cells over {picture['width']} × {picture['height']} pixels"),
         ("What it does not prove", method["caveat"]),
     ]
-
-
-def _numbers(numbers: list[int]) -> str:
-    """Return ascending numbers in short: [0, 1, 2, 5] is "0–2, 5"."""
-    runs: list[list[int]] = []
-    for number in numbers:
-        if runs and number == runs[-1][-1] + 1:
-            runs[-1].append(number)
-        else:
-            runs.append([number])
-    return ", ".join(f"{run[0]}–{run[-1]}" if len(run) > 1 else f"{run[0]}" for run in runs)
 
 
 def _escaped_json(value: Any) -> str:

@@ -1,7 +1,7 @@
 """One map against one mask, as a number. Pure functions of arrays.
 
 A map is (h, w), a mask (H, W) of the picture's own pixels, True on the thing. What speaks against a word (a
-value below zero) points nowhere: all figures read the map's positive part. A map without one finds nothing.
+value below zero) points nowhere: all metrics read the map's positive part. A map without one finds nothing.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ SAME = 1e-9  # of a cell: less of a thing is rounding
 FLAT = 1e-5  # of the highest value: smaller differences are rounding
 
 
-class Figure(NamedTuple):
+class Metric(NamedTuple):
     """One number that a map is judged by."""
 
     label: str
@@ -25,28 +25,28 @@ class Figure(NamedTuple):
     higher: bool  # is better
 
 
-FIGURES = {
-    "pointing": Figure("pointing game", "the hottest cell has a part of the thing in it", True),
-    "energy": Figure("energy inside", "the share of the map that lies on the thing", True),
-    "obj_iou": Figure("Obj-IoU", "overlap of the map above its Otsu threshold with the thing", True),
-    "func_iou": Figure(
+METRICS = {
+    "pointing": Metric("pointing game", "the hottest cell has a part of the thing in it", True),
+    "energy": Metric("energy inside", "the share of the map that lies on the thing", True),
+    "obj_iou": Metric("Obj-IoU", "overlap of the map above its Otsu threshold with the thing", True),
+    "func_iou": Metric(
         "Func-IoU", "the share of a function word's map below the mean threshold of the answer's things", True
     ),
-    "f1_iou": Figure("F1-IoU", "the harmonic mean of Obj-IoU and Func-IoU", True),
-    "deletion": Figure(
+    "f1_iou": Metric("F1-IoU", "the harmonic mean of Obj-IoU and Func-IoU", True),
+    "deletion": Metric(
         "deletion AUC", "the word's probability while the hottest cells are blurred, the hottest first", False
     ),
-    "insertion": Figure(
+    "insertion": Metric(
         "insertion AUC", "the word's probability while the hottest cells return to a blurred picture", True
     ),
 }
 
 
 class Value(NamedTuple):
-    """One figure of one word's map."""
+    """One metric of one word's map."""
 
     row: str  # of the table: what made the map
-    figure: str
+    metric: str
     kind: str  # of the word
     group: str  # words of one group (a scene, a picture) stand or fall together
     value: float

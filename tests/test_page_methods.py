@@ -1,4 +1,4 @@
-"""The ways to explain, as the page offers them: against the methods themselves, and when one is chosen."""
+"""The methods as the page offers them: against the methods themselves, and when one is chosen."""
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -13,36 +13,32 @@ import pytest
 import torch
 
 import config
-import page.runs as runs_room
-from app import Page
+import page.explorer as explorer_room
 from attention_extractor import AttentionExtractor
 from attention_processor import AttentionProcessor
-from methods import METHODS, sink_patches, token_maps, top_heads, without_sinks
+from methods import METHODS, TokenMaps, sink_patches, token_maps, top_heads, without_sinks
 from model import ModelError
+from page.explorer import read_again, told_of
 from page.inputs import RefusedError
-from page.reading import view_of
-from page.runs import ModelRoom, Run
-from page.ways import (
-    ATTENTION,
-    LOCAL,
-    WAYS,
-    checked_map,
-    explored,
-    made_of,
-    needs_model,
-    shown,
-    told_of,
-)
+from page.jobs import Job
+from page.model_room import ModelRoom
+from page.reading import subject_of
+from page.selection import ATTENTION, method_asked
+from page.sessions import Run
+from page.site import Held as HeldByBrowser
+from page.site import Page
 from records.capture import Capture
 from records.store import Store
+from report.view import whole_drawing
+from tests.choosing import explored, selection_of
 from tests.serving import HEADS, LAYERS, PROMPT, noise, saved
 from tests.test_viewer import read_back
 from utils import Stopped
-from views import CAVEAT
-from ways import sinks_text
 
 pytestmark = pytest.mark.timeout(240)
-READ = [way for way in WAYS if way in METHODS and METHODS[way].needs_model]
+READ = [name for name, method in METHODS.items() if method.needs_model]
+LOCAL = {f"heads-{count}": count for count in (3, 5, 8)}
+CAVEAT = METHODS[ATTENTION].caveat
 NEW = 6  # tokens of the answer
 ALL = [0, LAYERS - 1, 0, HEADS - 1, "mean"]  # the sliders, spanning all
 Outputs = dict[Any, Any]
@@ -80,7 +76,7 @@ def run(capture: Capture) -> Run:
 
 @pytest.fixture
 def mine(page: Page, run: Run) -> str:
-    return page.visitors.keep("me", run)
+    return page.sessions.keep("me", run)
 
 
 def answer_to(room: ModelRoom, picture: Any) -> Capture:
@@ -119,6 +115,19 @@ def expect_maps(value: dict[str, Any], capture: Capture, *chosen: Any) -> None:
         expect_packed(value[side]["maps"], np.stack([fold(token, *chosen) for token in range(count)]))
 
 
+def reading(room: ModelRoom, run: Run, way: str) -> Any:
+    """Have the page read an answer again, and return the maps."""
+    return read_again(room, run, way, Job("me", "method"))
+
+
+def maps_of(run: Run, ranges: Sequence[Any], method: str = ATTENTION, no_sinks: bool = False) -> TokenMaps:
+    """Return the maps of the answer that the page would show."""
+    selection = selection_of(run, ranges, method=method, no_sinks=no_sinks)
+    found = subject_of(run, selection).maps.answer
+    assert found is not None
+    return found
+
+
 def computed(room: ModelRoom, run: Run, way: str) -> Any:
     """Return a method's maps, without the page."""
     return token_maps(way, run.capture, image=run.original, **loaded_of(room))
@@ -142,8 +151,8 @@ class Held:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.reached, self.go, self.calls = threading.Event(), threading.Event(), 0
-        self.original = runs_room.token_maps
-        monkeypatch.setattr(runs_room, "token_maps", self.token_maps)
+        self.original = explorer_room.token_maps
+        monkeypatch.setattr(explorer_room, "token_maps", self.token_maps)
 
     def token_maps(self, method: str, capture: Capture, **given: Any) -> Any:
         self.calls += 1
@@ -182,36 +191,31 @@ def visible(component: Any) -> bool:
 # --- The list -----------------------------------------------------------------------------------------------
 
 
-def test_every_method_is_a_way_and_says_what_it_shows_and_how_it_misleads() -> None:
-    assert set(METHODS) < set(WAYS)
-    assert list(WAYS)[:4] == [ATTENTION, "heads-3", "heads-5", "heads-8"]
-    assert len(set(WAYS.values())) == len(WAYS)
-    for way, label in WAYS.items():
-        told = told_of(way)
-        if way in METHODS:
-            assert (label, needs_model(way)) == (METHODS[way].label, METHODS[way].needs_model)
-            assert told.startswith(f"{METHODS[way].what} {METHODS[way].caveat}")
-        else:
-            assert str(LOCAL[way]) in label
-            assert str(LOCAL[way]) in told
-            assert not needs_model(way)
+def test_every_method_says_what_it_shows_how_it_misleads_and_where_it_is_published() -> None:
+    assert list(METHODS)[:4] == [ATTENTION, "heads-3", "heads-5", "heads-8"]
+    assert len({method.label for method in METHODS.values()}) == len(METHODS)
+    for name, method in METHODS.items():
+        assert method_asked(name) is method
+        assert told_of(method).startswith(f"{method.what} {method.caveat} ({method.paper})")
+    for name, count in LOCAL.items():
+        assert str(count) in METHODS[name].label
+        assert str(count) in told_of(METHODS[name])
+        assert not METHODS[name].needs_model
 
 
 @pytest.mark.parametrize("way", ["heads-4", "", "Attention", None, 3, True])
-def test_what_is_no_way_is_refused_in_one_line(way: Any, run: Run) -> None:
-    view = view_of(run, ALL)
-    for refused in (lambda: needs_model(way), lambda: shown(run, view, way, False)):
+def test_what_is_no_method_is_refused_in_one_line(way: Any, run: Run) -> None:
+    for refused in (lambda: method_asked(way), lambda: selection_of(run, ALL, method=way)):
         with pytest.raises(RefusedError, match=r"^The method must be one of attention, heads-3[^\n]*$"):
             refused()
 
 
-# --- Maps of a way ------------------------------------------------------------------------------------------
+# --- Maps of a method ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("count", [3, 5, 8])
 def test_local_heads_are_the_mean_of_these_heads_maps(count: int, run: Run) -> None:
-    found = made_of(run, f"heads-{count}", False, view_of(run, ALL))
-    assert found is not None
+    found = maps_of(run, ALL, f"heads-{count}")
     pairs = top_heads(run.capture, count)
     assert len(set(pairs)) == count < LAYERS * HEADS
     for token in range(NEW):
@@ -219,30 +223,30 @@ def test_local_heads_are_the_mean_of_these_heads_maps(count: int, run: Run) -> N
         slow = sum(fold(token, [layer], [head]).astype(np.float64) for layer, head in pairs) / count
         np.testing.assert_allclose(found.maps[token], slow, rtol=1e-5, atol=1e-8)
     assert found.how == "layer.head " + ", ".join(f"{layer}.{head}" for layer, head in pairs)
-    assert (found.unit, found.removed) == ("%", ())
+    assert (found.row.shown_unit, found.removed) == ("%", None)
     assert found.label == f"Attention, {count} most local heads"
 
 
 @pytest.mark.parametrize("way", READ)
-def test_a_way_that_reads_again_is_its_method(way: str, room: ModelRoom, run: Run) -> None:
-    view = view_of(run, ALL)
-    with pytest.raises(RefusedError, match=rf"^{WAYS[way]} is not computed for this answer yet: choose it"):
-        made_of(run, way, False, view)
+def test_a_method_that_reads_again_is_itself(way: str, room: ModelRoom, run: Run) -> None:
+    method = METHODS[way]
+    with pytest.raises(ValueError, match=rf"^{method.label} is not computed for this answer yet: choose it"):
+        maps_of(run, ALL, way)
     told: list[tuple[int, int]] = []
-    kept = room.token_maps(run, way, lambda *step: told.append(step), threading.Event())
+    job = Job("me", "method")
+    job.steps = lambda *step: told.append(step)  # type: ignore[method-assign]
+    kept = read_again(room, run, way, job)
     assert run.maps == {way: kept}
     truth = computed(room, run, way)
     np.testing.assert_array_equal(kept.maps, truth.maps)
     assert told[0][0] == 0
     assert told[-1][0] == told[-1][1] > 0
-    made = made_of(run, way, False, view)
-    assert made is not None
-    assert made.maps is kept.maps
+    made = maps_of(run, ALL, way)
+    assert made is kept
     assert made.maps.shape == (NEW, 5, 8)
     assert np.ptp(made.maps) > 0
-    method = METHODS[way]
-    assert (made.label, made.values, made.caveat) == (method.label, method.scale_label, method.caveat)
-    assert made.unit == ("%" if way == "rollout" else method.unit)
+    assert made.label == method.label
+    assert method.shown_unit == ("%" if way == "rollout" else method.unit)
     cost = kept.cost
     assert f"{cost.forward} forward, {cost.backward} backward passes, {cost.seconds:.1f} s" in made.how
     value = explored(run, "an id", "1", ALL, way, False)
@@ -252,9 +256,8 @@ def test_a_way_that_reads_again_is_its_method(way: str, room: ModelRoom, run: Ru
     assert (value["run"], value["pick"], "picture" in value) == ("an id", "1", False)
 
 
-def test_attention_is_the_processors_and_what_a_view_folds_by_itself(run: Run) -> None:
+def test_attention_is_the_processors(run: Run) -> None:
     narrow = [1, 2, 0, 1, "max"]
-    assert made_of(run, ATTENTION, False, view_of(run, narrow)) is None
     value = explored(run, "an id", "2", narrow, ATTENTION, False)
     expect_maps(value, run.capture, [1, 2], [0, 1], "max")
     assert value["removed"] == []
@@ -263,13 +266,14 @@ def test_attention_is_the_processors_and_what_a_view_folds_by_itself(run: Run) -
 
 
 def test_the_map_that_is_checked_is_the_one_that_is_shown(room: ModelRoom, run: Run) -> None:
-    room.token_maps(run, "tam", lambda *_: None, threading.Event())
-    view = view_of(run, [1, 1, 2, 3, "min"], "2-4")
+    reading(room, run, "tam")
+    ranges = [1, 1, 2, 3, "min"]
     fold = AttentionProcessor(run.capture).get_attention_heatmap_for_token
     np.testing.assert_array_equal(
-        checked_map(run, shown(run, view, ATTENTION, False)), fold([2, 3, 4], [1], [2, 3], "min")
+        whole_drawing(subject_of(run, selection_of(run, ranges, "2-4"))).values,
+        fold([2, 3, 4], [1], [2, 3], "min"),
     )
-    of_tam = checked_map(run, shown(run, view, "tam", False))
+    of_tam = whole_drawing(subject_of(run, selection_of(run, ranges, "2-4", method="tam"))).values
     np.testing.assert_allclose(of_tam, run.maps["tam"].maps[2:5].mean(axis=0), rtol=1e-6)
 
 
@@ -280,23 +284,21 @@ def test_planted_sinks_are_left_out_crossed_out_and_named(capture: Capture) -> N
     run = Run(planted(capture, (13, 30)), noise(0))
     sinks = sink_patches(run.capture)
     assert [sink.patch for sink in sinks] == [13, 30]
-    view = view_of(run, ALL)
-    made = made_of(run, ATTENTION, True, view)
-    assert made is not None
+    made = maps_of(run, ALL, no_sinks=True)
     assert made.removed == (13, 30)
     for token in range(NEW):
         heat = run.processor.get_attention_heatmap_for_token(token)
-        np.testing.assert_array_equal(made.maps[token], without_sinks(heat, sinks))
         others = np.delete(heat.ravel(), [13, 30])
         cells = made.maps[token].ravel()
         np.testing.assert_array_equal(np.delete(cells, [13, 30]), others)
         assert cells[13] == cells[30] == others.min()
     places = f"row 1 column 5 ({sinks[0].strength:.0f} ×), row 3 column 6 ({sinks[1].strength:.0f} ×)"
     assert made.how == f"layers 0-2 · heads 0-3 · mean · 2 sinks left out: {places}"
-    assert (made.label, made.unit, made.caveat) == ("Attention without sinks", "%", CAVEAT)
+    assert (made.label, made.row.shown_unit) == ("Attention without sinks", "%")
     value = explored(run, "an id", "1", ALL, ATTENTION, True)
     assert value["removed"] == [13, 30]
     assert places in value["method"]["name"]
+    assert value["method"]["caveat"] == CAVEAT
     expect_packed(value["answer"]["maps"], made.maps)
 
 
@@ -308,10 +310,9 @@ def test_sinks_are_those_of_the_layers_and_heads_shown(capture: Capture) -> None
     for name, given in rows.items():
         given[:, 2, 1:3] = getattr(whole, name)[:, 2, 1:3]
     run = Run(replace(capture, **rows), noise(0))
-    one = made_of(run, ATTENTION, True, view_of(run, [2, 2, 1, 2, "max"]))
-    other = made_of(run, ATTENTION, True, view_of(run, [1, 1, 1, 2, "max"]))
-    assert one is not None
-    assert other is not None
+    one = maps_of(run, [2, 2, 1, 2, "max"], no_sinks=True)
+    other = maps_of(run, [1, 1, 1, 2, "max"], no_sinks=True)
+    assert other.removed is not None
     assert one.removed == (13,)
     assert one.how.startswith("layers 2 · heads 1-2 · max · 1 sink left out: row 1 column 5 (")
     fold = run.processor.get_attention_heatmap_for_token
@@ -321,11 +322,12 @@ def test_sinks_are_those_of_the_layers_and_heads_shown(capture: Capture) -> None
 
 
 def test_without_sinks_the_text_says_so_and_many_are_cut_short(capture: Capture) -> None:
-    assert sinks_text((), 8) == "no sinks found"
+    plain = token_maps(ATTENTION, capture)
+    assert without_sinks(plain, ()).how.endswith(" · no sinks found")
     many = sink_patches(planted(capture, range(8)))
     assert len(many) == 8
-    text = sinks_text(many, 8)
-    assert text.startswith("8 sinks left out: row 0 column 0 (")
+    text = without_sinks(plain, many).how
+    assert " · 8 sinks left out: row 0 column 0 (" in text
     assert text.endswith(") and 2 more")
     assert text.count("row") == 6
 
@@ -334,9 +336,9 @@ def test_without_sinks_the_text_says_so_and_many_are_cut_short(capture: Capture)
 
 
 def test_maps_are_computed_once_and_kept(room: ModelRoom, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = room.token_maps(run, "rollout", lambda *_: None, threading.Event())
-    monkeypatch.setattr(runs_room, "token_maps", None)  # from here on nothing is computed
-    assert room.token_maps(run, "rollout", lambda *_: None, threading.Event()) is first
+    first = reading(room, run, "rollout")
+    monkeypatch.setattr(explorer_room, "token_maps", None)  # from here on nothing is computed
+    assert reading(room, run, "rollout") is first
     assert list(run.maps) == ["rollout"]
 
 
@@ -347,11 +349,8 @@ def test_an_answer_of_another_model_is_refused(folders: tuple[Path, Path], room:
             other.load(str(folders[1]))
         now = f"{folders[1]} is loaded now" if load else "no model is loaded now"
         calls: list[Callable[[], Any]] = [
-            lambda: other.token_maps(run, "tam", lambda *_: None, threading.Event()),
-            lambda: other.check_map(
-                run, [1], np.zeros((5, 8), np.float32), lambda *_: None, threading.Event()
-            ),
-            lambda: other.check_picture(run, lambda *_: None, threading.Event()),
+            lambda: reading(other, run, "tam"),
+            lambda: other.work(lambda _: pytest.fail("it was called"), Job("me", "check"), run.capture),
         ]
         for call in calls:
             with pytest.raises(ModelError) as caught:
@@ -363,22 +362,23 @@ def test_an_answer_of_another_model_is_refused(folders: tuple[Path, Path], room:
 
 
 def test_a_stop_leaves_nothing_half(room: ModelRoom, run: Run) -> None:
-    stop = threading.Event()
     steps: list[tuple[int, int]] = []
 
-    def tell(done: int, count: int) -> None:
-        steps.append((done, count))
-        if done:
-            stop.set()
+    class Impatient(Job):
+        def steps(self, done: int, count: int) -> None:
+            steps.append((done, count))
+            if done:
+                self.stop.set()
 
+    job = Impatient("me", "method")
     with pytest.raises(Stopped):
-        room.token_maps(run, "occlusion", tell, stop)
+        read_again(room, run, "occlusion", job)
     assert 0 < steps[-1][0] < steps[-1][1]
     assert run.maps == {}
     assert not room.busy
     with pytest.raises(Stopped):  # also before it began
-        room.token_maps(run, "occlusion", tell, stop)
-    whole = room.token_maps(run, "occlusion", lambda *_: None, threading.Event())
+        read_again(room, run, "occlusion", job)
+    whole = reading(room, run, "occlusion")
     np.testing.assert_array_equal(whole.maps, computed(room, run, "occlusion").maps)
 
 
@@ -403,12 +403,11 @@ def test_a_method_tells_how_far_it_is_and_is_then_shown(page: Page, run: Run, mi
     truth = computed(page.room, run, "occlusion")
     np.testing.assert_array_equal(run.maps["occlusion"].maps, truth.maps)
     assert last[explorer.viewer] == explored(run, mine, "all", ALL, "occlusion", False)
-    assert last[explorer.method_line] == told_of("occlusion")
+    assert last[explorer.method_line] == told_of(METHODS["occlusion"])
     assert not visible(last[explorer.method_stop])
     assert not visible(last[explorer.no_sinks])
     assert [visible(last[group]) for group in explorer.ranges.groups] == [False]
-    assert explorer._readings == {}
-    assert page.visitors._stops == {}
+    assert len(page.jobs) == 0
 
     (again,) = choose(page, mine, "occlusion")  # at once, from what is kept
     assert again[explorer.viewer] == last[explorer.viewer]
@@ -423,7 +422,7 @@ def test_a_method_tells_how_far_it_is_and_is_then_shown(page: Page, run: Run, mi
 def test_local_heads_are_shown_at_once(way: str, page: Page, run: Run, mine: str, held: Held) -> None:
     (only,) = choose(page, mine, way)
     assert only[page.explorer.viewer] == explored(run, mine, "all", ALL, way, False)
-    assert only[page.explorer.method_line] == told_of(way)
+    assert only[page.explorer.method_line] == told_of(METHODS[way])
     assert not visible(only[page.explorer.no_sinks])
     assert held.calls == 0
 
@@ -431,13 +430,13 @@ def test_local_heads_are_shown_at_once(way: str, page: Page, run: Run, mine: str
 def test_before_an_answer_only_the_controls_change(page: Page) -> None:
     (only,) = choose(page, None, "tam")
     assert page.explorer.viewer not in only
-    assert only[page.explorer.method_line] == told_of("tam")
+    assert only[page.explorer.method_line] == told_of(METHODS["tam"])
     assert not visible(only[page.explorer.no_sinks])
 
 
 def test_who_waits_hears_how_many_are_ahead(page: Page, mine: str) -> None:
     explorer = page.explorer
-    with page.room._line.turn():
+    with page.room.queue.turn():
         steps = choose(page, mine, "rollout")
         told = later(steps, lambda one: "ahead" in str(one.get(explorer.method_line)))
         assert told == {explorer.method_line: "Waiting for the model: 1 ahead of you"}
@@ -462,7 +461,7 @@ def test_stopped_by_the_person_attention_is_shown_again(page: Page, run: Run, mi
     assert [visible(last[group]) for group in explorer.ranges.groups] == [True]
     assert run.maps == {}
     assert not page.room.busy
-    assert page.visitors._stops == {}
+    assert len(page.jobs) == 0
 
 
 def test_superseded_by_another_question_nothing_is_shown(page: Page, run: Run, mine: str, held: Held) -> None:
@@ -470,17 +469,35 @@ def test_superseded_by_another_question_nothing_is_shown(page: Page, run: Run, m
         held.reached.clear()
         steps = choose(page, mine, "occlusion")
         begun(steps, held)
-        with pytest.MonkeyPatch.context() as patch:
-            if ends_by_itself:  # too late to stop it
-                patch.setattr(runs_room.Visitors, "stop", lambda self, visitor: True)
-            newer = page.visitors.begin("me")
-        if ends_by_itself:
-            held.go.set()
-        rest = list(steps)
-        assert all(one == gr.skip() or set(one) == {page.explorer.method_line} for one in rest)
-        assert rest[-1] == gr.skip()  # Gradio shows the last one again
-        assert page.visitors.waits("me", newer)  # whose event is left in place
-    page.visitors.end("me", newer)
+        (reading,) = page.jobs._jobs.values()
+        if ends_by_itself:  # too late to stop it
+            reading.stop = threading.Event()
+        with page.jobs.started("me", "answer") as newer:
+            if ends_by_itself:
+                held.go.set()
+            rest = list(steps)
+            assert all(one == gr.skip() or set(one) == {page.explorer.method_line} for one in rest)
+            assert rest[-1] == gr.skip()  # Gradio shows the last one again
+            assert page.jobs.stop("me", "answer")  # the newer one is left in place
+            assert newer.left_to is None
+
+
+@pytest.mark.parametrize("newer", ["check", "grad-cam"])
+def test_superseded_by_something_that_leaves_the_list_attention_is_shown_again(
+    newer: Any, page: Page, run: Run, mine: str, held: Held
+) -> None:
+    explorer = page.explorer
+    steps = choose(page, mine, "occlusion")
+    begun(steps, held)
+    with page.jobs.started("me", newer) as job:
+        (*_, last) = steps
+        assert not job.stop.is_set()
+    assert last[explorer.viewer] == explored(run, mine, "all", ALL, ATTENTION, False)
+    assert last[explorer.method] == ATTENTION
+    assert last[explorer.method_line] == told_of(METHODS[ATTENTION])
+    assert not visible(last[explorer.method_stop])
+    assert visible(last[explorer.no_sinks])
+    assert run.maps == {}
 
 
 @pytest.mark.parametrize("newer", [ATTENTION, "heads-3", "tam", "rollout"])
@@ -501,7 +518,7 @@ def test_a_method_chosen_meanwhile_is_the_one_that_stays(
     held.go.set()
     last = [first, *chosen][-1]
     assert last[explorer.viewer] == explored(run, mine, "all", ALL, newer, False)
-    assert explorer._readings == {}
+    assert len(page.jobs) == 0
 
 
 def test_one_head_alone_ends_a_reading_and_is_attention(page: Page, run: Run, mine: str, held: Held) -> None:
@@ -547,11 +564,11 @@ def test_a_method_that_fails_is_told_in_one_line(
     def fails(*_: Any, **__: Any) -> Any:
         raise ValueError("the answer\nis odd")
 
-    monkeypatch.setattr(runs_room, "token_maps", fails)
+    monkeypatch.setattr(explorer_room, "token_maps", fails)
     outputs: list[Outputs] = []
     with pytest.raises(gr.Error, match="the answer is odd"):
         outputs.extend(choose(page, mine, "tam"))
-    assert (run.maps, page.visitors._stops, page.explorer._readings) == ({}, {}, {})
+    assert (run.maps, len(page.jobs)) == ({}, 0)
     assert not page.room.busy
 
 
@@ -560,7 +577,7 @@ def test_a_method_that_fails_is_told_in_one_line(
 
 def test_sliders_and_the_box_for_sinks_are_answered_with_these_maps(page: Page, capture: Capture) -> None:
     run = Run(planted(capture, (13, 30)), noise(0))
-    mine = page.visitors.keep("me", run)
+    mine = page.sessions.keep("me", run)
     narrow = [1, 2, 0, 2, "max"]
     for no_sinks, removed in ((True, [13, 30]), (False, [])):
         outputs = page.explorer.on_maps(request(), mine, *narrow, ATTENTION, no_sinks)
@@ -575,14 +592,14 @@ def test_a_new_answer_begins_with_attention(page: Page, run: Run, mine: str) -> 
     explorer = page.explorer
     for outputs in (explorer.blank(), page.blank("waiting")):
         assert outputs[explorer.method] == ATTENTION
-        assert outputs[explorer.method_line] == told_of(ATTENTION)
+        assert outputs[explorer.method_line] == told_of(METHODS[ATTENTION])
         assert changes(outputs[explorer.no_sinks])["value"] is False
         assert visible(outputs[explorer.no_sinks])
         assert not visible(outputs[explorer.method_stop])
         assert [visible(outputs[group]) for group in explorer.ranges.groups] == [True]
     (*_, last) = choose(page, mine, "tam")
     assert last[explorer.viewer]["method"]["name"].startswith("Token activation map")
-    answered = page.answered("me", run, [], (LAYERS, HEADS), ALL, 1.0)
+    answered = page.answered("me", run, HeldByBrowser.of([], (LAYERS, HEADS), *ALL), 1.0)
     seen = changes(answered[explorer.viewer])["value"]
     assert seen["method"]["name"] == "attention"
     expect_maps(seen, run.capture)

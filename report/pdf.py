@@ -1,7 +1,6 @@
 """One document about one answer: picture, question, answer, settings, and the words' maps in a grid.
 
-Goes in: drawings and what they were made from. Comes out: a PDF of A4 pages whose text can be selected. Knows
-nothing of captures.
+Goes in: a `Subject` and its picture. Comes out: a PDF of A4 pages whose text can be selected.
 """
 
 from __future__ import annotations
@@ -16,10 +15,11 @@ from fpdf.fonts import TTFFont
 from PIL import Image
 
 import visualization
+from report.view import TITLE, UNPROVEN, Drawing, Subject, bounded, coloured, drawings, facts
 from utils import Watch
-from views import TITLE, UNPROVEN, Drawing
 from visualization import FAINT, INK, ISOLATES, Look, Scale, number_labels
 
+MAX_MAPS = 300
 LONGEST = 100  # characters of a word that are looked at: more do not fit above its map
 
 
@@ -74,37 +74,28 @@ class _Document(FPDF):
         self.cell(width, 0.5 * size, shown)
 
 
-def write_pdf(
-    path: Path,
-    image: Image.Image,
-    found: Sequence[Drawing],
-    look: Look,
-    said: Mapping[str, str],
-    notes: Sequence[str],
-    watch: Watch,
-) -> None:
-    """Write the document: `said` is what the maps were made from, `notes` what else a person should know."""
+def pdf(subject: Subject, image: Image.Image, path: Path, watch: Watch) -> tuple[str, ...]:
+    """Write a PDF: picture, question, answer and settings, then a map for each token or word."""
+    found, notes = bounded(drawings(subject), MAX_MAPS, "The document")
+    look, said = coloured(subject), facts(subject)
     document = _Document("".join([*said.values(), *(one.text for one in found)]), said[UNPROVEN])
+    picture = visualization.fitted(visualization.as_rgb(image), max_side=1200)
     try:
-        _write(document, path, image, found, look, said, notes, watch)
+        _first_page(document, picture, said, notes)
+        document.add_page()
+        _map_pages(document, picture, found, look, watch)
+        document.output(str(path))
     finally:
         for font in document.fonts.values():  # fpdf2 leaves their files open
             if isinstance(font, TTFFont):
                 font.ttfont.close()
+    return notes
 
 
-def _write(
-    document: _Document,
-    path: Path,
-    image: Image.Image,
-    found: Sequence[Drawing],
-    look: Look,
-    said: Mapping[str, str],
-    notes: Sequence[str],
-    watch: Watch,
+def _first_page(
+    document: _Document, picture: Image.Image, said: Mapping[str, str], notes: Sequence[str]
 ) -> None:
-    """Write the pages, and the file."""
-    picture = visualization.fitted(visualization.as_rgb(image), max_side=1200)
+    """Write what the maps were made from, and what else a person should know."""
     document.block(TITLE, 16, "B")
     document.ln(3)
     width = min(110.0, 90 * picture.width / picture.height)
@@ -116,9 +107,6 @@ def _write(
         document.ln(1.5)
     for note in notes:
         document.block(note, 9, "B")
-    document.add_page()
-    _map_pages(document, picture, found, look, watch)
-    document.output(str(path))
 
 
 def _map_pages(

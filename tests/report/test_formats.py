@@ -17,20 +17,32 @@ from fpdf import FPDF
 from PIL import Image
 from pypdf import PdfReader
 
-import export as room
 import viewer
-import views
 import visualization
 from attention_processor import AttentionProcessor
-from export import FORMATS, export, short_id
+from methods import METHODS, selected_maps
 from records.capture import Capture
+from records.look import Look
+from records.selection import Selection
 from records.tokens import spelled
+from report import animation, pdf, png
+from report.formats import FORMATS, export
+from report.view import (
+    TITLE,
+    Subject,
+    bounded,
+    coloured,
+    drawings,
+    facts,
+    short_id,
+    whole_drawing,
+)
 from tests.test_attention_processor import ANSWER, GRID, HEADS, RECORDED, TOKENS, made_capture, text_rows
 from utils import Stopped, Watch, image_hash
-from views import CAVEAT, View, coloured, drawings, facts, whole_drawing
-from visualization import Look
 
-ALL = View(layers=RECORDED, heads=tuple(range(HEADS)))
+CAVEAT = METHODS["attention"].caveat
+
+ALL = Selection(layers=RECORDED, heads=tuple(range(HEADS)))
 SOME = replace(ALL, layers=(0, 5), heads=(1,), aggregation="max", look=Look("magma", 0.4, smooth=True))
 WORDS = ["The", "red", "cat", "and", "the", "blue", "cat's", "hat", ".", "\n"]
 LONG = ("zip", "gif", "mp4", "pdf")  # with progress and Stop
@@ -48,6 +60,11 @@ def image() -> Image.Image:
 def capture(image: Image.Image) -> Capture:
     settings = {"temperature": 0.0, "max_new_tokens": 64, "dtype": "float32"}
     return made_capture(image_hash=image_hash(image), model_name="made/model-1", settings=settings)
+
+
+def of(capture: Capture, selection: Selection) -> Subject:
+    """Return what files are written of: the selection's maps too."""
+    return Subject(capture, selection, selected_maps(capture, selection))
 
 
 def texts_of(path: Path) -> list[str]:
@@ -87,7 +104,10 @@ def difference(left: Image.Image, right: Image.Image) -> float:
 
 def test_a_drawing_for_each_word_and_each_token(capture: Capture) -> None:
     processor = AttentionProcessor(capture)
-    by_word, by_token = drawings(capture, SOME), drawings(capture, replace(SOME, by="token"))
+    by_word, by_token = (
+        drawings(of(capture, SOME)),
+        drawings(of(capture, replace(SOME, by="token"))),
+    )
     assert [one.text for one in by_word] == [word.text for word in processor.words()] == WORDS
     assert [one.text for one in by_token] == list(ANSWER)
     for word, one in zip(processor.words(), by_word, strict=True):
@@ -101,15 +121,18 @@ def test_a_drawing_for_each_word_and_each_token(capture: Capture) -> None:
 
 def test_chosen_tokens_choose_their_words(capture: Capture) -> None:
     chosen = replace(ALL, tokens=(5, 7))  # " blue" and "'s"
-    assert [one.name for one in drawings(capture, chosen)] == ["word_005", "word_006"]
-    assert [one.name for one in drawings(capture, replace(chosen, by="token"))] == ["token_005", "token_007"]
+    assert [one.name for one in drawings(of(capture, chosen))] == ["word_005", "word_006"]
+    assert [one.name for one in drawings(of(capture, replace(chosen, by="token")))] == [
+        "token_005",
+        "token_007",
+    ]
     asked = replace(ALL, of_prompt=True, tokens=(1,))
-    assert [(one.name, one.text) for one in drawings(capture, asked)] == [("prompt_word_001", "is")]
+    assert [(one.name, one.text) for one in drawings(of(capture, asked))] == [("prompt_word_001", "is")]
 
 
 def test_one_drawing_of_all_chosen_tokens(capture: Capture) -> None:
     processor = AttentionProcessor(capture)
-    cases: list[tuple[View, str, str, list[int]]] = [
+    cases: list[tuple[Selection, str, str, list[int]]] = [
         (ALL, "tokens_000_010", "the whole answer", list(range(TOKENS))),
         (replace(ALL, tokens=(1, 2, 5)), "tokens_001_005", "tokens 1-2,5", [1, 2, 5]),
         (replace(ALL, tokens=(6, 7)), "word_006", "word 6", [6, 7]),
@@ -118,21 +141,21 @@ def test_one_drawing_of_all_chosen_tokens(capture: Capture) -> None:
         (replace(ALL, tokens=(5,), by="token"), "token_005", "token 5", [5]),
     ]
     for view, name, title, tokens in cases:
-        one = whole_drawing(capture, view)
+        one = whole_drawing(of(capture, view))
         assert (one.name, one.title.split(" “")[0]) == (name, title)
         expected = processor.get_attention_heatmap_for_token(tokens)
         np.testing.assert_array_equal(one.values, expected)
 
 
 def test_a_shared_scale_spans_every_token_of_prompt_and_answer(capture: Capture) -> None:
-    shared = coloured(capture, replace(SOME, scale="shared", tokens=(2,)))
+    shared = coloured(of(capture, replace(SOME, scale="shared", tokens=(2,))))
     both = [capture.attention, capture.prompt_attention]
     cells = np.concatenate([part[:, [0, 2]][:, :, [1]].amax((1, 2)).numpy().ravel() for part in both])
     assert shared.vmin == pytest.approx(cells.min())
     assert shared.vmax == pytest.approx(cells.max())
-    assert coloured(capture, SOME) == SOME.look
+    assert coloured(of(capture, SOME)) == SOME.look
     fixed = replace(SOME, scale="shared", look=replace(SOME.look, vmin=0.0, vmax=0.5))
-    assert coloured(capture, fixed).vmax == 0.5
+    assert coloured(of(capture, fixed)).vmax == 0.5
 
 
 # --- what every file says ---
@@ -142,7 +165,7 @@ def test_a_shared_scale_spans_every_token_of_prompt_and_answer(capture: Capture)
 def test_every_file_says_what_it_was_made_from(
     kind: str, capture: Capture, image: Image.Image, tmp_path: Path
 ) -> None:
-    made = export(kind, capture, image, replace(SOME, scale="shared"), tmp_path)
+    made = export(kind, of(capture, replace(SOME, scale="shared")), image, tmp_path)
     expected = ["made/model-1", "Who is there?", "max over layers and heads", CAVEAT, "shared"]
     if kind != "npz":  # which has the numbers themselves
         expected += [
@@ -164,7 +187,9 @@ def test_every_file_says_what_it_was_made_from(
 
 
 def test_facts_say_where_a_choice_ends(capture: Capture) -> None:
-    said = facts(replace(capture, stopped=True, settings={"temperature": 0.7}), replace(ALL, of_prompt=True))
+    said = facts(
+        of(replace(capture, stopped=True, settings={"temperature": 0.7}), replace(ALL, of_prompt=True))
+    )
     assert said["Answer"].endswith("(stopped early)")
     assert said["Generation"].startswith("drawn, ")
     assert said["Method"] == "attention of the row in which the token itself asks, mean over layers and heads"
@@ -174,15 +199,16 @@ def test_names_are_ours(capture: Capture, image: Image.Image, tmp_path: Path) ->
     evil = replace(capture, model_name="../../evil")
     mark = short_id(evil)
     names = {
-        export("npz", evil, image, view, tmp_path).path.name for view in (ALL, replace(ALL, tokens=(1, 2)))
+        export("npz", of(evil, view), image, tmp_path).path.name
+        for view in (ALL, replace(ALL, tokens=(1, 2)))
     }
-    names |= {export("npz", evil, image, replace(ALL, of_prompt=True), tmp_path).path.name}
-    names |= {export("npz", evil, image, replace(ALL, of_prompt=True, tokens=(1,)), tmp_path).path.name}
+    names |= {export("npz", of(evil, replace(ALL, of_prompt=True)), image, tmp_path).path.name}
+    names |= {export("npz", of(evil, replace(ALL, of_prompt=True, tokens=(1,))), image, tmp_path).path.name}
     endings = ("", "-tokens-001-002", "-prompt", "-prompt-word-001")
     assert names == {f"attention-{mark}{ending}.npz" for ending in endings}
     assert len(mark) == 8
     assert mark != short_id(capture)
-    with zipfile.ZipFile(export("zip", evil, image, ALL, tmp_path).path) as packed:
+    with zipfile.ZipFile(export("zip", of(evil, ALL), image, tmp_path).path) as packed:
         pictures = {f"attention-{mark}-word-{number:03d}.png" for number in range(len(WORDS))}
         assert set(packed.namelist()) == pictures | {"README.txt", "about.json"}
 
@@ -192,7 +218,7 @@ def test_names_are_ours(capture: Capture, image: Image.Image, tmp_path: Path) ->
 
 def test_a_picture_is_the_map_on_its_picture(capture: Capture, image: Image.Image, tmp_path: Path) -> None:
     view = replace(SOME, tokens=(5,), look=replace(SOME.look, view="side by side"))
-    path = export("png", capture, image, view, tmp_path).path
+    path = export("png", of(capture, view), image, tmp_path).path
     heat = AttentionProcessor(capture).get_attention_heatmap_for_token(5, [0, 5], [1], "max")
     expected = visualization.visualize_attention_on_image(
         image, heat, **asdict(view.look), title=" ", subtitle=" ", min_side=640
@@ -207,8 +233,8 @@ def test_a_picture_is_the_map_on_its_picture(capture: Capture, image: Image.Imag
 
 
 def test_an_archive_has_a_picture_of_each_token(capture: Capture, image: Image.Image, tmp_path: Path) -> None:
-    path = export("zip", capture, image, replace(ALL, by="token", scale="shared"), tmp_path).path
-    look = coloured(capture, replace(ALL, scale="shared"))
+    path = export("zip", of(capture, replace(ALL, by="token", scale="shared")), image, tmp_path).path
+    look = coloured(of(capture, replace(ALL, scale="shared")))
     processor = AttentionProcessor(capture)
     with zipfile.ZipFile(path) as packed:
         assert packed.testzip() is None
@@ -248,12 +274,12 @@ def test_an_animation_shows_each_word_in_turn(
     kind: str, scale: Any, view: str, capture: Capture, image: Image.Image, tmp_path: Path
 ) -> None:
     shown = replace(ALL, scale=scale, look=Look("viridis", 0.7, view))
-    frames = frames_of(export(kind, capture, image, shown, tmp_path).path)
+    frames = frames_of(export(kind, of(capture, shown), image, tmp_path).path)
     assert len(frames) == len(WORDS)
     width, height = frames[0].size
     assert (width % 2, height % 2) == (0, 0)
-    assert max(width, height) <= room.FRAME_SIDE
-    look, processor = coloured(capture, shown), AttentionProcessor(capture)
+    assert max(width, height) <= animation.FRAME_SIDE
+    look, processor = coloured(of(capture, shown)), AttentionProcessor(capture)
     size = (326, 456) if view == "side by side" else (343, 480)  # 140 x 196 enlarged
     picture = image.resize(size[::-1], Image.Resampling.LANCZOS)
     expected = []
@@ -272,7 +298,7 @@ def test_an_animation_shows_each_word_in_turn(
 
 
 def test_only_map_bar_and_mark_move(capture: Capture, image: Image.Image, tmp_path: Path) -> None:
-    frames = frames_of(export("gif", capture, image, ALL, tmp_path).path)
+    frames = frames_of(export("gif", of(capture, ALL), image, tmp_path).path)
     arrays = np.stack([np.asarray(frame, int) for frame in frames])
     marked = (np.abs(arrays - visualization.MARKED).max(-1) < 12).sum((1, 2))
     assert (marked[:-1] > 100).all()  # a word each, but for the white space at the end
@@ -285,34 +311,34 @@ def test_only_map_bar_and_mark_move(capture: Capture, image: Image.Image, tmp_pa
 def test_an_animation_runs_at_two_words_a_second(
     capture: Capture, image: Image.Image, tmp_path: Path
 ) -> None:
-    with Image.open(export("gif", capture, image, ALL, tmp_path).path) as animation:
+    with Image.open(export("gif", of(capture, ALL), image, tmp_path).path) as animation:
         assert animation.info["loop"] == 0
         for frame in range(animation.n_frames):  # type: ignore[attr-defined]
             animation.seek(frame)
             assert animation.info["duration"] == 500
-    path = export("mp4", capture, image, ALL, tmp_path).path
+    path = export("mp4", of(capture, ALL), image, tmp_path).path
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
         assert (stream.codec_context.name, stream.pix_fmt) == ("h264", "yuv420p")
         assert (float(stream.average_rate or 0), stream.frames) == (2.0, len(WORDS))
         assert container.duration == pytest.approx(len(WORDS) / 2 * av.time_base, rel=0.01)
-        assert container.metadata["title"] == views.TITLE
+        assert container.metadata["title"] == TITLE
     content = path.read_bytes()
     assert content.index(b"moov") < content.index(b"mdat")  # starts before it is loaded whole
 
 
 def test_a_narrow_picture_leaves_room_for_the_answer(capture: Capture, tmp_path: Path) -> None:
     narrow = Image.new("RGB", (140, 1400), "teal")
-    frames = frames_of(export("mp4", capture, narrow, ALL, tmp_path).path)
+    frames = frames_of(export("mp4", of(capture, ALL), narrow, tmp_path).path)
     assert frames[0].width >= 480
-    assert max(frames[0].size) <= room.FRAME_SIDE
+    assert max(frames[0].size) <= animation.FRAME_SIDE
 
 
 # --- documents ---
 
 
 def test_a_document_has_every_word_with_its_map(capture: Capture, image: Image.Image, tmp_path: Path) -> None:
-    path = export("pdf", capture, image, SOME, tmp_path).path
+    path = export("pdf", of(capture, SOME), image, tmp_path).path
     reader = PdfReader(path)
     pages = [page.extract_text() for page in reader.pages]
     for number, page in enumerate(pages, 1):
@@ -328,15 +354,15 @@ def test_a_document_has_every_word_with_its_map(capture: Capture, image: Image.I
     ]
     assert sum(len(page.images) for page in reader.pages) == 1 + 1 + len(WORDS)  # picture, bar, maps
     assert reader.metadata is not None
-    assert reader.metadata.title == views.TITLE
+    assert reader.metadata.title == TITLE
 
 
 def test_a_document_of_many_words_goes_on_over_pages(
     capture: Capture, image: Image.Image, tmp_path: Path
 ) -> None:
-    few = PdfReader(export("pdf", capture, image, replace(ALL, tokens=(1,)), tmp_path).path)
+    few = PdfReader(export("pdf", of(capture, replace(ALL, tokens=(1,))), image, tmp_path).path)
     tall = image.resize((140, 400))
-    many = PdfReader(export("pdf", capture, tall, replace(ALL, by="token"), tmp_path).path)
+    many = PdfReader(export("pdf", of(capture, replace(ALL, by="token")), tall, tmp_path).path)
     assert len(few.pages) == 2
     assert len(many.pages) > 2
 
@@ -364,7 +390,7 @@ def strange(capture: Capture, prompt: str = "\ud83d lone \u202e猫") -> Capture:
 
 @pytest.mark.parametrize("kind", WRITTEN)
 def test_any_text_can_be_written(kind: str, capture: Capture, image: Image.Image, tmp_path: Path) -> None:
-    path = export(kind, strange(capture), image, replace(ALL, by="token"), tmp_path).path
+    path = export(kind, of(strange(capture), replace(ALL, by="token")), image, tmp_path).path
     assert path.stat().st_size > 1000
     if kind != "npz":
         assert "Héllo" in texts_of(path)[0]
@@ -390,7 +416,7 @@ def test_a_document_shows_no_empty_boxes(
     capture: Capture, image: Image.Image, tmp_path: Path, fallback_fonts: Callable[..., None]
 ) -> None:
     fallback_fonts()
-    text = texts_of(export("pdf", strange(capture), image, ALL, tmp_path).path)[0]
+    text = texts_of(export("pdf", of(strange(capture), ALL), image, tmp_path).path)[0]
     assert "[U+732B]" in text  # 猫, which DejaVu lacks
     assert "猫" not in text
     assert "\ufffd" not in text
@@ -405,7 +431,7 @@ def test_a_character_that_bold_letters_lack_is_drawn(
     said = "".join(chr(code) for code in sorted(has) if chr(code).isprintable())[:3]
     bold = replace(capture, tokens=(said, *ANSWER[1:]), text=said + capture.text[3:])
     with caplog.at_level("WARNING"):
-        text = texts_of(export("pdf", bold, image, ALL, tmp_path).path)[0]
+        text = texts_of(export("pdf", of(bold, ALL), image, tmp_path).path)[0]
     assert said in text
     assert caplog.messages == []  # fpdf2 warns of glyphs that are missing
 
@@ -427,7 +453,7 @@ def test_a_font_that_cannot_be_embedded_leaves_code_points(
         add_font(self, family, *arguments, **named)
 
     monkeypatch.setattr(FPDF, "add_font", picky)
-    text = texts_of(export("pdf", strange(capture), image, ALL, tmp_path).path)[0]
+    text = texts_of(export("pdf", of(strange(capture), ALL), image, tmp_path).path)[0]
     assert "[U+732B]" in text
 
 
@@ -445,22 +471,18 @@ def test_a_document_takes_the_fonts_that_pictures_take(
     capture: Capture, image: Image.Image, tmp_path: Path, fallback_fonts: Callable[..., None]
 ) -> None:
     fallback_fonts(font_of_one_character(tmp_path / "cat.ttf"))
-    text = texts_of(export("pdf", strange(capture), image, ALL, tmp_path).path)[0]
+    text = texts_of(export("pdf", of(strange(capture), ALL), image, tmp_path).path)[0]
     assert "猫" in text
     assert "[U+732B]" not in text
 
 
 def test_the_interactive_page_is_the_viewers(capture: Capture, image: Image.Image, tmp_path: Path) -> None:
-    path = export("html", capture, image, replace(SOME, scale="shared"), tmp_path).path
-    maps, prompt_maps = viewer.attention_maps(capture, (0, 5), (1,), "max")
+    path = export("html", of(capture, replace(SOME, scale="shared")), image, tmp_path).path
+    maps = selected_maps(capture, SOME)
     expected = viewer.payload(
         capture,
         image,
-        maps,
-        prompt_maps=prompt_maps,
-        layers=(0, 5),
-        heads=(1,),
-        aggregation="max",
+        *maps,
         look=SOME.look,
         scale="shared",
         leaned=viewer.leaned_on(capture, (0, 5)),
@@ -472,7 +494,7 @@ def test_the_interactive_page_is_the_viewers(capture: Capture, image: Image.Imag
 
 
 def test_numbers_have_their_axes_named(capture: Capture, image: Image.Image, tmp_path: Path) -> None:
-    with np.load(export("npz", capture, image, SOME, tmp_path).path, allow_pickle=False) as file:
+    with np.load(export("npz", of(capture, SOME), image, tmp_path).path, allow_pickle=False) as file:
         made = dict(file)
     axes = json.loads(str(made["axes"]))
     sizes: dict[str, int] = {"h": GRID[0], "w": GRID[1], "token": TOKENS, "layer": 2, "head": 1, "part": 3}
@@ -491,7 +513,7 @@ def test_numbers_have_their_axes_named(capture: Capture, image: Image.Image, tmp
 
 
 def test_numbers_of_chosen_tokens(capture: Capture, image: Image.Image, tmp_path: Path) -> None:
-    with np.load(export("npz", capture, image, replace(ALL, tokens=(6, 2)), tmp_path).path) as made:
+    with np.load(export("npz", of(capture, replace(ALL, tokens=(6, 2))), image, tmp_path).path) as made:
         assert made["token_positions"].tolist() == [6, 2]
         assert made["words"].tolist() == ["cat", "cat's"]
         assert len(made["prompt_words"]) == 4
@@ -501,11 +523,17 @@ def test_numbers_of_chosen_tokens(capture: Capture, image: Image.Image, tmp_path
 
 
 @pytest.mark.parametrize(
-    ("kind", "bound"),
-    [("zip", "MAX_PICTURES"), ("gif", "MAX_FRAMES"), ("mp4", "MAX_FRAMES"), ("pdf", "MAX_PDF_MAPS")],
+    ("kind", "room", "bound"),
+    [
+        ("zip", png, "MAX_PICTURES"),
+        ("gif", animation, "MAX_FRAMES"),
+        ("mp4", animation, "MAX_FRAMES"),
+        ("pdf", pdf, "MAX_MAPS"),
+    ],
 )
 def test_what_is_left_out_is_said(
     kind: str,
+    room: Any,
     bound: str,
     capture: Capture,
     image: Image.Image,
@@ -514,7 +542,7 @@ def test_what_is_left_out_is_said(
 ) -> None:
     monkeypatch.setattr(room, bound, 4)
     seen: list[tuple[int, int]] = []
-    made = export(kind, capture, image, ALL, tmp_path, Watch(lambda *step: seen.append(step)))
+    made = export(kind, of(capture, ALL), image, tmp_path, Watch(lambda *step: seen.append(step)))
     assert len(made.notes) == 1
     assert f"shows 4 of {len(WORDS)} maps" in made.notes[0]
     assert seen[-1] == (4, 4)
@@ -526,14 +554,14 @@ def test_what_is_left_out_is_said(
 
 
 def test_even_steps_keep_both_ends(capture: Capture) -> None:
-    found, _ = room.bounded(drawings(capture, ALL), 4, "It")
+    found, _ = bounded(drawings(of(capture, ALL)), 4, "It")
     assert [one.name for one in found] == ["word_000", "word_003", "word_006", "word_009"]
 
 
 @pytest.mark.parametrize("kind", LONG)
 def test_progress_and_stop(kind: str, capture: Capture, image: Image.Image, tmp_path: Path) -> None:
     seen: list[tuple[int, int]] = []
-    path = export(kind, capture, image, ALL, tmp_path, Watch(lambda *step: seen.append(step))).path
+    path = export(kind, of(capture, ALL), image, tmp_path, Watch(lambda *step: seen.append(step))).path
     assert seen == [(done, len(WORDS)) for done in range(len(WORDS) + 1)]
     before, stop = path.read_bytes(), threading.Event()
 
@@ -542,7 +570,7 @@ def test_progress_and_stop(kind: str, capture: Capture, image: Image.Image, tmp_
             stop.set()
 
     with pytest.raises(Stopped):
-        export(kind, capture, image, replace(ALL, scale="shared"), tmp_path, Watch(after_three, stop))
+        export(kind, of(capture, replace(ALL, scale="shared")), image, tmp_path, Watch(after_three, stop))
     assert list(tmp_path.iterdir()) == [path]
     assert path.read_bytes() == before
 
@@ -559,7 +587,7 @@ def test_what_cannot_be_exported_is_refused(capture: Capture, image: Image.Image
         text_attention=text_rows(capture.shares[:0], len(capture.context_tokens)),
         logprobs=capture.logprobs[:0],
     )
-    cases: list[tuple[str, Capture, View, str]] = [
+    cases: list[tuple[str, Capture, Selection, str]] = [
         ("bmp", capture, ALL, "a format is one of png, zip, gif, mp4, pdf, html, npz; got 'bmp'"),
         ("gif", empty, ALL, "the answer is empty"),
         ("zip", capture, replace(ALL, layers=(1,)), "layer 1 was not recorded"),
@@ -567,7 +595,7 @@ def test_what_cannot_be_exported_is_refused(capture: Capture, image: Image.Image
     ]
     for kind, one, view, message in cases:
         with pytest.raises(ValueError, match=message):
-            export(kind, one, image, view, tmp_path)
+            export(kind, of(one, view), image, tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 

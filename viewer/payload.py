@@ -10,7 +10,6 @@ import base64
 import io
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -19,12 +18,13 @@ from PIL import Image
 
 import config
 import visualization
-from attention_processor import Aggregation, AttentionProcessor
+from attention_processor import AttentionProcessor
+from records.look import Look
+from records.token_maps import TokenMaps
 from records.words import Word
 
 if TYPE_CHECKING:
     from records.capture import Capture
-    from views import View
 
 PICTURE_SIDE = 1280  # pixels of the longer side, at most
 JPEG_QUALITY = 95
@@ -40,76 +40,52 @@ PALETTE_COLOURS = 256
 SHARE_DECIMALS = 4
 
 
-@dataclass(frozen=True)
-class Method:
-    """What made the maps, in the words that stand beside them."""
-
-    name: str
-    values: str  # what one number is, for the colour bar
-    unit: str  # "%": values are shares and are shown times 100; else shown as they are, before the unit
-    caveat: str  # what the maps do not prove, in one line
-
-
-ATTENTION = Method(
-    name="attention",
-    values="share of attention",
-    unit="%",
-    caveat="Attention says where information could flow from. It does not prove that the word would be "
-    "another one without that part of the picture, and some cells soak up attention whatever the word.",
-)
-
-
 # --- The payload --------------------------------------------------------------------------------------------
 
 
 def payload(
     capture: Capture,
     image: Image.Image | None,
-    maps: ArrayLike,
+    maps: TokenMaps | None,
+    prompt_maps: TokenMaps | None = None,
     *,
-    method: Method = ATTENTION,
-    prompt_maps: ArrayLike | None = None,
-    layers: Sequence[int] | None = None,
-    heads: Sequence[int] | None = None,
-    aggregation: str | None = "mean",
-    look: visualization.Look | None = None,
+    look: Look | None = None,
     scale: Literal["own", "shared"] | None = None,
     pick: str = "all",
     head_maps: Sequence[dict[str, Any]] = (),
     leaned: dict[str, Any] | None = None,
-    removed: Sequence[int] = (),
 ) -> dict[str, Any]:
     """Return all that the viewer needs, ready for JSON.
 
-    `image` may be None for a page that has its `picture_payload` already. `maps` is (token, h, w), one for
-    each token of the answer, un-normalised; `prompt_maps` likewise for the prompt's tokens, which cannot be
-    picked without it. `layers`, `heads` (decoder layer and head numbers; None: all recorded; empty: the
-    method knows none) and `aggregation` are what the maps are made of: they are shown, and the shares are
-    taken over the same layers and heads. `look` and `scale` are how the viewer starts, `config`'s values by
-    default; `pick` is what it starts with: "all", "3", "3-5", of the prompt "p0". `head_maps` are results of
-    `heads_payload`, `leaned` is one of `leaned_payload`. `removed` are patches that are crossed out: the maps
-    claim nothing of them.
+    `image` may be None for a page that has its `picture_payload` already. `maps` are those of all tokens of
+    the answer (None for an empty one), `prompt_maps` likewise of the prompt, whose words cannot be picked
+    without. The shares are taken over attention's own layers and heads, for other maps over all. `look` and
+    `scale` are how the viewer starts, `config`'s values by default; `pick` is what it starts with: "all",
+    "3", "3-5", of the prompt "p0". `head_maps` are results of `heads_payload`, `leaned` is one of
+    `leaned_payload`. What was removed from the maps is crossed out.
 
     Raises:
         ValueError: if the maps do not belong to the capture, or for a layer or head that it does not have.
     """
-    look = look or visualization.Look()
+    look = look or Look()
+    found = maps or prompt_maps
+    folded = dict(found.settings) if found is not None and found.as_it_is else {}
     processor = AttentionProcessor(capture)
-    all_heads = range(capture.attention.shape[2])
+    layers, heads = folded.get("layers"), folded.get("heads")
     names = dict.fromkeys((*COLORMAPS, look.colormap))
     return {
         **({} if image is None else {"picture": picture_payload(image)}),
         "grid": list(capture.grid),
-        "answer": _side(processor, maps, layers or None, heads or None, of_prompt=False),
-        "prompt": _side(processor, prompt_maps, layers or None, heads or None, of_prompt=True),
+        "answer": _side(processor, maps, layers, heads, of_prompt=False),
+        "prompt": _side(processor, prompt_maps, layers, heads, of_prompt=True),
         "layers": list(capture.layers),
-        "method": asdict(method),
+        "method": _method(found),
         "settings": {
             "model": capture.model_name,
-            "layers": list(capture.layers if layers is None else layers),
-            "heads": list(all_heads if heads is None else heads),
-            "head_count": len(all_heads),
-            "aggregation": aggregation,
+            "layers": list(layers or ()),
+            "heads": list(heads or ()),
+            "head_count": capture.attention.shape[2],
+            "aggregation": folded.get("aggregation"),
         },
         "palettes": {name: _palette(name) for name in names},
         "look": {
@@ -123,53 +99,20 @@ def payload(
         "pick": pick,
         "heads": list(head_maps),
         "leaned": leaned,
-        "removed": list(removed),
+        "removed": list(found.removed or ()) if found is not None else [],
     }
 
 
-def maps_of(capture: Capture, view: View) -> dict[str, Any]:
-    """Return what `payload` takes of a view: its maps, and what they are."""
-    leaned = leaned_on(capture, view.layers)
-    if view.made is not None:
-        made = view.made
-        return {
-            "maps": made.maps,
-            "method": Method(f"{made.label} · {made.how}", made.values, made.unit, made.caveat),
-            "layers": (),
-            "heads": (),
-            "aggregation": None,
-            "leaned": leaned,
-            "removed": made.removed,
-        }
-    maps, prompt_maps = attention_maps(capture, view.layers, view.heads, view.aggregation)
+def _method(found: TokenMaps | None) -> dict[str, str]:
+    """Return what made the maps, in the words that stand beside them."""
+    if found is None:
+        raise ValueError("there is neither an answer nor a prompt to show")
     return {
-        "maps": maps,
-        "prompt_maps": prompt_maps,
-        "layers": view.layers,
-        "heads": view.heads,
-        "aggregation": view.aggregation,
-        "leaned": leaned,
+        "name": found.method if found.as_it_is else found.line,
+        "values": found.row.scale_label,
+        "unit": found.row.shown_unit,
+        "caveat": found.row.caveat,
     }
-
-
-def attention_maps(
-    capture: Capture,
-    layers: Sequence[int] | None = None,
-    heads: Sequence[int] | None = None,
-    aggregation: Aggregation = "mean",
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return the attention maps of every token: of the answer (token, h, w), of the prompt (token, h, w)."""
-    processor = AttentionProcessor(capture)
-    answer = [
-        processor.get_attention_heatmap_for_token(token, layers, heads, aggregation)
-        for token in range(len(capture.token_ids))
-    ]
-    prompt = [
-        processor.get_attention_heatmap_for_prompt_token(token, layers, heads, aggregation)
-        for token in range(len(capture.prompt_token_ids))
-    ]
-    empty = np.zeros((0, *capture.grid), np.float32)
-    return (np.stack(answer) if answer else empty), (np.stack(prompt) if prompt else empty)
 
 
 def heads_payload(capture: Capture, tokens: Sequence[int], *, of_prompt: bool = False) -> dict[str, Any]:
@@ -269,7 +212,7 @@ def _with_means(rows: NDArray[Any]) -> NDArray[Any]:
 
 def _side(
     processor: AttentionProcessor,
-    maps: ArrayLike | None,
+    maps: TokenMaps | None,
     layers: Sequence[int] | None,
     heads: Sequence[int] | None,
     *,
@@ -292,19 +235,24 @@ def _side(
         "pieces": _segments(text, tokens),
         "shares": [np.round(shares(i, layers, heads), SHARE_DECIMALS).tolist() for i in range(len(spans))],
         "layer_shares": np.round(layer_shares, SHARE_DECIMALS).tolist(),
-        "maps": None if maps is None else packed(_checked(maps, len(spans), capture.grid)),
+        "maps": _packed_maps(maps, len(spans), capture.grid),
     }
     if not of_prompt:
         side["probabilities"] = capture.logprobs.float().exp().clamp(max=1).tolist()
     return side
 
 
-def _checked(maps: ArrayLike, count: int, grid: tuple[int, int]) -> NDArray[np.float64]:
-    """Return the maps as (token, patch); ValueError unless each token has one of the grid's shape."""
-    values = np.asarray(maps, np.float64)
-    if values.shape != (count, *grid):
-        raise ValueError(f"expected maps (token, h, w) of shape {(count, *grid)}; got {values.shape}")
-    return values.reshape(count, grid[0] * grid[1])
+def _packed_maps(found: TokenMaps | None, count: int, grid: tuple[int, int]) -> dict[str, Any] | None:
+    """Return the maps of so many tokens, packed; None where there are tokens without maps.
+
+    Raises:
+        ValueError: unless each token has a map of the grid's shape.
+    """
+    if found is None:
+        return packed(np.zeros((0, grid[0] * grid[1]))) if count == 0 else None
+    if found.maps.shape != (count, *grid):
+        raise ValueError(f"expected maps (token, h, w) of shape {(count, *grid)}; got {found.maps.shape}")
+    return packed(found.maps.reshape(count, -1))
 
 
 def _segments(text: str, words: Sequence[Word]) -> list[dict[str, Any]]:

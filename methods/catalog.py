@@ -1,0 +1,199 @@
+"""The catalogue of methods: one row for each, read by everything that offers or checks one.
+
+Goes in: nothing. Comes out: `METHODS`, what each method is for people, and where its function stands. Knows
+nothing of torch, pictures and pages: only the standard library is imported, so that config and the shell's
+help can read it at once. A method's function is imported when it first runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+
+class FromConfig(NamedTuple):
+    """The default of an option that is config's setting of this name, as it is when the method runs."""
+
+    setting: str
+
+
+@dataclass(frozen=True)
+class Method:
+    """One way to explain a token, for people; the options that it takes, each with its default."""
+
+    name: str
+    label: str
+    what: str  # one sentence: what a cell's value is
+    paper: str  # authors, year, arXiv id
+    unit: str  # of the values as they are; "" for numbers without one
+    scale_label: str  # what one number is, for a colour bar
+    needs_model: bool  # False: the capture is enough
+    caveat: str  # one sentence: how it misleads, or what it does not prove
+    function: str  # "module:function", of a `Question` and the options
+    options: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    fixed: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))  # options nobody chooses
+    folds: bool = False  # whoever looks at it chooses layers, heads and how they are folded into one map
+    sinks: bool = False  # sinks can be left out
+    of_prompt: bool = False  # tokens of the prompt have maps too
+
+    @property
+    def shown_unit(self) -> str:
+        """The unit beside its numbers: "%" for shares, which are shown times 100."""
+        return "%" if self.unit.startswith("share") else self.unit
+
+
+_OF_ROWS: Mapping[str, Any] = {"layers": None, "heads": None, "aggregation": "mean", "pairs": None}
+
+
+def _local_heads(count: int) -> Method:
+    """Return the row of attention in so many of the most local heads."""
+    return Method(
+        name=f"heads-{count}",
+        label=f"Attention, {count} most local heads",
+        what=f"The mean attention of the {count} heads whose maps are the most local: a high share on the "
+        "image, in few pieces.",
+        paper="Kang et al. 2025, arXiv 2503.06287",
+        unit="share of attention",
+        scale_label="share of attention",
+        needs_model=False,
+        caveat="Which heads these are is found for this answer alone; what they look at need not be used.",
+        function="methods.heads:local_attention",
+        fixed={"count": count},
+    )
+
+
+_ROWS = (
+    Method(
+        name="attention",
+        label="Attention",
+        what="How much of the token's attention went to each patch, in the chosen layers and heads.",
+        paper="Vaswani et al. 2017, arXiv 1706.03762",
+        unit="share of attention",
+        scale_label="share of attention",
+        needs_model=False,
+        caveat="Attention shows where the model looked, not why it chose a word: the word might be the same "
+        "without that part of the picture, and some cells draw attention whatever the word.",
+        function="methods.attended:attention",
+        options=_OF_ROWS,
+        folds=True,
+        sinks=True,
+        of_prompt=True,
+    ),
+    *map(_local_heads, (3, 5, 8)),
+    Method(
+        name="relative",
+        label="Relative attention",
+        what="How many times more the token looks at a patch than a general question does.",
+        paper="Zhang et al. 2025, arXiv 2502.17422",
+        unit="times",
+        scale_label="attention relative to a general question",
+        needs_model=True,
+        caveat="Patches that nothing looks at can come out high: a small share over a smaller one.",
+        function="methods.attended:relative",
+        options={**_OF_ROWS, "epsilon": None},
+    ),
+    Method(
+        name="rollout",
+        label="Attention rollout",
+        what="How much of each patch reaches the token if all layers only mix by their attention.",
+        paper="Abnar and Zuidema 2020, arXiv 2005.00928",
+        unit="share",
+        scale_label="rolled-out attention",
+        needs_model=True,
+        caveat="It knows how much is mixed, not what; after many layers all patches look alike.",
+        function="methods.flow:rollout",
+        options={"layers": None, "heads": None},
+    ),
+    Method(
+        name="gradient-attention",
+        label="Gradient × attention",
+        what="Attention of the chosen layers, where more of it would raise the token's logit, "
+        "chained from layer to layer.",
+        paper="Chefer et al. 2021, arXiv 2103.15679",
+        unit="",
+        scale_label="gradient × attention",
+        needs_model=True,
+        caveat="Gradients describe small changes: a patch that many others repeat can come out low.",
+        function="methods.flow:gradient_attention",
+        options={"layers": None, "heads": None},
+    ),
+    Method(
+        name="grad-cam",
+        label="Grad-CAM",
+        what="How much the features of each patch raise the token's logit, the mean over the chosen layers.",
+        paper="Selvaraju et al. 2017, arXiv 1610.02391",
+        unit="",
+        scale_label="Grad-CAM",
+        needs_model=True,
+        caveat="It has one weight a channel for all patches: made for convolutions, often off here.",
+        function="methods.cams:grad_cam",
+        options={"layers": None},
+    ),
+    Method(
+        name="smooth-grad-cam",
+        label="Smooth Grad-CAM",
+        what="Grad-CAM, the mean over noisy copies of the picture.",
+        paper="Smilkov et al. 2017, arXiv 1706.03825",
+        unit="",
+        scale_label="Smooth Grad-CAM",
+        needs_model=True,
+        caveat="As Grad-CAM; strong noise explains an answer that the model would no longer give.",
+        function="methods.cams:grad_cam",
+        options={
+            "layers": None,
+            "num_samples": FromConfig("GRADCAM_SAMPLES"),
+            "noise_std": FromConfig("GRADCAM_NOISE"),
+            "seed": 0,
+        },
+    ),
+    Method(
+        name="gradient-norm",
+        label="Gradient norm",
+        what="How strongly the token's logit reacts to the features of each patch, up or down, "
+        "the mean over the chosen layers.",
+        paper="Simonyan et al. 2014, arXiv 1312.6034",
+        unit="",
+        scale_label="gradient norm",
+        needs_model=True,
+        caveat="It says that a patch matters, not whether it speaks for the word or against it.",
+        function="methods.cams:grad_cam",
+        options={"layers": None, "num_samples": 1, "noise_std": 0.0, "seed": 0},
+        fixed={"method": "gradient-norm"},
+    ),
+    Method(
+        name="tam",
+        label="Token activation map",
+        what="How strongly each patch's own features suggest the token, "
+        "less what earlier words suggest there.",
+        paper="Li et al. 2025, arXiv 2506.23270",
+        unit="logit",
+        scale_label="token activation",
+        needs_model=True,
+        caveat="It reads the patch's features, not what the answer took from them.",
+        function="methods.activation:token_activation",
+    ),
+    Method(
+        name="occlusion",
+        label="Occlusion",
+        what="How far the token's log-probability falls when a region of the picture is covered.",
+        paper="Zeiler and Fergus 2014, arXiv 1311.2901",
+        unit="nats",
+        scale_label="fall in log-probability",
+        needs_model=True,
+        caveat="Larger things are only partly covered, and covered pictures are new to the model.",
+        function="methods.occlusion:occlusion",
+        options={"size": None, "stride": None, "fill": "mean"},
+    ),
+)
+
+METHODS: Mapping[str, Method] = MappingProxyType({method.name: method for method in _ROWS})
+LAYERED = ("grad-cam", "gradient-norm")  # those that make a map of each layer too: a `GradCam`
+
+
+def method_named(name: object) -> Method:
+    """Return the row of that name; ValueError, with all names, if there is none."""
+    if not isinstance(name, str) or name not in METHODS:
+        raise ValueError(f"method must be one of {', '.join(METHODS)}; got {name!r}")
+    return METHODS[name]

@@ -1,0 +1,103 @@
+"""What of an answer is shown: which tokens, by which method, of which layers and heads, and how it is drawn.
+
+Goes in: what a person chose, clicked or typed, and the `Capture` that it is about. Comes out: a `Selection`,
+which is parsed here, once, for page, shell and API. Knows nothing of maps and files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from attention_processor import Aggregation
+from methods.catalog import Method, method_named
+from records.look import Look
+from utils import as_ranges, numbers_of
+
+if TYPE_CHECKING:
+    from records.capture import Capture
+
+Numbers = str | Sequence[int]  # "all", "0-3,-1", or numbers that are known to be there
+SCALES = {
+    "own": "each map from its own lowest to its own highest value",
+    "shared": "one range for all tokens of question and answer",
+}
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What of an answer is shown, and how. It refuses what a method has no maps of."""
+
+    layers: tuple[
+        int, ...
+    ]  # decoder layer numbers: what attention is folded over, and the shares on the image
+    heads: tuple[int, ...]
+    aggregation: Aggregation = "mean"
+    tokens: tuple[int, ...] | None = None  # None: all of them
+    by: Literal["token", "word"] = "word"  # what gets a map of its own where there are several
+    of_prompt: bool = False  # the tokens are those of the prompt
+    method: str = "attention"  # of the catalogue
+    no_sinks: bool = False  # leave out patches that nearly every word looks at
+    look: Look = field(default_factory=Look)
+    scale: Literal["own", "shared"] = "own"
+
+    def __post_init__(self) -> None:
+        if self.by not in ("token", "word"):
+            raise ValueError("A map is for each word or token.")
+        if self.scale not in SCALES:
+            raise ValueError(f"scale must be one of {', '.join(SCALES)}; got {self.scale!r}")
+        if self.of_prompt and not self.row.of_prompt:
+            raise ValueError(f"{self.row.label} explains words of the answer, not of the prompt")
+        if self.no_sinks and not self.row.sinks:
+            raise ValueError(f"{self.row.label} has no sinks to leave out: they belong to attention")
+
+    @property
+    def row(self) -> Method:
+        """The method's row in the catalogue."""
+        return method_named(self.method)
+
+
+def parsed_selection(
+    capture: Capture, tokens: str = "all", layers: Numbers = "all", heads: Numbers = "all", **rest: Any
+) -> Selection:
+    """Return what was typed, clicked or slid to: tokens such as "3-5" or "p1", layers such as "0-3,-1".
+
+    Tokens are read as `parsed_tokens` does. Layers that were not recorded are left out. `rest` are other
+    fields of `Selection`.
+
+    Raises:
+        ValueError: one line, if nothing is left or something is not there.
+    """
+    asked = _numbers(layers, capture.layer_count, "layer")
+    recorded = tuple(layer for layer in asked if layer in capture.layers)
+    if not recorded:
+        raise ValueError(f"None of these layers was recorded; recorded: {as_ranges(capture.layers, '–')}.")
+    chosen, of_prompt = parsed_tokens(capture, tokens)
+    return Selection(
+        layers=recorded,
+        heads=_numbers(heads, capture.prompt_attention.shape[2], "head"),
+        tokens=chosen if tokens.strip() not in ("all", "pall") else None,
+        of_prompt=of_prompt,
+        **rest,
+    )
+
+
+def parsed_tokens(capture: Capture, text: str) -> tuple[tuple[int, ...], bool]:
+    """Return the tokens that a text names, and whether they are the prompt's.
+
+    "all", "3", "-1", "0-3,5" are tokens of the answer; "p0", "p1-2", "pall" of the prompt.
+
+    Raises:
+        ValueError: one line, for a token that is not there or a text that names none.
+    """
+    of_prompt = text.strip().startswith("p")
+    count = len(capture.prompt_token_ids if of_prompt else capture.token_ids)
+    if count == 0:
+        raise ValueError("The answer is empty: there is no token to show.")
+    name = "prompt token" if of_prompt else "token"
+    return numbers_of(text.strip().removeprefix("p"), count, name), of_prompt
+
+
+def _numbers(asked: Numbers, count: int, name: str) -> tuple[int, ...]:
+    return numbers_of(asked, count, name) if isinstance(asked, str) else tuple(sorted(set(asked)))

@@ -1,0 +1,131 @@
+"""The record that every method returns: a map of each token, and how it was made.
+
+Goes in: arrays, and what a method says of them. Comes out: `TokenMaps`, which refuses parts that disagree.
+Knows nothing of models, captures and pictures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from attention_processor import chosen_indices
+from methods.catalog import Method, method_named
+from utils import as_ranges
+
+SINKS_NAMED = 6  # of those left out, in words
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a computation took. A pass is one reading of prompt and answer, however many share a batch."""
+
+    forward: int = 0
+    backward: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class TokenMaps:
+    """A map of each token, by whatever method, with all that is needed to say how it was made."""
+
+    method: str  # of the catalogue
+    tokens: tuple[int, ...]  # of the answer, or of the prompt; ascending, each once
+    maps: NDArray[np.float32]  # (token, h, w), raw and un-normalised
+    cost: Cost = Cost()
+    settings: dict[str, Any] = field(default_factory=dict)  # JSON-ready
+    notes: tuple[str, ...] = ()  # what a person should know, in sentences
+    of_prompt: bool = False  # the tokens are the prompt's
+    removed: tuple[int, ...] | None = None  # patches (row * w + col) left out as sinks; None: nobody asked
+
+    def __post_init__(self) -> None:
+        """Refuse parts that disagree."""
+        method_named(self.method)
+        if not self.tokens or list(self.tokens) != sorted(set(self.tokens)) or self.tokens[0] < 0:
+            raise ValueError(f"expected tokens ascending, each once, from 0; got {self.tokens}")
+        if self.maps.ndim != 3 or len(self.maps) != len(self.tokens) or self.maps.size == 0:
+            raise ValueError(
+                f"expected maps of shape (token, h, w)=({len(self.tokens)}, h, w), at least one cell each; "
+                f"got {self.maps.shape}"
+            )
+        if self.maps.dtype != np.float32:
+            raise ValueError(f"expected maps in float32; got {self.maps.dtype}")
+        if not np.isfinite(self.maps).all():
+            raise ValueError("the maps have NaN or infinite values; bfloat16 or float32 may help")
+
+    def token_map(self, tokens: int | Sequence[int]) -> NDArray[np.float32]:
+        """Return the map (h, w) of a token, or of several: the mean of their maps."""
+        last = self.tokens[-1] + 1
+        places = []
+        for token in chosen_indices(tokens, last, "token"):
+            if token not in self.tokens:
+                raise ValueError(
+                    f"token {token} is not among those computed: {', '.join(map(str, self.tokens))}"
+                )
+            places.append(self.tokens.index(token))
+        return self.maps[places].mean(axis=0)
+
+    @property
+    def as_it_is(self) -> bool:
+        """Whether this is attention, folded as a person chose and with nothing left out."""
+        return self.row.folds and self.removed is None
+
+    @property
+    def row(self) -> Method:
+        """The method's row in the catalogue."""
+        return method_named(self.method)
+
+    @property
+    def label(self) -> str:
+        """What the maps are, in a few words: the method's label, and that sinks are left out."""
+        return self.row.label if self.removed is None else f"{self.row.label} without sinks"
+
+    @property
+    def line(self) -> str:
+        """What the maps are and what they were made of; of attention as it is, what was folded and how."""
+        return self.how if self.as_it_is else f"{self.label} · {self.how}"
+
+    @property
+    def how(self) -> str:
+        """What the maps were made of, on one line: layers or heads, settings, sinks left out, the cost."""
+        settings, parts = self.settings, []
+        if pairs := settings.get("pairs"):
+            parts.append("layer.head " + ", ".join(f"{layer}.{head}" for layer, head in pairs))
+        elif layers := settings.get("layers"):
+            parts.append(f"layers {as_ranges(layers)}")
+        if self.row.folds and (heads := settings.get("heads")):
+            parts += [f"heads {as_ranges(heads)}", settings["aggregation"]]
+        if settings.get("noise_std"):
+            parts.append(f"{settings['num_samples']} samples, noise {settings['noise_std']:g}")
+        if size := settings.get("size"):
+            parts.append(f"regions of {size} × {size} cells")
+        if self.removed is not None:
+            parts.append(self._sinks())
+        if self.cost.forward or self.cost.backward:
+            cost = self.cost
+            parts.append(f"{cost.forward} forward, {cost.backward} backward passes, {cost.seconds:.1f} s")
+        return " · ".join(parts) or "all layers"
+
+    def _sinks(self) -> str:
+        """Return which sinks were left out: "2 sinks left out: row 0 column 3 (9 ×), …"."""
+        sinks: list[tuple[int, float]] = self.settings["sinks"]
+        if not sinks:
+            return "no sinks found"
+        width = self.maps.shape[-1]
+        places = [
+            f"row {patch // width} column {patch % width} ({strength:.0f} ×)" for patch, strength in sinks
+        ]
+        named, more = places[:SINKS_NAMED], len(places) - SINKS_NAMED
+        rest = f" and {more} more" if more > 0 else ""
+        return f"{len(sinks)} sink{'s' * (len(sinks) > 1)} left out: {', '.join(named)}{rest}"
+
+
+class SelectedMaps(NamedTuple):
+    """The maps of every token of an answer and of its prompt; None where there are no tokens, or no maps."""
+
+    answer: TokenMaps | None
+    prompt: TokenMaps | None = None

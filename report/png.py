@@ -1,0 +1,89 @@
+"""Pictures: one of all chosen tokens together, or an archive with one of each.
+
+Goes in: a `Subject` and its picture. Comes out: a PNG, or a ZIP of them, each with its facts in its metadata.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+
+from PIL import Image, PngImagePlugin
+
+import visualization
+from report.view import (
+    Drawing,
+    Subject,
+    as_text,
+    bounded,
+    coloured,
+    drawings,
+    facts,
+    notes_below,
+    short_id,
+    whole_drawing,
+)
+from utils import Watch
+from visualization import Look, visualize_attention_on_image
+
+MAX_PICTURES = 1000  # in an archive
+
+
+def figure(image: Image.Image, one: Drawing, look: Look) -> Image.Image:
+    """Return the picture under a map, with title and colour bar, ready to be a file."""
+    return visualize_attention_on_image(
+        image,
+        one.values,
+        **asdict(look),
+        title=one.title,
+        subtitle=one.subtitle,
+        scale_label=one.scale_label,
+        unit=one.unit,
+        min_side=visualization.MIN_SIDE,
+        max_side=visualization.MAX_SIDE,
+    )
+
+
+def png(subject: Subject, image: Image.Image, path: Path, watch: Watch) -> tuple[str, ...]:
+    """Write one picture of all chosen tokens together, with its facts below it and in its metadata."""
+    said = facts(subject)
+    drawn = figure(image, whole_drawing(subject), coloured(subject))
+    _save_png(visualization.with_notes(drawn, notes_below(said)), path, said)
+    return ()
+
+
+def _save_png(picture: Image.Image, file: Path | io.BytesIO, said: Mapping[str, str]) -> None:
+    metadata = PngImagePlugin.PngInfo()
+    for name, text in said.items():
+        metadata.add_itxt(name, text.encode("utf-8", "replace").decode("utf-8"))
+    picture.save(file, format="PNG", pnginfo=metadata)
+
+
+def archive(subject: Subject, image: Image.Image, path: Path, watch: Watch) -> tuple[str, ...]:
+    """Write a ZIP with a picture of each token or word, and what they are, as text and as JSON."""
+    said, look, mark = facts(subject), coloured(subject), short_id(subject.capture)
+    found, notes = bounded(drawings(subject), MAX_PICTURES, "The archive")
+    picture = visualization.fitted(
+        visualization.as_rgb(image), visualization.MIN_SIDE, visualization.MAX_SIDE
+    )
+    files = []
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as packed:
+        for done, one in enumerate(found):
+            watch.tell(done, len(found))
+            name = f"attention-{mark}-{one.name.replace('_', '-')}.png"
+            content = io.BytesIO()
+            _save_png(figure(picture, one, look), content, {**said, "Shown": one.title})
+            packed.writestr(name, content.getvalue())
+            low, high = visualization.value_range(visualization.checked_map(one.values), look)
+            files.append(
+                {"file": name, "text": one.text, "on_image": one.on_image, "lowest": low, "highest": high}
+            )
+        listed = json.dumps({"facts": said, "notes": notes, "pictures": files}, ensure_ascii=False, indent=2)
+        packed.writestr("about.json", listed.encode("utf-8", "replace"))
+        packed.writestr("README.txt", "\n\n".join([as_text(said), *notes, ""]).encode("utf-8", "replace"))
+    watch.tell(len(found), len(found))
+    return notes

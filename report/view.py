@@ -1,0 +1,297 @@
+"""What of an answer is shown: chosen tokens or words, as maps to draw, as numbers, and in words.
+
+Goes in: a `Subject`: a `Capture`, a `Selection` and its maps. Comes out: `Drawing`s, arrays, and in words
+what they were made from and what they do not prove. Knows nothing of models and files.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import visualization
+from attention_processor import AttentionProcessor
+from records.selection import SCALES, Selection
+from records.token_maps import SelectedMaps, TokenMaps
+from records.words import Word
+from utils import NamedArrays, as_ranges, described_arrays, one_line
+from visualization import Look, isolated, number_labels
+
+if TYPE_CHECKING:
+    from records.capture import Capture
+
+TITLE = "Where each word looks"
+UNPROVEN = "What it does not prove"
+
+
+# --- What is shown ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """One map to draw: a name for files, a title, the smaller line below it, and the map."""
+
+    name: str
+    title: str
+    subtitle: str
+    values: NDArray[np.float32]  # (h, w)
+    text: str
+    span: tuple[int, int]  # of the answer's characters, or of the prompt's
+    on_image: float  # share of attention on the image, 0..1
+    scale_label: str
+    unit: str
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """What is shown or written: an answer, what of it is chosen, and its maps."""
+
+    capture: Capture
+    selection: Selection
+    maps: SelectedMaps
+
+    def choosing(self, **changes: Any) -> Subject:
+        """Return the same answer and maps under a changed selection."""
+        return replace(self, selection=replace(self.selection, **changes))
+
+    @property
+    def found(self) -> TokenMaps:
+        """The maps of the side that is chosen: the answer's, or the prompt's."""
+        side = self.maps.prompt if self.selection.of_prompt else self.maps.answer
+        if side is None:
+            raise ValueError("the answer is empty: there is nothing to draw")
+        return side
+
+    @cached_property
+    def processor(self) -> AttentionProcessor:
+        """Shares and words of the capture."""
+        return AttentionProcessor(self.capture)
+
+    @property
+    def text(self) -> str:
+        """The answer, or the prompt."""
+        return self.capture.prompt if self.selection.of_prompt else self.capture.text
+
+    @property
+    def shown(self) -> tuple[str, ...]:
+        """The display text of each token there is."""
+        return self.capture.prompt_tokens if self.selection.of_prompt else self.capture.tokens
+
+    @property
+    def tokens(self) -> tuple[int, ...]:
+        """The chosen tokens."""
+        chosen = self.selection.tokens
+        return tuple(range(len(self.shown))) if chosen is None else chosen
+
+    def words(self) -> list[tuple[int, Word]]:
+        """Return each word that has one of the chosen tokens, with its number."""
+        words = self.processor.prompt_words() if self.selection.of_prompt else self.processor.words()
+        chosen = set(self.tokens)
+        return [(index, word) for index, word in enumerate(words) if not chosen.isdisjoint(word.tokens)]
+
+    def token(self, token: int) -> Word:
+        """Return a token as if it were a word."""
+        of_prompt = self.selection.of_prompt
+        spans = self.capture.prompt_token_spans if of_prompt else self.capture.token_spans
+        return Word(self.shown[token], (token,), *spans[token])
+
+    def on_image(self, tokens: Sequence[int]) -> float:
+        """Return the share of the tokens' attention that is on the image, 0..1."""
+        shares = self.processor.prompt_shares if self.selection.of_prompt else self.processor.shares
+        return float(shares(tokens, self.selection.layers, self.selection.heads)[0])
+
+
+def drawings(subject: Subject) -> list[Drawing]:
+    """Return a drawing for each chosen token, or for each word that has one of them, in order."""
+    if subject.selection.by == "word":
+        return [_one(subject, index, word) for index, word in subject.words()]
+    return [_one(subject, index, subject.token(index)) for index in subject.tokens]
+
+
+def whole_drawing(subject: Subject) -> Drawing:
+    """Return one drawing of all chosen tokens together: the mean of their maps."""
+    words = [(index, word) for index, word in subject.words() if word.tokens == subject.tokens]
+    if len(subject.tokens) == 1 and (subject.selection.by == "token" or not words):
+        alone = subject.tokens[0]
+        return _one(subject.choosing(by="token"), alone, subject.token(alone))
+    if words:
+        return _one(subject.choosing(by="word"), *words[0])
+    return _several(subject)
+
+
+def _one(subject: Subject, index: int, word: Word) -> Drawing:
+    kind = f"{'prompt_' * subject.selection.of_prompt}{subject.selection.by}"
+    return _drawing(subject, f"{kind}_{index:03d}", f"{kind.replace('_', ' ')} {index}", word)
+
+
+def _several(subject: Subject) -> Drawing:
+    tokens, of_prompt = subject.tokens, subject.selection.of_prompt
+    start, end = subject.token(tokens[0]).start, subject.token(tokens[-1]).end
+    kind = f"{'prompt_' * of_prompt}tokens"
+    title = f"{kind.replace('_', ' ')} {as_ranges(tokens)}"
+    if len(tokens) == len(subject.shown):
+        title = f"the whole {'prompt' if of_prompt else 'answer'}"
+    word = Word(subject.text[start:end].strip(), tokens, start, end)
+    return _drawing(subject, f"{kind}_{tokens[0]:03d}_{tokens[-1]:03d}", title, word)
+
+
+def _drawing(subject: Subject, name: str, title: str, word: Word) -> Drawing:
+    found, on_image = subject.found, subject.on_image(word.tokens)
+    return Drawing(
+        name=name,
+        title=f"{title} “{isolated(word.text)}”",
+        subtitle=f"{number_labels([on_image])[0]} of attention on the image · {found.line}",
+        values=found.token_map(word.tokens),
+        text=word.text,
+        span=(word.start, word.end),
+        on_image=on_image,
+        scale_label=found.row.scale_label,
+        unit=found.row.shown_unit,
+    )
+
+
+def coloured(subject: Subject) -> Look:
+    """Return the selection's look; for a shared scale, with the range over all tokens that have maps."""
+    selection, sides = subject.selection, [side for side in subject.maps if side is not None]
+    look = replace(selection.look, crossed=sides[0].removed or ())
+    if selection.scale == "own" or look.vmin is not None:
+        return look
+    low, high = visualization.shared_range(one for side in sides for one in side.maps)
+    return replace(look, vmin=low, vmax=high)
+
+
+# --- What every file says -----------------------------------------------------------------------------------
+
+
+def facts(subject: Subject) -> dict[str, str]:
+    """Return what the maps were made from, and what they do not prove, as (name: text)."""
+    capture, selection = subject.capture, subject.selection
+    (h, w), (height, width) = capture.grid, capture.image_size
+    settings = capture.settings
+    drawn = "drawn" if settings.get("temperature") else "greedy"
+    how = [drawn, *(f"{name.replace('_', ' ')} {value}" for name, value in sorted(settings.items()))]
+    return {
+        "Model": capture.model_name,
+        "Question": capture.prompt,
+        "Answer": capture.text + (" (stopped early)" if capture.stopped else ""),
+        **_method_facts(subject),
+        "Scale": f"{selection.scale}: {SCALES[selection.scale]}",
+        "Picture": f"{width} × {height} pixels, {w} × {h} visual tokens",
+        "Generation": ", ".join(how),
+        UNPROVEN: subject.found.row.caveat,
+    }
+
+
+def _method_facts(subject: Subject) -> dict[str, str]:
+    """Return the method, and what it was told or folded over."""
+    capture, selection, found = subject.capture, subject.selection, subject.found
+    if not found.as_it_is:
+        unit = f" ({found.row.shown_unit})" * (found.row.shown_unit not in ("", "%"))
+        return {"Method": found.label, "Values": found.row.scale_label + unit, "Settings": found.how}
+    asked = "the row in which the token itself asks"
+    row = asked if selection.of_prompt else "the row that predicted the token"
+    return {
+        "Method": f"attention of {row}, {selection.aggregation} over layers and heads",
+        "Layers": f"{as_ranges(selection.layers)} of 0-{capture.layer_count - 1}",
+        "Heads": f"{as_ranges(selection.heads)} of 0-{capture.prompt_attention.shape[2] - 1}",
+    }
+
+
+def as_text(said: Mapping[str, str]) -> str:
+    """Return facts as lines "Name: text"."""
+    return "\n".join(f"{name}: {text}" for name, text in said.items())
+
+
+def notes_below(said: Mapping[str, str]) -> list[str]:
+    """Return the lines below a picture."""
+    names = ("Layers", "Heads", "Values", "Settings", "Scale")
+    short = " · ".join(f"{name.lower()} {said[name]}" for name in names if name in said)
+    return [
+        f"{isolated(one_line(said['Question']))} → {isolated(one_line(said['Answer']))}",
+        f"{said['Model']} · {said['Method']} · {short}",
+        said[UNPROVEN],
+    ]
+
+
+def short_id(capture: Capture) -> str:
+    """Return 8 hexadecimal digits that tell one answer's files from another's."""
+    said = [capture.model_name, capture.image_hash, capture.prompt, list(capture.token_ids), capture.settings]
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def bounded(found: Sequence[Drawing], limit: int, what: str) -> tuple[list[Drawing], tuple[str, ...]]:
+    """Return at most so many, in even steps, and a note where some were left out."""
+    if len(found) <= limit:
+        return list(found), ()
+    steps = np.linspace(0, len(found) - 1, limit).round().astype(int)
+    note = f"{what} shows {limit} of {len(found)} maps, in even steps; choose fewer tokens to see each."
+    return [found[step] for step in steps], (note,)
+
+
+# --- Numbers ------------------------------------------------------------------------------------------------
+
+
+def arrays_of(subjects: Sequence[Subject], drawing: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
+    """Return the maps of some subjects (one capture, same layers and heads), and what they were made from."""
+    first = subjects[0]
+    capture, selection, found = first.capture, first.selection, first.found
+    maps: dict[str, tuple[NDArray[Any], str]] = {}
+    for one in subjects:
+        maps |= (_token_arrays(one) if not one.selection.of_prompt else {}) | (
+            _word_arrays(one) if one.selection.by == "word" else {}
+        )
+    arrays: NamedArrays = {
+        **maps,
+        "layers": (np.array(selection.layers), "layer"),
+        "heads": (np.array(selection.heads), "head"),
+    }
+    method = _method_facts(first)
+    said = {
+        "grid": capture.grid,  # (h, w)
+        "image_size": capture.image_size,  # (h, w)
+        "image_hash": capture.image_hash,
+        "model": capture.model_name,
+        "prompt": capture.prompt,
+        "answer": capture.text,
+        "method": method["Method"] if found.as_it_is else found.line,
+        "aggregation": selection.aggregation,
+        "caveat": found.row.caveat,
+        **({"values": method["Values"]} if "Values" in method else {}),
+    }
+    return described_arrays(arrays, said, {"generation": capture.settings, "drawing": dict(drawing)})
+
+
+def _token_arrays(subject: Subject) -> dict[str, tuple[NDArray[Any], str]]:
+    """Return the chosen tokens' maps and what is known of each token."""
+    capture, selection, chosen = subject.capture, subject.selection, list(subject.tokens)
+    shares = [subject.processor.shares(token, selection.layers, selection.heads) for token in chosen]
+    return {
+        "maps": (np.stack([subject.found.token_map(token) for token in chosen]), "token,h,w"),
+        "token_positions": (np.array(chosen), "token"),
+        "token_ids": (np.array([capture.token_ids[token] for token in chosen]), "token"),
+        "tokens": (np.array([capture.tokens[token] for token in chosen]), "token"),
+        "logprobs": (capture.logprobs.float().cpu().numpy()[chosen], "token"),
+        "shares": (np.stack(shares), "token,part"),
+        "share_parts": (np.array(["image", "prompt", "answer"]), "part"),
+    }
+
+
+def _word_arrays(subject: Subject) -> dict[str, tuple[NDArray[Any], str]]:
+    """Return the words' maps, texts and tokens; a word's tokens are filled up with -1."""
+    kind = "prompt_word" if subject.selection.of_prompt else "word"
+    words = [word for _, word in subject.words()]
+    tokens = np.full((len(words), max(len(word.tokens) for word in words)), -1)
+    for row, word in zip(tokens, words, strict=True):
+        row[: len(word.tokens)] = word.tokens
+    return {
+        f"{kind}_maps": (np.stack([subject.found.token_map(word.tokens) for word in words]), f"{kind},h,w"),
+        f"{kind}s": (np.array([word.text for word in words]), kind),
+        f"{kind}_tokens": (tokens, f"{kind},token of {kind}"),
+    }
