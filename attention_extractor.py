@@ -75,6 +75,7 @@ class AttentionExtractor:
         seed: int | None = None,
         on_token: OnToken | None = None,
         stop: threading.Event | None = None,
+        known_hash: str | None = None,
     ) -> Capture:
         """Return an answer to the prompt about the image, with its attention; None is read from `config`.
 
@@ -82,7 +83,8 @@ class AttentionExtractor:
         checkpoint's own generation settings (repetition penalty, top-k, …) are not applied: the answer is
         that of `model.generate` with a neutral `GenerationConfig` and these arguments. `on_token(text so far,
         number of tokens)` is called after each token; setting `stop` ends the answer after the token at hand.
-        The model is put back as it was, also after an error.
+        `known_hash` is the picture's `image_hash`, for who has worked it out already. The model is put back
+        as it was, also after an error.
 
         Raises:
             ValueError: for a setting out of range, an image or a prompt that cannot be used.
@@ -94,7 +96,7 @@ class AttentionExtractor:
             top_p=config.TOP_P if top_p is None else top_p,
             seed=config.SEED if seed is None else seed,
         )
-        encoded = encode(self.model, self.processor, image, prompt)
+        encoded = encode(self.model, self.processor, image, prompt, known_hash)
         places = places_of(encoded)
         store = torch.device("cpu") if self.store_on_cpu else None
         recording = Recording(places, self._modules, store, self.float16)

@@ -204,6 +204,8 @@ def one_line(text: object, limit: int = 300) -> str:
 
 # --- Numbers as people type them ----------------------------------------------------------------------------
 
+Range = tuple[int, int]  # first and last, both included; negative ones count from the end
+
 
 def as_ranges(numbers: Sequence[int], dash: str = "-", comma: str = ",") -> str:
     """Return ascending numbers in short, by default as they can be typed: [0, 1, 2, 5] is "0-2,5"."""
@@ -216,25 +218,52 @@ def as_ranges(numbers: Sequence[int], dash: str = "-", comma: str = ",") -> str:
     return comma.join(f"{run[0]}{dash}{run[-1]}" if len(run) > 1 else f"{run[0]}" for run in runs)
 
 
+def ranges_of(text: str) -> tuple[Range, ...]:
+    """Return "0-3,-1" as ((0, 3), (-1, -1)), before it is known how many numbers there are.
+
+    Raises:
+        ValueError: one line, for anything else.
+    """
+    found = []
+    for part in text.split(","):
+        match = re.fullmatch(r"\s*(-?\d{1,9})(?:\s*-\s*(-?\d{1,9}))?\s*", part)
+        if match is None:
+            raise ValueError(f"{text!r} is no list of numbers and ranges such as 3 or 0-3,7")
+        found.append((int(match[1]), int(match[2] or match[1])))
+    return tuple(found)
+
+
+def numbers_in(ranges: Sequence[Range], count: int, name: str, owner: str = "") -> tuple[int, ...]:
+    """Return the numbers in the ranges, ascending, each once; negative ones are counted from the last.
+
+    `name` says what is numbered ("layer"), `owner` whose these are ("the model").
+
+    Raises:
+        ValueError: one line, for a number that is not there, or a range that runs backwards.
+    """
+    found: set[int] = set()
+    for ends in ranges:
+        for number in ends:
+            if not -count <= number < count:
+                there = f"{owner} has {count} {name}s" if owner else f"there are {count}"
+                raise ValueError(f"There is no {name} {number}: {there}, 0 to {count - 1}.")
+        first, last = (number % count for number in ends)
+        if first > last:
+            raise ValueError(f"The range of {name}s {ends[0]}-{ends[1]} runs backwards.")
+        found.update(range(first, last + 1))
+    return tuple(sorted(found))
+
+
 def numbers_of(text: str, count: int, name: str) -> tuple[int, ...]:
-    """Return "all", "3", "0-3,-1" as ascending numbers below `count`; negative ones count from the last.
+    """Return "all", "3", "0-3,-1" as ascending numbers below `count`, as `numbers_in` does.
 
     Raises:
         ValueError: one line, for anything else.
     """
     if text.strip() == "all":
         return tuple(range(count))
-    found: set[int] = set()
-    for part in text.split(","):
-        match = re.fullmatch(r"\s*(-?\d{1,9})(?:\s*-\s*(-?\d{1,9}))?\s*", part)
-        if match is None:
-            raise ValueError(f'The {name}s must be "all", or numbers such as 3 or 0-2,5.')
-        ends = [int(match[1]), int(match[2] or match[1])]
-        for number in ends:
-            if not -count <= number < count:
-                raise ValueError(f"There is no {name} {number}: there are {count}, 0 to {count - 1}.")
-        first, last = (number % count for number in ends)
-        if first > last:
-            raise ValueError(f"The range of {name}s {part.strip()} runs backwards.")
-        found.update(range(first, last + 1))
-    return tuple(sorted(found))
+    try:
+        ranges = ranges_of(text)
+    except ValueError:
+        raise ValueError(f'The {name}s must be "all", or numbers such as 3 or 0-2,5.') from None
+    return numbers_in(ranges, count, name)

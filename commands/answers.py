@@ -10,7 +10,7 @@ from PIL import Image
 
 import config
 import methods
-from commands.arguments import Range, choice, numbers
+from commands.arguments import choice, numbers
 from commands.terminal import UsageError, bar, counter, printable, say, stop_on_interrupt
 from model import Checkpoint, checkpoint
 from model import answer_key as store_key
@@ -18,7 +18,7 @@ from records.selection import Selection
 from records.store import Store
 from records.token_maps import TokenMaps
 from report.view import Subject
-from utils import ImageError, Stopped, image_hash, one_line, open_image
+from utils import ImageError, Range, Stopped, image_hash, one_line, open_image
 
 if TYPE_CHECKING:  # torch takes seconds to import: --help and mistyped arguments do not wait for it
     from attention_extractor import AttentionExtractor

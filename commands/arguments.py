@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import re
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
@@ -12,24 +11,19 @@ import config
 from commands.terminal import UsageError
 from methods import METHODS
 from records.look import VIEWS
+from utils import Range, numbers_in, ranges_of
 
 SOME: config.Rule = ("a whole number of at least 1", lambda value: isinstance(value, int) and value >= 1)
 
 ANY: config.Rule = ("a whole number of at least 0", lambda value: isinstance(value, int) and value >= 0)
 
-Range = tuple[int, int]  # first and last, both included; negative ones count from the end
-
 
 def ranges(text: str) -> tuple[Range, ...]:
-    """Return "0-3,-1" as ((0, 3), (-1, -1)); both ends of a range are part of it."""
-    found = []
-    for part in text.split(","):
-        match = re.fullmatch(r"\s*(-?\d{1,9})(?:-(-?\d{1,9}))?\s*", part)
-        if match is None:
-            raise argparse.ArgumentTypeError(f"{text!r} is no list of numbers and ranges such as 3 or 0-3,7")
-        first = int(match[1])
-        found.append((first, first if match[2] is None else int(match[2])))
-    return tuple(found)
+    """Return "0-3,-1" as ((0, 3), (-1, -1)), as `utils.ranges_of` does."""
+    try:
+        return ranges_of(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def token_choice(text: str) -> str | tuple[Range, ...]:
@@ -47,23 +41,16 @@ def token_choice(text: str) -> str | tuple[Range, ...]:
 
 
 def numbers(chosen: Sequence[Range], count: int, name: str, owner: str) -> list[int]:
-    """Return the numbers in the ranges, ascending, each once; negative ones counted from the last.
+    """Return the numbers in the ranges, as `utils.numbers_in` does.
 
     Raises:
         UsageError: for a number that `owner` ("the model") does not have, or a range that runs backwards.
     """
-    found: set[int] = set()
-    for pair in chosen:
-        for number in pair:
-            if not -count <= number < count:
-                raise UsageError(
-                    f"there is no {name} {number}: {owner} has {count} {name}s, 0 to {count - 1}"
-                )
-        first, last = (number % count for number in pair)
-        if first > last:
-            raise UsageError(f"the range of {name}s {pair[0]}-{pair[1]} runs backwards")
-        found.update(range(first, last + 1))
-    return sorted(found)
+    try:
+        return list(numbers_in(chosen, count, name, owner))
+    except ValueError as error:
+        line = str(error).removesuffix(".")
+        raise UsageError(line[0].lower() + line[1:]) from None  # it follows "error: "
 
 
 def setting(name: str, kind: Callable[[str], Any]) -> Callable[[str], Any]:

@@ -54,8 +54,12 @@ class Encoded:
             raise ValueError("expected the prompt after the image; got it before")
 
 
-def encode(model: Any, processor: Processor, image: Image.Image, prompt: str) -> Encoded:
+def encode(
+    model: Any, processor: Processor, image: Image.Image, prompt: str, known_hash: str | None = None
+) -> Encoded:
     """Return the image and the prompt as the model reads them, in the checkpoint's own chat template.
+
+    `known_hash` is the image's `image_hash`, for who has worked it out already.
 
     Raises:
         ImageError: for no image, several, or one outside the bounds of `config`.
@@ -83,7 +87,7 @@ def encode(model: Any, processor: Processor, image: Image.Image, prompt: str) ->
         image_positions=(ids == model.config.image_token_id).nonzero()[:, 0],
         prompt_positions=in_prompt.nonzero()[:, 0].to(ids.device),
         image_size=(picture.height, picture.width),
-        image_hash=image_hash(picture),
+        image_hash=known_hash or image_hash(picture),
     )
 
 

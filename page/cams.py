@@ -6,7 +6,8 @@ and pictures. Knows nothing of Gradio.
 
 import base64
 import io
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -14,10 +15,13 @@ from PIL import Image
 
 import config
 import visualization
-from methods.grad_cam import Noise
-from page.inputs import RefusedError
-from page.reading import DASH, Pick, look_of, pick_of
-from page.runs import Run
+from methods.grad_cam import Noise, smooth_grad_cam
+from page.inputs import RefusedError, gradient_settings
+from page.jobs import Job, Progress
+from page.model_room import Loaded, ModelRoom
+from page.reading import DASH
+from page.selection import Pick, look_of, pick_of
+from page.sessions import Run
 from records.grad_cam import LABELS, GradCam
 from records.layers import NAMED_LAYERS, Layers, chosen_layers
 from records.targets import Contrast, Target, Text, target_choice
@@ -36,6 +40,41 @@ PLACES = {"answer": "in place of the answer", "word": "at the place of the word 
 # --- What is asked for --------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class Asked:
+    """What of an answer is explained, at which layers, and how."""
+
+    layers: Layers
+    target: Target
+    settings: dict[str, Any]  # method, num_samples, noise_std, seed
+
+    def computed(self, room: ModelRoom, run: Run, job: Job) -> GradCam:
+        """Return the maps, by the model that gave the answer.
+
+        Raises:
+            Stopped: if the job was stopped.
+            ModelError: if the model in memory is not the one that gave the answer.
+            ValueError: for layers or a target that cannot be explained.
+            FullError: if too many wait for the model already.
+        """
+
+        def compute(loaded: Loaded) -> GradCam:
+            return smooth_grad_cam(
+                loaded.model,
+                loaded.processor,
+                run.original,
+                run.capture.prompt,
+                self.layers,
+                self.target,
+                **self.settings,
+                answer=run.capture,
+                on_progress=job.steps,
+                stop=job.stop,
+            )
+
+        return room.work(compute, job, run.capture)
+
+
 def layers_of(run: Run, text: Any) -> Layers:
     """Return layers as they were chosen or typed: "auto", "late", "0-3,5".
 
@@ -48,6 +87,13 @@ def layers_of(run: Run, text: Any) -> Layers:
     layers = text.strip() if text.strip() in NAMED_LAYERS else numbers_of(text, count, "layer")
     chosen_layers(count, layers)
     return layers
+
+
+def asked_of(run: Run, form: Sequence[Any]) -> Asked:
+    """Return what the tab asks, checked as far as it goes without the model; ValueError for the rest."""
+    kind, key, text, place, other, layers, *settings = form
+    chosen = layers_of(run, layers)
+    return Asked(chosen, target_of(run, kind, key, text, place, other), gradient_settings(*settings))
 
 
 def target_of(run: Run, kind: Any, key: Any, text: Any, place: Any, other: Any) -> Target:
@@ -84,7 +130,7 @@ def contrast(run: Run, pick: Pick, other: str) -> Contrast:
 def _picked(run: Run, key: Any) -> Pick:
     if not isinstance(key, str):
         raise RefusedError("Pick a word of the answer first.")
-    pick = pick_of(key, run)
+    pick = pick_of(key, run.capture)
     if pick.of_prompt:
         raise RefusedError("The word picked above is one of your question: pick one of the answer.")
     return pick
@@ -130,6 +176,13 @@ def typed_target(run: Run, text: str, at: str) -> Target:
 def style(look: Any) -> Style:
     """Return how maps are drawn, as the viewer says it."""
     return Style(*look_of(look))
+
+
+def state_of(progress: Progress) -> dict[str, Any]:
+    """Return how far it is: people ahead, or passes done and in all."""
+    ahead = {"ahead": progress.ahead} if progress.ahead else {}
+    state = "computing" if progress.begun else "waiting"
+    return {"state": state, "done": progress.done, "count": progress.count, **ahead}
 
 
 def finished(cam: GradCam) -> dict[str, Any]:

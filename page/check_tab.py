@@ -4,8 +4,7 @@ Goes in: the answer at hand, the word and the map that are shown. Comes out: a c
 is computed stands in `checks.py`.
 """
 
-import threading
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import gradio as gr
@@ -13,26 +12,29 @@ import numpy as np
 from PIL import Image
 
 from evaluation.charts import curve_chart
-from evaluation.removal import MapCheck
-from evaluation.without_picture import NOTE, PictureCheck
+from evaluation.removal import MapCheck, check_map
+from evaluation.without_picture import NOTE, PictureCheck, without_image
 from methods import METHODS
+from page.around import Around
 from page.explorer import LOOK, PICKED, Explorer
-from page.inputs import RefusedError, refusal
-from page.parts import AT_ONCE, HIDDEN, Outputs, following, line, toast, told, visitor_of
-from page.reading import pick_of, selection_of, subject_of
-from page.runs import ModelRoom, Run, Visitors, streamed
+from page.inputs import RefusedError
+from page.jobs import Job, Shown, passes, refusing
+from page.model_room import Loaded
+from page.parts import AT_ONCE, LONG, Outputs, line
+from page.reading import subject_of
+from page.selection import Controls, pick_of
+from page.sessions import Run
 from report.view import whole_drawing
-from utils import Stopped
 
 STOPPED = "Stopped: nothing was checked."
+NO_ANSWER = "There is no answer to check yet: press Generate first."
 SHOWN = f"(run, token, look, ...rest) => [run, ({PICKED})(), ({LOOK})(), ...rest]"
 
 
 class CheckTab:
     """The tab's components, and their callbacks once it is wired."""
 
-    room: ModelRoom
-    visitors: Visitors
+    around: Around
 
     def __init__(self) -> None:
         """Add the components to the blocks that are being built."""
@@ -64,13 +66,13 @@ class CheckTab:
         )
         self.outputs = [self.line, self.curve, self.picture_line, self.table, self.stop]
 
-    def wire(self, room: ModelRoom, visitors: Visitors, run_id: Any, explorer: Explorer) -> None:
+    def wire(self, around: Around, explorer: Explorer) -> None:
         """Connect the components with each other and with the page around them."""
-        self.room, self.visitors = room, visitors
-        asked = [run_id, explorer.token, explorer.look, *explorer.ranges.all, *explorer.explained_by]
-        settings: dict[str, Any] = {"js": SHOWN, "concurrency_limit": None, **HIDDEN}
-        self.map_start.click(self.on_map, asked, self.outputs, **settings)
-        self.picture_start.click(self.on_picture, asked, self.outputs, **settings)
+        self.around = around
+        asked = [around.run_id, explorer.token, explorer.look, *explorer.ranges.all, *explorer.explained_by]
+        self.map_start.click(self.on_map, asked, self.outputs, js=SHOWN, **LONG)
+        self.picture_start.click(self.on_picture, asked, self.outputs, js=SHOWN, **LONG)
+        self.on_stop = around.jobs.stopper("check")
         self.stop.click(self.on_stop, None, None, **AT_ONCE)
 
     def blank(self) -> Outputs:
@@ -86,13 +88,19 @@ class CheckTab:
     def on_map(self, request: gr.Request, run_id: Any, key: Any, look: Any, *rest: Any) -> Iterator[Outputs]:
         """Remove the hottest patches of the map that is shown, and show what becomes of the word."""
 
-        def work(run: Run, tell: Callable[[int, int], None], wait: Any, stop: threading.Event) -> MapCheck:
-            pick = pick_of(key, run) if isinstance(key, str) else None
+        def work(run: Run, job: Job) -> MapCheck:
+            pick = pick_of(key, run.capture) if isinstance(key, str) else None
             if pick is None or pick.of_prompt:
                 raise RefusedError("Pick a word of the answer first.")
-            selection = selection_of(run, rest[:-2], key, "word", look, *rest[-2:])
+            selection = Controls.of(rest).selection(run.capture, key, look=look)
             heat = whole_drawing(subject_of(run, selection)).values
-            return self.room.check_map(run, pick.tokens, heat, tell, stop, wait)
+
+            def check(loaded: Loaded) -> MapCheck:
+                model = (loaded.model, loaded.processor)
+                answer = (run.original, run.capture)
+                return check_map(*model, *answer, pick.tokens, heat, on_progress=job.steps, stop=job.stop)
+
+            return self.around.room.work(check, job, run.capture)
 
         def done(check: MapCheck) -> Outputs:
             figure = curve_chart(check, METHODS[rest[-2]].label)
@@ -107,10 +115,12 @@ class CheckTab:
     def on_picture(self, request: gr.Request, run_id: Any, *rest: Any) -> Iterator[Outputs]:
         """Show each word's probability with and without the picture."""
 
-        def work(
-            run: Run, tell: Callable[[int, int], None], wait: Any, stop: threading.Event
-        ) -> PictureCheck:
-            return self.room.check_picture(run, tell, stop, wait)
+        def work(run: Run, job: Job) -> PictureCheck:
+            def check(loaded: Loaded) -> PictureCheck:
+                model = (loaded.model, loaded.processor)
+                return without_image(*model, run.original, run.capture, on_progress=job.steps, stop=job.stop)
+
+            return self.around.room.work(check, job, run.capture)
 
         def done(check: PictureCheck) -> Outputs:
             return {
@@ -125,64 +135,22 @@ class CheckTab:
         request: gr.Request,
         run_id: Any,
         place: Any,
-        work: Callable[..., Any],
+        work: Callable[[Run, Job], Any],
         done: Callable[[Any], Outputs],
     ) -> Iterator[Outputs]:
         """Have the model work on the visitor's own answer; tell in a line how far it is; show the result."""
-        try:
-            visitor = visitor_of(request)
-            if not isinstance(run_id, str):
-                raise RefusedError("There is no answer to check yet: press Generate first.")
-            run = self.visitors.run(visitor, run_id)
-            stop = self.visitors.begin(visitor)
-        except Exception as error:
-            reason = refusal(error)
-            yield {place: reason}
-            raise toast(reason) from None
-        ended = gr.Button(interactive=False)
-        yield {place: "Waiting for the model …", self.stop: gr.Button(interactive=True)}
-        try:
-            found = yield from following(_told(work, run, stop), lambda changes: so_far(place, changes))
-            if self.visitors.waits(visitor, stop):
-                yield {self.stop: ended, **done(found)}
-            else:  # the page was closed, or asked something else
-                yield {place: ""}
-        except Stopped:
-            yield {place: STOPPED, self.stop: ended} if self.visitors.waits(visitor, stop) else {place: ""}
-        except Exception as error:
-            reason = refusal(error)
-            yield {place: reason, self.stop: ended}
-            raise toast(reason) from None
-        finally:
-            self.visitors.end(visitor, stop)
-
-    def on_stop(self, request: gr.Request) -> None:
-        """End the check after the passes at hand."""
-        with told():
-            self.visitors.stop(visitor_of(request))
-
-
-def so_far(place: Any, changes: tuple[str, int, int] | None) -> Outputs:
-    """Return how far a check is, in its line."""
-    if changes is None:
-        return gr.skip()
-    kind, first, second = changes
-    waiting = f"Waiting for the model: {first} ahead of you"
-    return {place: waiting if kind == "ahead" else f"{first} of {second} passes …"}
-
-
-def _told(
-    work: Callable[..., Any], run: Run, stop: threading.Event
-) -> Generator[tuple[str, int, int] | None, None, Any]:
-    """Yield ("ahead", people, 0) or ("passes", done, in all); return what the work returns."""
-    return streamed(
-        lambda put: work(
-            run,
-            lambda done, count: put(("passes", done, count)),
-            lambda ahead: put(("ahead", ahead, 0)),
-            stop,
+        visitor, run = yield from refusing(place, lambda: self.around.asked(request, run_id, NO_ANSWER))
+        ended = {self.stop: gr.Button(interactive=False)}
+        shown: Shown[Any] = Shown(
+            begun={place: "Waiting for the model …", self.stop: gr.Button(interactive=True)},
+            so_far=passes(place),
+            done=lambda check, _: {**ended, **done(check)},
+            stopped=lambda: {place: STOPPED, **ended},
+            failed=lambda reason: {place: reason, **ended},
+            # Another check has the button now, and a new answer has blanked the tab.
+            left=lambda part: {place: ""} if part in ("check", "answer") else {place: "", **ended},
         )
-    )
+        yield from self.around.jobs.run(visitor, "check", lambda job: work(run, job), shown)
 
 
 MAP_HELP = """

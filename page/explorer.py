@@ -4,8 +4,7 @@ Goes in: a `Run`, layers and heads. Comes out: the viewer's data. What is pointe
 the browser; the server is asked only for maps of other layers and heads. The viewer itself is `viewer/`.
 """
 
-import threading
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,22 +13,15 @@ import gradio as gr
 import config
 import viewer
 from evaluation.measured import CENTRE, best, figure_text, measured
-from methods import METHODS, Method, TokenMaps
-from page.inputs import refusal
-from page.parts import AT_ONCE, HIDDEN, LATEST, Outputs, following, line, toast, told, visitor_of
+from methods import METHODS, Method, TokenMaps, token_maps
+from page.around import Around
+from page.jobs import Job, Shown, passes, refusing
+from page.model_room import Loaded, ModelRoom
+from page.parts import AGAIN, AT_ONCE, LATEST, LONG, Outputs, line, told, visitor_of
 from page.parts import text_of as file_of
-from page.reading import (
-    ATTENTION,
-    SCALE_LABELS,
-    alone_of,
-    choices,
-    explored,
-    first_pick,
-    method_asked,
-    pick_of,
-)
-from page.runs import ModelRoom, Run, Visitors, streamed
-from utils import Stopped
+from page.reading import SCALE_LABELS, choices, explored, first_pick
+from page.selection import ATTENTION, Controls, alone_of, pick_of
+from page.sessions import Run
 
 ROOT = "document.querySelector('#viewer .lens-viewer')"
 STATE = f"{ROOT}?.viewer?.state()"
@@ -88,13 +80,11 @@ class Ranges:
 class Explorer:
     """The list of words and the viewer; and once it is wired, what happens when something is chosen."""
 
-    room: ModelRoom
-    visitors: Visitors
+    around: Around
     ranges: Ranges
 
     def __init__(self) -> None:
         """Add what is not seen to the blocks that are being built."""
-        self._readings: dict[str, threading.Event] = {}  # of each visitor: what stops it
         self.alone = gr.JSON(visible=False)  # [layer, head] to be shown alone; null is all of them
         self.look = gr.JSON(
             visible=False
@@ -139,9 +129,9 @@ class Explorer:
             elem_id="viewer",
         )
 
-    def wire(self, room: ModelRoom, visitors: Visitors, run_id: Any, ranges: Ranges) -> None:
+    def wire(self, around: Around, ranges: Ranges) -> None:
         """Connect the components with each other and with the page around them."""
-        self.room, self.visitors, self.ranges = room, visitors, ranges
+        self.around, self.ranges, run_id = around, ranges, around.run_id
         chosen = [*ranges.all, *self.explained_by]
         in_browser: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
         self.viewer.click(None, None, [self.token], js=PICKED, **in_browser)
@@ -164,28 +154,17 @@ class Explorer:
         )
         for control in (*ranges.all, self.no_sinks):
             control.input(self.on_maps, [run_id, *chosen], [self.viewer], **LATEST)
-        self.method.select(  # a list's `input` comes twice
-            self.on_method,
-            [run_id, *chosen],
-            [self.viewer, self.method_line, self.method_stop, self.method, *ranges.groups, self.no_sinks],
-            concurrency_limit=None,
-            trigger_mode="multiple",
-            **HIDDEN,
-        )
-        self.after = {
+        by_method = [self.viewer, self.method_line, self.method_stop, self.method]
+        by_method += [*ranges.groups, self.no_sinks]
+        # A list's `input` comes twice.
+        self.method.select(self.on_method, [run_id, *chosen], by_method, **AGAIN)
+        self.after: dict[str, Any] = {
             "fn": self.on_default,
             "inputs": [run_id, *ranges.all],
-            "outputs": [
-                self.viewer,
-                self.method_line,
-                self.method_stop,
-                self.method,
-                *ranges.groups,
-                self.no_sinks,
-            ],
-            "concurrency_limit": None,
-            **HIDDEN,
+            "outputs": by_method,
+            **LONG,
         }  # what follows an answer
+        self.on_stop = around.jobs.stopper("method")
         self.method_stop.click(self.on_stop, None, None, **AT_ONCE)
 
     # Callbacks: guard, call, format
@@ -208,13 +187,13 @@ class Explorer:
             **{group: gr.Column(visible=True) for group in self.ranges.groups},
         }
 
-    def shown(self, run_id: str, run: Run, ranges: Sequence[Any]) -> Outputs:
-        """Return the explorer with an answer; its most telling word is picked."""
+    def shown(self, run_id: str, run: Run, controls: Controls) -> Outputs:
+        """Return the explorer with an answer, by attention; its most telling word is picked."""
         pick = first_pick(run)
         key = pick.key if pick else None
         return {
             self.viewer: gr.HTML(
-                explored(run, run_id, key or "all", ranges, ATTENTION, False),
+                explored(run, run_id, key or "all", controls.of_attention),
                 picture={**run.picture_payload, "run": run_id},
                 heads=None,
             ),
@@ -231,117 +210,113 @@ class Explorer:
 
     def on_method(self, request: gr.Request, run_id: Any, *chosen: Any) -> Iterator[Outputs]:
         """Show the maps of another method; those that read the answer again are computed once."""
-        *ranges, method, no_sinks = chosen
-        try:
-            run, visitor = self.own(request, run_id), visitor_of(request)
-            row = method_asked(method)
-            controls: Outputs = {
-                self.method_line: told_of(row),
-                self.method_stop: gr.Button(visible=False),
-                self.no_sinks: gr.Checkbox(visible=row.sinks),
-                **{group: gr.Column(visible=row.folds) for group in self.ranges.groups},
+        visitor, run, controls = yield from refusing(
+            self.method_line,
+            lambda: (visitor_of(request), self.around.own(request, run_id), Controls.of(chosen)),
+        )
+        if run is None:
+            yield self.shown_for(controls.row)
+            return
+        jobs, method = self.around.jobs, controls.method
+        jobs.end(visitor, "method", by="method")
+
+        def maps() -> Outputs:
+            return {self.viewer: explored(run, run_id, "all", controls), **self.shown_for(controls.row)}
+
+        if controls.row.needs_model and method not in run.maps:
+            room, shown = self.around.room, self._read_again(run, run_id, controls, maps)
+            yield from jobs.run(visitor, "method", lambda job: read_again(room, run, method, job), shown)
+        else:
+            yield (yield from refusing(self.method_line, maps))
+
+    def _read_again(
+        self, run: Run, run_id: str, controls: Controls, maps: Callable[[], Outputs]
+    ) -> Shown[TokenMaps]:
+        """Return what is shown while the model reads an answer again."""
+
+        def attention(note: str = "") -> Outputs:
+            return {
+                self.viewer: explored(run, run_id, "all", controls.of_attention),
+                **self.attention(note),
             }
-            if run is None:
-                yield controls
-                return
-            self.end_reading(visitor)
-            if row.needs_model and method not in run.maps:
-                stop = self._readings[visitor] = self.visitors.begin(visitor)
-                yield {
-                    self.method_line: "Reading the answer again …",
-                    self.method_stop: gr.Button(visible=True),
-                }
-                try:
-                    yield from following(computing(self.room, run, method, stop), self.so_far)
-                    if not self.visitors.waits(visitor, stop):
-                        yield gr.skip()  # Gradio shows the last item once more at the end
-                        return  # the page was closed, or asked something else
-                except Stopped:
-                    if not self.visitors.waits(visitor, stop):
-                        yield gr.skip()
-                        return
-                    raise
-                finally:
-                    self.visitors.end(visitor, stop)
-                    if self._readings.get(visitor) is stop:
-                        del self._readings[visitor]
-            yield {self.viewer: explored(run, run_id, "all", ranges, method, no_sinks), **controls}
-        except Stopped:
-            kept = explored(run, run_id, "all", ranges, ATTENTION, False) if run else None
-            yield {self.viewer: kept, **self.attention("Stopped: attention is shown.")}
-        except Exception as error:
-            reason = refusal(error)
-            yield {self.method_line: reason, self.method_stop: gr.Button(visible=False)}
-            raise toast(reason) from None
 
-    def end_reading(self, visitor: str) -> None:
-        """End the reading for a method that was chosen before; it then shows nothing any more."""
-        earlier = self._readings.get(visitor)
-        if earlier is not None:
-            self.visitors.end(visitor, earlier)
+        hidden = gr.Button(visible=False)
+        return Shown(
+            begun={
+                self.method_line: "Reading the answer again …",
+                self.method_stop: gr.Button(visible=True),
+            },
+            so_far=passes(self.method_line),
+            done=lambda *_: maps(),
+            stopped=lambda: attention("Stopped: attention is shown."),
+            failed=lambda reason: {self.method_line: reason, self.method_stop: hidden},
+            # What else begins leaves the list as it is; a new answer and another method do not.
+            left=lambda part: {} if part in ("answer", "method") else attention(),
+        )
 
-    def so_far(self, changes: dict[str, Any] | None) -> Outputs:
-        """Return how far the reading is."""
-        if changes is None:
-            return gr.skip()
-        if "ahead" in changes:
-            return {self.method_line: f"Waiting for the model: {changes['ahead']} ahead of you"}
-        return {self.method_line: f"{changes['done']} of {changes['count']} passes …"}
-
-    def on_stop(self, request: gr.Request) -> None:
-        """End the reading after the passes at hand."""
-        with told():
-            self.visitors.stop(visitor_of(request))
+    def shown_for(self, method: Method) -> Outputs:
+        """Return the controls as they are for a method."""
+        return {
+            self.method_line: told_of(method),
+            self.method_stop: gr.Button(visible=False),
+            self.no_sinks: gr.Checkbox(visible=method.sinks),
+            **{group: gr.Column(visible=method.folds) for group in self.ranges.groups},
+        }
 
     def on_maps(self, request: gr.Request, run_id: Any, *chosen: Any) -> Outputs:
         """Show maps of other layers and heads; the browser keeps its pick."""
         with told():
-            run = self.own(request, run_id)
+            run = self.around.own(request, run_id)
             if run is None:
                 return gr.skip()
-            return {self.viewer: explored(run, run_id, "all", chosen[:-2], *chosen[-2:])}
+            return {self.viewer: explored(run, run_id, "all", Controls.of(chosen))}
 
     def on_heads(self, request: gr.Request, run_id: Any, key: Any) -> Outputs:
         """Show every layer and head of the picked word."""
         with told():
-            run = self.own(request, run_id)
+            run = self.around.own(request, run_id)
             if run is None or not isinstance(key, str):
                 return gr.skip()
-            pick = pick_of(key, run)
+            pick = pick_of(key, run.capture)
             heads = viewer.heads_payload(run.capture, pick.tokens, of_prompt=pick.of_prompt)
             return {self.viewer: gr.HTML(heads=heads)}
 
     def on_alone(self, request: gr.Request, run_id: Any, alone: Any, aggregation: Any) -> Outputs:
         """Restrict the maps to one layer and head, or to one of them; or lift that."""
         with told():
-            run = self.own(request, run_id)
+            run = self.around.own(request, run_id)
             if run is None:
                 return gr.skip()
-            ranges = [*alone_of(alone, run), aggregation]
-            self.end_reading(visitor_of(request))
-            shown = {self.viewer: explored(run, run_id, "all", ranges, ATTENTION, False), **self.attention()}
+            ranges = [*alone_of(alone, run.capture), aggregation]
+            self.around.jobs.end(visitor_of(request), "method", by="method")
+            shown = {self.viewer: explored(run, run_id, "all", Controls.of(ranges)), **self.attention()}
             return shown | dict(zip(self.ranges.all, ranges, strict=True))
 
-    def own(self, request: gr.Request, run_id: Any) -> Run | None:
-        """Return the visitor's answer; None where there is none yet."""
-        return self.visitors.run(visitor_of(request), run_id) if isinstance(run_id, str) else None
 
+def read_again(room: ModelRoom, run: Run, method: str, job: Job) -> TokenMaps:
+    """Have the model read an answer again, and return the maps of all its tokens; they are kept with it.
 
-def computing(
-    room: ModelRoom, run: Run, method: str, stop: threading.Event
-) -> Generator[dict[str, Any] | None, None, TokenMaps]:
-    """Yield how far it is: people ahead, or passes done and in all; return the maps, and keep them."""
+    Raises:
+        Stopped: if the job was stopped.
+        ModelError: if the model in memory is not the one that gave the answer.
+        ValueError: if the method cannot explain this answer.
+        FullError: if too many wait for the model already.
+    """
 
-    def work(put: Callable[[dict[str, Any]], None]) -> TokenMaps:
-        return room.token_maps(
-            run,
-            method,
-            lambda done, count: put({"done": done, "count": count}),
-            stop,
-            lambda ahead: put({"ahead": ahead}),
-        )
+    def read(loaded: Loaded) -> TokenMaps:
+        if method not in run.maps:
+            run.maps[method] = token_maps(
+                method,
+                run.capture,
+                model=loaded.model,
+                processor=loaded.processor,
+                image=run.original,
+                on_progress=job.steps,
+                stop=job.stop,
+            )
+        return run.maps[method]
 
-    return streamed(work)
+    return room.work(read, job, run.capture)
 
 
 def told_of(method: Method) -> str:

@@ -4,56 +4,41 @@ Goes in: the answer at hand and what a person chooses. Comes out: a small pictur
 them enlarged. What is computed and drawn stands in `page/cams.py`.
 """
 
-import threading
-import time
-from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 from typing import Any
 
 import gradio as gr
 
 import config
+from page.around import Around
 from page.cams import (
     PLACES,
     TARGETS,
+    Asked,
+    asked_of,
     caption,
-    described,
     enlarged,
     finished,
     first_layer,
-    layers_of,
+    state_of,
     style,
-    target_of,
     tiles,
-    typed_target,
 )
 from page.explorer import LOOK, Explorer
-from page.inputs import MOST_SAMPLES, RefusedError, gradient_settings, refusal
-from page.parts import (
-    AT_ONCE,
-    HIDDEN,
-    LATEST,
-    Outputs,
-    following,
-    line,
-    text_of,
-    toast,
-    told,
-    visitor_of,
-)
-from page.runs import ModelRoom, Run, Visitors, streamed
+from page.inputs import MOST_SAMPLES
+from page.jobs import Job, Shown, refusing
+from page.parts import AGAIN, AT_ONCE, LATEST, Outputs, line, text_of, told
+from page.sessions import Run
 from records.grad_cam import GradCam
-from records.layers import NAMED_LAYERS, Layers
-from records.targets import Target
-from report.layers import Style, layer_grid
-from utils import Stopped
-from visualization import Look
+from records.layers import NAMED_LAYERS
+from report.layers import Style
 
 SHOWN = {
     "grad-cam": "Grad-CAM: where features that raise the score are",
     "gradient-norm": "gradient norm: whose features would change it",
 }
 STOPPED = "Stopped: there is no map."
+NO_ANSWER = "There is no answer to explain yet: press Generate first."
 # Layer and look are read where they are: an event that had to wait carries those of the one before it.
 ENLARGED = f"""(run, layer, drawn, look) => {{
   const picked = document.querySelector('#cam .tile[aria-pressed="true"]');
@@ -61,26 +46,14 @@ ENLARGED = f"""(run, layer, drawn, look) => {{
 }}"""
 
 
-@dataclass(frozen=True)
-class Around:
-    """What the tab needs of the page around it."""
-
-    room: ModelRoom
-    visitors: Visitors
-    run_id: Any  # the components: the answer at hand, the word picked,
-    token: Any
-    seed: Any
-    explorer: Explorer  # says how maps are drawn
-
-
 class GradCamTab:
     """The tab's components, and their callbacks once it is wired."""
 
     around: Around
+    seed: Any  # the component of the generation settings
 
     def __init__(self) -> None:
         """Add the components to the blocks that are being built."""
-        self.stopping = gr.State(None)  # the event that stops the computation which was begun last
         self.layer = gr.Number(None, visible=False)  # the layer that is enlarged; see ENLARGED
         self.drawn = gr.State(None)  # how the small pictures were drawn
         with gr.Group(elem_classes="cam_ask"):
@@ -111,7 +84,7 @@ class GradCamTab:
         self.caption = line("", "cam_caption")
         gr.HTML(NOTE, elem_id="cam_note", elem_classes="note", js_on_load=None)
         self.pictures = [self.shown, self.drawn, self.overlay, self.caption]
-        self.outputs = [*self.pictures, self.problem, self.stop, self.stopping]
+        self.outputs = [*self.pictures, self.problem, self.stop]
 
     def _ask(self) -> None:
         self.target = gr.Radio(
@@ -175,49 +148,24 @@ class GradCamTab:
 
     # Which callback hears what
 
-    def wire(self, around: Around) -> None:
+    def wire(self, around: Around, explorer: Explorer, seed: Any) -> None:
         """Connect the components with each other and with the page around them."""
-        self.around = around
-        asked = [self.target, around.token, self.text, self.place, self.other, self.layers]
-        asked += [self.method, self.samples, self.noise, around.seed]
-        drawing = [around.run_id, self.layer, self.drawn, around.explorer.look]
-        begun = gr.on(
+        self.around, self.seed = around, seed
+        asked = [self.target, explorer.token, self.text, self.place, self.other, self.layers]
+        asked += [self.method, self.samples, self.noise, seed]
+        drawing = [around.run_id, self.layer, self.drawn, explorer.look]
+        computed = gr.on(
             [self.start.click, self.text.submit, self.other.submit],
-            self.on_start,
+            self.on_run,
             [around.run_id, *asked],
             self.outputs,
-            concurrency_limit=None,
-            **HIDDEN,
-        )
-        computed = begun.success(
-            self.on_run,
-            [around.run_id, self.stopping, *asked],
-            self.outputs,
-            concurrency_limit=None,
-            **HIDDEN,
+            **AGAIN,
         )
         computed.success(self.on_draw, drawing, self.pictures, js=ENLARGED, **AT_ONCE)
+        self.on_stop = around.jobs.stopper("grad-cam")
         self.stop.click(self.on_stop, None, None, **AT_ONCE)
         # One event for another layer and another look: what is shown is then never of two different moments.
         self.shown.click(self.on_draw, drawing, self.pictures, js=ENLARGED, **LATEST)
-
-    def wire_api(self, button: gr.Button, picture: Any, facts: Any, drawing: Sequence[Any]) -> None:
-        """Add /gradcam for `gradio_client`, about the session's own answer."""
-        with gr.Group(visible=False):
-            target = gr.Textbox(
-                "all", label="target", info='"all", "3", "word:2", "text:a fish", "contrast:red/blue"'
-            )
-            at = gr.Textbox("", label="at", info="token of the answer where text: or contrast: stands")
-            layers = gr.Textbox("auto", label="layers", info='"auto", "late", "all", or such as "0-3,5"')
-        asked = [target, at, layers, self.method, self.samples, self.noise, self.around.seed]
-        button.click(
-            self.for_api,
-            [*asked, *drawing, self.around.run_id],
-            [picture, facts],
-            api_name="gradcam",
-            preprocess=False,
-            concurrency_limit=None,
-        )
 
     # Callbacks: guard, call, format
 
@@ -230,65 +178,42 @@ class GradCamTab:
             self.caption: "",
             self.problem: "",
             self.stop: gr.Button(interactive=state == "waiting"),
-            self.stopping: None,
         }
 
-    def on_start(self, request: gr.Request, run_id: Any, *asked: Any) -> Iterator[Outputs]:
-        """Refuse at once what cannot be explained, before any waiting for the model."""
-        try:
-            visitor = visitor_of(request)
-            self.question(visitor, run_id, *asked)
-        except Exception as error:
-            reason = refusal(error)
-            yield {self.problem: reason}
-            raise toast(reason) from None
-        yield self.blank("waiting") | {self.stopping: self.around.visitors.begin(visitor)}
+    def on_run(self, request: gr.Request, run_id: Any, *form: Any) -> Iterator[Outputs]:
+        """Refuse at once what cannot be explained; compute the maps, and keep them with the answer."""
 
-    def on_run(self, request: gr.Request, run_id: Any, stop: Any, *asked: Any) -> Iterator[Outputs]:
-        """Compute the maps, and keep them with the answer."""
-        visitor, visitors, start = visitor_of(request), self.around.visitors, time.monotonic()
-        if not isinstance(stop, threading.Event) or not visitors.waits(visitor, stop):
-            return  # the page was closed, or asked something else
-        progress: dict[str, Any] = {"state": "computing", "done": 0, "count": 0}
+        def checked() -> tuple[str, Run, Asked]:
+            visitor, run = self.around.asked(request, run_id, NO_ANSWER)
+            return visitor, run, asked_of(run, form)
 
-        def so_far(changes: dict[str, Any] | None) -> Outputs:
-            progress.update(changes or {})
-            if not visitors.waits(visitor, stop):
-                return gr.skip()  # the tab is blank again
-            return {self.shown: progress | {"seconds": time.monotonic() - start}}
+        visitor, run, asked = yield from refusing(self.problem, checked)
 
-        try:
-            run, layers, target, noise = self.question(visitor, run_id, *asked)
+        def work(job: Job) -> GradCam:
             run.cam = None  # also if this one is stopped: what is shown and what is kept agree
-            run.cam = yield from following(self.computing(run, layers, target, noise, stop), so_far)
-            if not visitors.waits(visitor, stop):
-                yield gr.skip()
-                return
-            yield {
-                self.shown: {**finished(run.cam), "seconds": time.monotonic() - start},
-                self.stop: gr.Button(interactive=False),
-                self.stopping: None,
-            }
-        except Stopped:
-            # Gradio shows the last item once more at the end: it must not be that of a tab now blank.
-            waits = visitors.waits(visitor, stop)
-            yield {**self.blank(), self.problem: STOPPED} if waits else gr.skip()
-        except Exception as error:
-            reason = refusal(error)
-            yield {**self.blank(), self.problem: reason}
-            raise toast(reason) from None
-        finally:
-            visitors.end(visitor, stop)
+            return asked.computed(self.around.room, run, job)
 
-    def on_stop(self, request: gr.Request) -> None:
-        """End the computation after the passes at hand."""
-        with told():
-            self.around.visitors.stop(visitor_of(request))
+        def done(cam: GradCam, seconds: float) -> Outputs:
+            run.cam = cam
+            return {
+                self.shown: {**finished(cam), "seconds": seconds},
+                self.stop: gr.Button(interactive=False),
+            }
+
+        shown = Shown(
+            begun=self.blank("waiting"),
+            so_far=lambda progress: {self.shown: {**state_of(progress), "seconds": progress.seconds}},
+            done=done,
+            stopped=lambda: {**self.blank(), self.problem: STOPPED},
+            failed=lambda reason: {**self.blank(), self.problem: reason},
+            left=lambda part: {} if part in ("answer", "grad-cam") else self.blank(),
+        )
+        yield from self.around.jobs.run(visitor, "grad-cam", work, shown)
 
     def on_draw(self, request: gr.Request, run_id: Any, layer: Any, drawn: Any, look: Any) -> Outputs:
         """Enlarge a layer; draw the small pictures too where they are not drawn like this yet."""
         with told():
-            run = self.shown_run(request, run_id)
+            run = self.around.own(request, run_id)
             if run is None or run.cam is None:
                 return gr.skip()
             layer = layer if isinstance(layer, int) else first_layer(run.cam)
@@ -299,13 +224,6 @@ class GradCamTab:
                 outputs[self.drawn] = drawing
             return outputs
 
-    def shown_run(self, request: gr.Request, run_id: Any) -> Run | None:
-        """Return the visitor's answer if there is one with a Grad-CAM."""
-        if not isinstance(run_id, str):
-            return None
-        run = self.around.visitors.run(visitor_of(request), run_id)
-        return run if run.cam is not None else None
-
     def picture(self, run: Run, layer: int, drawing: Style) -> Outputs:
         """Return one layer enlarged, and the line beneath it."""
         assert run.cam is not None
@@ -314,83 +232,6 @@ class GradCamTab:
             self.overlay: gr.Image(enlarged(run, layer, drawing), alt_text=alt),
             self.caption: caption(run.cam, layer),
         }
-
-    def question(
-        self,
-        visitor: str,
-        run_id: Any,
-        kind: Any,
-        key: Any,
-        text: Any,
-        place: Any,
-        other: Any,
-        layers: Any,
-        *settings: Any,
-    ) -> tuple[Run, Layers, Target, dict[str, Any]]:
-        """Return the answer, and what is asked about it, checked as far as it goes without the model."""
-        if not isinstance(run_id, str):
-            raise RefusedError("There is no answer to explain yet: press Generate first.")
-        run = self.around.visitors.run(visitor, run_id)
-        chosen = layers_of(run, layers)
-        return run, chosen, target_of(run, kind, key, text, place, other), gradient_settings(*settings)
-
-    def computing(
-        self, run: Run, layers: Layers, target: Target, settings: dict[str, Any], stop: threading.Event
-    ) -> Generator[dict[str, Any] | None, None, GradCam]:
-        """Yield how far it is: people ahead, or passes done and passes in all; return the maps."""
-
-        def work(put: Callable[[dict[str, Any]], None]) -> GradCam:
-            def tell(done: int, count: int) -> None:
-                put({"state": "computing", "done": done, "count": count})
-
-            def wait(ahead: int) -> None:
-                put({"state": "waiting", "ahead": ahead})
-
-            return self.around.room.grad_cam(run, layers, target, settings, tell, stop, wait)
-
-        return streamed(work)
-
-    # The API
-
-    def for_api(
-        self,
-        request: gr.Request,
-        target: str,
-        at: str,
-        layers: str,
-        method: str,
-        samples: float,
-        noise: float,
-        seed: float,
-        colormap: str,
-        alpha: float,
-        view: str,
-        cells: str,
-        scale: str,
-        run_id: Any,
-    ) -> Iterator[tuple[Any, Any]]:
-        """Explain the session's answer: its layers in one picture, and the maps (layer, h, w)."""
-        with told(plain=True):
-            visitor, visitors = visitor_of(request), self.around.visitors
-            if not isinstance(run_id, str):
-                raise RefusedError("Call /generate first, with the same client.")
-            run, drawing = (
-                visitors.run(visitor, run_id),
-                Style(Look(colormap, alpha, view, cells == "smooth"), scale),
-            )
-            asked = (layers_of(run, layers), typed_target(run, str(target), str(at)))
-            settings = gradient_settings(method, samples, noise, seed)
-            stop = visitors.begin(visitor)
-            try:
-                cam = yield from following(
-                    self.computing(run, *asked, settings, stop),
-                    lambda changes: (gr.skip(), {**changes, "finished": False} if changes else gr.skip()),
-                )
-                yield layer_grid(cam, run.picture, "grid", drawing.look_at(cam)), described(cam)
-            except Stopped:
-                raise RefusedError(STOPPED) from None
-            finally:
-                visitors.end(visitor, stop)
 
 
 NOTE = """

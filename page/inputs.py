@@ -11,7 +11,8 @@ from PIL import Image
 
 import config
 from model import ModelError
-from page.runs import FullError, RunGoneError
+from page.queue import FullError
+from page.sessions import RunGoneError
 from records.grad_cam import LABELS
 from utils import one_line, open_image
 
@@ -59,10 +60,10 @@ def asked(prompt: Any) -> str:
 def generation_settings(max_new_tokens: Any, temperature: Any, top_p: Any, seed: Any) -> dict[str, Any]:
     """Return the settings as keywords for the extractor."""
     settings = {
-        "max_new_tokens": int(_number(max_new_tokens, "Max new tokens", 1, MOST_NEW_TOKENS)),
-        "temperature": float(_number(temperature, "The temperature", 0, 10)),
-        "top_p": float(_number(top_p, "Top-p", 0, 1)),
-        "seed": int(_number(seed, "The seed", 0, 2**53)),
+        "max_new_tokens": int(number_within(max_new_tokens, "Max new tokens", 1, MOST_NEW_TOKENS)),
+        "temperature": float(number_within(temperature, "The temperature", 0, 10)),
+        "top_p": float(number_within(top_p, "Top-p", 0, 1)),
+        "seed": int(number_within(seed, "The seed", 0, 2**53)),
     }
     if settings["top_p"] == 0:
         raise RefusedError("Top-p must be above 0.")
@@ -75,20 +76,14 @@ def gradient_settings(method: Any, samples: Any, noise: Any, seed: Any) -> dict[
         raise RefusedError(f"The method must be one of {', '.join(LABELS)}.")
     return {
         "method": method,
-        "num_samples": int(_number(samples, "Samples", 1, MOST_SAMPLES)),
-        "noise_std": float(_number(noise, "The noise", 0, 10)),
-        "seed": int(_number(seed, "The seed", 0, 2**53)),
+        "num_samples": int(number_within(samples, "Samples", 1, MOST_SAMPLES)),
+        "noise_std": float(number_within(noise, "The noise", 0, 10)),
+        "seed": int(number_within(seed, "The seed", 0, 2**53)),
     }
 
 
-def between(first: Any, last: Any, count: int, what: str) -> tuple[int, ...]:
-    """Return the numbers between two ends, in whichever order, both included and below `count`."""
-    given = (_number(end, f"The {what} range", 0, 10_000) for end in (first, last))
-    ends = sorted(min(int(end), count - 1) for end in given)
-    return tuple(range(ends[0], ends[1] + 1))
-
-
-def _number(value: Any, name: str, low: float, high: float) -> float:
+def number_within(value: Any, name: str, low: float, high: float) -> float:
+    """Return a number from low to high; RefusedError for anything else."""
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
         raise RefusedError(f"{name} must be a number from {low:g} to {high:,.0f}.")
     return value

@@ -11,19 +11,15 @@ from typing import Any
 import gradio as gr
 
 import config
-import visualization
 from evaluation.measured import figure_text, measured, ranked
-from methods import METHODS
 from model import DEMO
 from page.check_tab import CheckTab
 from page.explorer import Explorer, Ranges
 from page.gradcam_tab import GradCamTab
 from page.inputs import MOST_NEW_TOKENS
 from page.parts import HERE, heading, line, text_of
-from page.reading import ATTENTION, SCALE_LABELS
 from page.recent import Recent
 from page.share import Share
-from records.look import VIEWS
 from records.store import Store
 
 EXAMPLES = HERE.parent / "demo" / "examples"
@@ -60,17 +56,7 @@ class Layout:
                     self.ranges = Ranges.made(layers, heads)
                     heading("Share")
                     self.share = Share()
-            with gr.Group(visible=False):
-                self._for_api()
         self.settings: list[Any] = [self.max_new_tokens, self.temperature, self.top_p, self.seed]
-        self.looks: list[Any] = [
-            self.api_aggregation,
-            self.api_colormap,
-            self.api_alpha,
-            self.api_view,
-            self.api_cells,
-            self.api_scale,
-        ]
 
     def _model_bar(self, chosen: str, status: str) -> None:
         names = dict.fromkeys([chosen, DEMO, config.MODEL_NAME, *SIBLINGS])
@@ -170,25 +156,6 @@ class Layout:
                 self.check = CheckTab()
                 if measured():
                     gr.HTML(f"{MEASURED_HELP}{measured_table()}", elem_id="measured", js_on_load=None)
-
-    def _for_api(self) -> None:
-        """Add what calls from outside have and the page has not."""
-        self.api_token = gr.Textbox("0", label="token", info='"3", "0-2,5", "all"; of the question "p0"')
-        self.api_layers = gr.Textbox("all", label="layers", info='"all" or such as "0-3,-1"')
-        self.api_heads = gr.Textbox("all", label="heads", info='"all" or such as "0-3"')
-        self.api_aggregation = gr.Radio(list(SCALE_LABELS), value=config.AGGREGATION)
-        self.api_colormap = gr.Dropdown(visualization.colormaps(), value=config.HEATMAP_COLORMAP)
-        self.api_alpha = gr.Slider(0, 1, config.HEATMAP_ALPHA)
-        self.api_view = gr.Radio(list(VIEWS), value=config.HEATMAP_VIEW)
-        self.api_cells = gr.Radio(["cells", "smooth"], value="smooth" if config.HEATMAP_SMOOTH else "cells")
-        self.api_scale = gr.Radio(["own", "shared"], value=config.HEATMAP_SCALE)
-        self.api_method = gr.Dropdown(
-            list(METHODS), value=ATTENTION, label="method", info="of the list above"
-        )
-        self.api_no_sinks = gr.Checkbox(False, label="no_sinks", info="leave out sinks, of attention")
-        self.api_facts = gr.JSON(label="facts")
-        self.api_picture = gr.Image(type="pil", format="png", label="picture")
-        self.api_button = gr.Button()
 
 
 # --- Small things ---

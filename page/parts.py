@@ -1,14 +1,14 @@
-"""What the parts of the page share: headings and lines, errors as one line, work that is followed.
+"""What the parts of the page share: headings and lines, errors as one line, whose request it is.
 
-Goes in: texts, errors, generators. Comes out: small components, and what Gradio shows. Knows nothing of
+Goes in: texts and errors. Comes out: small components, and what Gradio shows. Knows nothing of
 models and maps.
 """
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from html import escape
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import gradio as gr
 
@@ -18,11 +18,10 @@ HERE = Path(__file__).parent
 HIDDEN: dict[str, Any] = {"api_visibility": "private", "preprocess": False, "show_progress": "hidden"}
 AT_ONCE: dict[str, Any] = {"queue": False, **HIDDEN}
 LATEST: dict[str, Any] = {"trigger_mode": "always_last", **AT_ONCE}
+LONG: dict[str, Any] = {"concurrency_limit": None, **HIDDEN}  # it waits in the model's own queue
+AGAIN: dict[str, Any] = {"trigger_mode": "multiple", **LONG}  # heard meanwhile: it takes the earlier's place
 
 Outputs = dict[Any, Any]
-Item = TypeVar("Item")
-Result = TypeVar("Result")
-Shown = TypeVar("Shown")
 
 
 # --- Components ---
@@ -71,15 +70,3 @@ def visitor_of(request: gr.Request) -> str:
     if not request.session_hash:
         raise RefusedError("The request belongs to no session.")
     return request.session_hash
-
-
-def following(
-    work: Generator[Item | None, None, Result], shown_as: Callable[[Item | None], Shown]
-) -> Generator[Shown, None, Result]:
-    """Yield what each item of the work looks like on the page, and return the work's result."""
-    while True:
-        try:
-            item = next(work)
-        except StopIteration as done:
-            return done.value
-        yield shown_as(item)

@@ -5,51 +5,24 @@ Knows nothing of Gradio.
 """
 
 import math
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from dataclasses import asdict
+from typing import Any
 
 from PIL import Image
 
-import config
 import viewer
 import visualization
-from methods import METHODS, Method, selected_maps
-from page.inputs import RefusedError, between
-from page.runs import Run
-from records.look import Look
-from records.selection import Selection, parsed_selection, parsed_tokens
+from methods import selected_maps
+from page.selection import WHOLE_ANSWER, Controls, Pick
+from page.sessions import Run
+from records.selection import Selection
 from report.view import Subject, coloured, whole_drawing
-from utils import as_ranges, numbers_of
+from utils import as_ranges
 
-ATTENTION = "attention"  # what an answer begins with: it is there at once
-WHOLE_ANSWER = "all"
-DASH = "–"
+DASH = "–"  # in ranges that are read, not typed
 
 
-# --- Picks --------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Pick:
-    """One or more tokens of the answer, or of the prompt."""
-
-    tokens: tuple[int, ...]
-    of_prompt: bool = False
-
-    @property
-    def key(self) -> str:
-        """The pick as it can be typed: "3", "3-5", for the prompt "p3"."""
-        return ("p" if self.of_prompt else "") + as_ranges(self.tokens)
-
-
-def pick_of(key: str, run: Run) -> Pick:
-    """Return the pick that a key names: "all", "3", "-1", "0-3,5", or of the prompt "p0", "p1-2", "pall".
-
-    Raises:
-        ValueError: one line, for a token that is not there or a key that is none.
-    """
-    return Pick(*parsed_tokens(run.capture, key))
+# --- Words to pick ------------------------------------------------------------------------------------------
 
 
 def first_pick(run: Run) -> Pick | None:
@@ -101,94 +74,6 @@ def text_of(pick: Pick, run: Run) -> str:
     return visualization.plain_text(text[start:end].strip())
 
 
-# --- What is selected ---------------------------------------------------------------------------------------
-
-
-def method_asked(name: Any) -> Method:
-    """Return the method of that name; ValueError for none of the catalogue."""
-    if not isinstance(name, str) or name not in METHODS:
-        raise RefusedError(f"The method must be one of {', '.join(METHODS)}.")
-    return METHODS[name]
-
-
-def selection_of(
-    run: Run,
-    ranges: Sequence[Any],
-    key: Any = None,
-    by: Any = "word",
-    look: Any = None,
-    method: Any = ATTENTION,
-    no_sinks: Any = False,
-) -> Selection:
-    """Return what of an answer is shown, as the page's controls say it.
-
-    `ranges` are the sliders: two ends of layers, of heads, and the aggregation. `key` is a pick; None is all
-    of the answer, or of the prompt where the answer is empty. `look` is what the viewer says of itself.
-
-    Raises:
-        ValueError: one line, for what is none or not there.
-    """
-    row, capture = method_asked(method), run.capture
-    layer_from, layer_to, head_from, head_to, aggregation = ranges
-    every = "pall" if row.of_prompt and not capture.token_ids else WHOLE_ANSWER
-    drawn_as, scale = look_of(look)
-    return parsed_selection(
-        capture,
-        key if isinstance(key, str) else every,
-        between(layer_from, layer_to, capture.layer_count, "layer"),
-        between(head_from, head_to, capture.attention.shape[2], "head"),
-        aggregation=aggregation,
-        by=by,
-        method=method,
-        no_sinks=row.sinks and no_sinks is True,
-        look=drawn_as,
-        scale=scale,
-    )
-
-
-def look_of(look: Any) -> tuple[Look, Literal["own", "shared"]]:
-    """Return how the viewer draws, and its scale, from what it says of itself; None is config's look.
-
-    Raises:
-        ValueError: one line, for what is no look.
-    """
-    if look is None:
-        return Look(), config.HEATMAP_SCALE  # type: ignore[return-value]
-    if not isinstance(look, dict) or look.get("scale") not in ("own", "shared"):
-        raise RefusedError("The look must have opacity, contrast, colormap, view, cells and scale.")
-    contrast, opacity = (number(look.get(name), name) for name in ("contrast", "opacity"))
-    if not -3 <= contrast <= 3:
-        raise RefusedError("The contrast must be a number from -3 to 3.")
-    view = "overlay" if look.get("view") == "wipe" else str(look.get("view"))
-    drawn_as = Look(
-        str(look.get("colormap")),
-        opacity,
-        view,
-        look.get("cells") == "smooth",
-        gamma=2.0**contrast,
-    )
-    return drawn_as, look["scale"]
-
-
-def number(value: Any, name: str) -> float:
-    """Return a number; ValueError for anything else."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise RefusedError(f"The {name} must be a number.")
-    return float(value)
-
-
-def alone_of(chosen: Any, run: Run) -> list[int]:
-    """Return the ends of layers and of heads for [layer, head]; None is all of them."""
-    if not isinstance(chosen, list) or len(chosen) != 2:
-        raise RefusedError("Choose a layer and a head.")
-    counts = {"layer": run.capture.layer_count, "head": run.capture.attention.shape[2]}
-    ends: list[int] = []
-    for number, (name, count) in zip(chosen, counts.items(), strict=True):
-        numbers = range(count) if number is None else numbers_of(str(number), count, name)
-        ends += [numbers[0], numbers[-1]]
-    return ends
-
-
 # --- What is shown of it ------------------------------------------------------------------------------------
 
 
@@ -197,11 +82,9 @@ def subject_of(run: Run, selection: Selection) -> Subject:
     return Subject(run.capture, selection, selected_maps(run.capture, selection, run.maps))
 
 
-def explored(
-    run: Run, run_id: str, key: str, ranges: Sequence[Any], method: Any, no_sinks: Any
-) -> dict[str, Any]:
+def explored(run: Run, run_id: str, key: str, controls: Controls) -> dict[str, Any]:
     """Return what the viewer shows of an answer, without its picture; `key` is picked if nothing is yet."""
-    selection = selection_of(run, ranges, method=method, no_sinks=no_sinks)
+    selection = controls.selection(run.capture)
     maps = subject_of(run, selection).maps
     leaned = viewer.leaned_on(run.capture, selection.layers)
     return {**viewer.payload(run.capture, None, *maps, pick=key, leaned=leaned), "run": run_id}

@@ -14,7 +14,7 @@ import gradio as gr
 
 from page.inputs import RefusedError
 from page.parts import Outputs, text_of
-from page.runs import Run
+from page.sessions import Run
 from records.store import DamagedError, Entry, Store
 
 LISTED = 24

@@ -5,25 +5,27 @@ stopped. What is in the files is said in `report/`.
 """
 
 import secrets
-import threading
-import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 from gradio.utils import get_upload_folder
+from PIL.Image import Image
 
+from page.around import Around
 from page.explorer import LOOK, Explorer
-from page.inputs import RefusedError, refusal
-from page.parts import AT_ONCE, HIDDEN, Outputs, following, line, toast, told, visitor_of
-from page.reading import selection_of, subject_of
-from page.runs import Run, Visitors, streamed
+from page.inputs import RefusedError
+from page.jobs import Job, Progress, Shown, refusing
+from page.parts import AT_ONCE, HIDDEN, Outputs, line
+from page.reading import subject_of
+from page.selection import Controls
 from report.formats import FORMATS, Exported, export
 from report.view import Subject
-from utils import Stopped, Watch
+from utils import Watch
 
 STOPPED = "Stopped: no file was made."
+NO_ANSWER = "There is no answer to share yet: press Generate first."
 # What the viewer shows now: an event's own data may be from before.
 SHOWN = f"(run, kind, by, token, look, ...ranges) => [run, kind, by, token, ({LOOK})(), ...ranges]"
 SAVED = "() => { setTimeout(() => document.querySelector('#share_file')?.click(), 100); }"
@@ -32,7 +34,7 @@ SAVED = "() => { setTimeout(() => document.querySelector('#share_file')?.click()
 class Share:
     """The panel's components, and their callbacks once it is wired."""
 
-    visitors: Visitors
+    around: Around
 
     def __init__(self) -> None:
         """Add the panel to the blocks that are being built."""
@@ -54,13 +56,12 @@ class Share:
         self.line = line("", "share_line")
         self.file = gr.DownloadButton("Download", visible=False, elem_id="share_file", variant="primary")
         self.outputs = [self.line, self.file, self.stop, self.make]
-        self._stops: dict[str, threading.Event] = {}
 
-    def wire(self, visitors: Visitors, run_id: Any, explorer: Explorer) -> None:
+    def wire(self, around: Around, explorer: Explorer) -> None:
         """Connect the components with each other and with the page around them."""
-        self.visitors = visitors
+        self.around = around
         asked = [
-            run_id,
+            around.run_id,
             self.kind,
             self.by,
             explorer.token,
@@ -78,6 +79,7 @@ class Share:
             **HIDDEN,
         )
         made.success(None, None, None, js=SAVED, queue=False, api_visibility="private")
+        self.on_stop = around.jobs.stopper("file")
         self.stop.click(self.on_stop, None, None, **AT_ONCE)
 
     def blank(self) -> Outputs:
@@ -93,73 +95,51 @@ class Share:
         self, request: gr.Request, run_id: Any, kind: Any, by: Any, key: Any, look: Any, *rest: Any
     ) -> Iterator[Outputs]:
         """Make a file, telling how far it is."""
-        start = time.monotonic()
-        try:
-            visitor = visitor_of(request)
-            if not isinstance(run_id, str):
-                raise RefusedError("There is no answer to share yet: press Generate first.")
+
+        def asked() -> tuple[str, Subject, Image]:
+            visitor, run = self.around.asked(request, run_id, NO_ANSWER)
             if kind not in FORMATS:
                 raise RefusedError(f"The file must be one of {', '.join(FORMATS)}.")
-            run = self.visitors.run(visitor, run_id)
-            asked = key if kind == "png" else "all"
-            selection = selection_of(run, rest[:-2], asked, by, look, *rest[-2:])
-            subject = subject_of(run, selection)
-        except Exception as error:
-            reason = refusal(error)
-            yield {self.line: reason}
-            raise toast(reason) from None
-        stop = self._stops[visitor] = threading.Event()
-        busy = {**self.blank(), self.make: gr.Button(interactive=False)}
-        yield {**busy, self.line: "Drawing …", self.stop: gr.Button(visible=True, interactive=True)}
-        try:
-            made = yield from following(self.making(run, kind, subject, stop), self.so_far)
-            notes = "".join(f" · {note}" for note in made.notes)
-            size, seconds = made.path.stat().st_size, time.monotonic() - start
-            yield {
+            word = key if kind == "png" else "all"
+            selection = Controls.of(rest).selection(run.capture, word, by, look)
+            return visitor, subject_of(run, selection), run.original
+
+        visitor, subject, picture = yield from refusing(self.line, asked)
+        yield from self.around.jobs.run(
+            visitor, "file", lambda job: made(kind, subject, picture, job), self._shown_of(kind)
+        )
+
+    def _shown_of(self, kind: str) -> Shown[Exported]:
+        """Return what is shown of a file that is being made."""
+
+        def so_far(progress: Progress) -> Outputs:
+            return {self.line: f"{progress.done} of {progress.count} …"} if progress.count else {}
+
+        def done(file: Exported, seconds: float) -> Outputs:
+            notes = "".join(f" · {note}" for note in file.notes)
+            text = f"{FORMATS[kind].name}, {sized(file.path.stat().st_size)}, {seconds:.1f} s{notes}"
+            button = gr.DownloadButton(f"Download {file.path.name}", value=str(file.path), visible=True)
+            return {**self.blank(), self.line: text, self.file: button}
+
+        return Shown(
+            begun={
                 **self.blank(),
-                self.line: f"{FORMATS[kind].name}, {sized(size)}, {seconds:.1f} s{notes}",
-                self.file: gr.DownloadButton(
-                    f"Download {made.path.name}", value=str(made.path), visible=True
-                ),
-            }
-        except Stopped:
-            yield {**self.blank(), self.line: STOPPED}
-        except Exception as error:
-            reason = refusal(error)
-            yield {**self.blank(), self.line: reason}
-            raise toast(reason) from None
-        finally:
-            stop.set()
-            if self._stops.get(visitor) is stop:
-                del self._stops[visitor]
+                self.make: gr.Button(interactive=False),
+                self.line: "Drawing …",
+                self.stop: gr.Button(visible=True, interactive=True),
+            },
+            so_far=so_far,
+            done=done,
+            stopped=lambda: {**self.blank(), self.line: STOPPED},
+            failed=lambda reason: {**self.blank(), self.line: reason},
+        )
 
-    def so_far(self, done: tuple[int, int] | None) -> Outputs:
-        """Return how far the file is."""
-        return {self.line: f"{done[0]} of {done[1]} …"} if done else gr.skip()
 
-    def making(
-        self, run: Run, kind: str, subject: Subject, stop: threading.Event
-    ) -> Generator[tuple[int, int] | None, None, Exported]:
-        """Yield (done, in all); return the file, in a folder of its own that nobody can guess."""
-
-        def work(put: Callable[[tuple[int, int]], None]) -> Exported:
-            folder = Path(get_upload_folder()) / secrets.token_hex(20)
-            folder.mkdir(parents=True)
-            watch = Watch(lambda done, count: put((done, count)), stop)
-            return export(kind, subject, run.original, folder, watch)
-
-        return streamed(work)
-
-    def on_stop(self, request: gr.Request) -> None:
-        """End the file that is being made."""
-        with told():
-            self.end(visitor_of(request))
-
-    def end(self, visitor: str) -> None:
-        """Stop what is being made for a visitor."""
-        stop = self._stops.get(visitor)
-        if stop is not None:
-            stop.set()
+def made(kind: str, subject: Subject, picture: Image, job: Job) -> Exported:
+    """Return a file of an answer, in a folder of its own that nobody can guess."""
+    folder = Path(get_upload_folder()) / secrets.token_hex(20)
+    folder.mkdir(parents=True)
+    return export(kind, subject, picture, folder, Watch(job.steps, job.stop))
 
 
 def sized(size: int) -> str:

@@ -82,18 +82,20 @@ class Store:
         self.folder = ROOT / (config.CACHE_DIR if folder is None else folder)
         self.max_bytes = config.MAX_CACHE_BYTES if max_bytes is None else max_bytes
 
-    def save(self, capture: Capture, image: Image.Image, key: str | None = None) -> str | None:
+    def save(
+        self, capture: Capture, image: Image.Image, key: str | None = None, known_hash: str | None = None
+    ) -> str | None:
         """Keep a capture with its picture, and return its id; None if it is larger than the whole store.
 
         Under `key` it answers the same question again. Without a key, or where the answer was stopped, it is
-        only listed and opened.
+        only listed and opened. `known_hash` is the picture's `image_hash`, for who has worked it out already.
 
         Raises:
             ValueError: if the picture is not the capture's, or the key is none.
             OSError: if it cannot be written.
         """
         entry_id = secrets.token_hex(16) if key is None or capture.stopped else _checked_id(key)
-        if image_hash(image) != capture.image_hash:
+        if (known_hash or image_hash(image)) != capture.image_hash:
             raise ValueError("the picture is not the one that the capture was made from")
         self.folder.mkdir(parents=True, exist_ok=True)
         with self._unfinished() as unfinished:

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from records.tokens import Vocabulary, spelled
+from utils import ranges_of
 
 
 @dataclass(frozen=True)
@@ -229,7 +231,8 @@ def target_choice(text: str) -> Chosen:
         return Chosen("text", rest)
     if kind == "contrast" and re.fullmatch(r"[^/]*[^/\s][^/]*/[^/]*[^/\s][^/]*", rest):
         return Chosen("contrast", tuple(rest.split("/")))
-    if re.fullmatch(r"\s*\d{1,9}(-\d{1,9})?\s*(,\s*\d{1,9}(-\d{1,9})?\s*)*", text):
-        return Chosen("tokens", text)
+    with suppress(ValueError):
+        if min(min(ends) for ends in ranges_of(text)) >= 0:
+            return Chosen("tokens", text)
     wanted = "all, tokens such as 3, 2-5 or 1,4, word:2, text:a red boat, or contrast:red/blue"
     raise ValueError(f"{text!r} is not {wanted}")

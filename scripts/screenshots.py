@@ -14,11 +14,12 @@ from playwright.sync_api import sync_playwright
 
 import cli
 import config
-from app import Page, serve
 from methods import METHODS
 from model import DEMO
 from page.layout import examples
-from page.runs import ModelRoom
+from page.model_room import ModelRoom
+from page.serve import serve
+from page.site import Page
 from records.store import Store
 
 ROOT = Path(__file__).parent.parent

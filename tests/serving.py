@@ -11,8 +11,9 @@ import pytest
 from PIL import Image
 
 import config
-from app import Page, serve
-from page.runs import ModelRoom
+from page.model_room import ModelRoom
+from page.serve import serve
+from page.site import Page
 from tests.tiny import save_tiny
 
 # Every axis a different size: 3 layers, 4 heads, a 5 × 8 grid; the other model has 2 layers and 6 heads.

@@ -9,7 +9,9 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -21,20 +23,24 @@ from PIL import Image
 
 import app
 import config
+import page.serve as serving_room
 import visualization
-from app import Page
 from attention_extractor import AttentionExtractor
 from attention_processor import AttentionProcessor
 from methods import METHODS, sink_patches, token_maps, top_heads, without_sinks
 from model import ModelError
 from page.guard import only_uploaded_files
-from page.reading import Pick, caption, choices, first_pick, pick_of, subject_of
-from page.runs import ModelRoom, Run, RunGoneError, Visitors, streamed
+from page.jobs import Job, Jobs
+from page.model_room import Loaded, ModelRoom
+from page.reading import caption, choices, first_pick, subject_of
+from page.selection import Pick, pick_of
+from page.sessions import Run, RunGoneError, Sessions
+from page.site import Page
 from records.capture import Capture
 from records.selection import parsed_selection
 from report.view import Subject
 from tests.serving import HEADS, LONG, PROMPT, free_port, noise, saved, served
-from utils import Stopped, numbers_of
+from utils import Stopped
 
 pytestmark = [
     pytest.mark.timeout(240),
@@ -255,12 +261,12 @@ def test_generate_refuses_in_one_line(
     settings: Any,
     line: str,
 ) -> None:
-    kept = len(site[0].visitors)
+    kept = len(site[0].sessions)
     with pytest.raises(AppError, match=re.escape(line)) as caught:
         generated(answered[0], pictures / file, prompt, **settings)
     assert len(str(caught.value).splitlines()) == 1
     assert "/" not in str(caught.value)
-    assert len(site[0].visitors) <= kept
+    assert len(site[0].sessions) <= kept
 
 
 def test_heatmap_without_an_answer(client: Client) -> None:
@@ -350,77 +356,125 @@ def test_a_question_may_speak_of_data_urls() -> None:
 
 def test_answers_are_bounded_and_the_oldest_goes(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(config, "MAX_CAPTURES", 3)
-    visitors = Visitors()
-    keys = [(f"visitor {number}", visitors.keep(f"visitor {number}", run)) for number in range(3)]
-    visitors.run(*keys[0])  # looked at: now the second is the oldest
-    visitors.keep("one more", run)
-    assert len(visitors) == 3
-    assert visitors.run(*keys[0]) is run
+    sessions = Sessions()
+    keys = [(f"visitor {number}", sessions.keep(f"visitor {number}", run)) for number in range(3)]
+    sessions.run(*keys[0])  # looked at: now the second is the oldest
+    sessions.keep("one more", run)
+    assert len(sessions) == 3
+    assert sessions.run(*keys[0]) is run
     with pytest.raises(RunGoneError):
-        visitors.run(*keys[1])
+        sessions.run(*keys[1])
 
 
 def test_an_answer_belongs_to_its_visitor(run: Run) -> None:
-    visitors = Visitors()
-    run_id = visitors.keep("me", run)
+    sessions = Sessions()
+    run_id = sessions.keep("me", run)
     with pytest.raises(RunGoneError, match=r"no longer kept"):
-        visitors.run("you", run_id)
-    assert len({visitors.keep(str(number), run) for number in range(20)}) == 20
+        sessions.run("you", run_id)
+    assert len({sessions.keep(str(number), run) for number in range(20)}) == 20
     assert len(run_id) >= 20
 
 
-def test_answers_are_freed_when_replaced_and_when_the_visitor_leaves(direct: Capture) -> None:
-    visitors = Visitors()
+def test_answers_are_freed_when_replaced_and_when_the_visitor_leaves(
+    site: tuple[Page, str], direct: Capture
+) -> None:
+    page = site[0]
+    sessions = page.sessions
     runs = [Run(direct, noise(0)) for _ in range(2)]
     gone = [weakref.ref(one) for one in runs]
-    visitors.keep("me", runs.pop(0))
-    visitors.keep("me", runs.pop(0))
+    sessions.keep("me", runs.pop(0))
+    sessions.keep("me", runs.pop(0))
     gc.collect()
     assert gone[0]() is None
-    stop = visitors.begin("me")
-    visitors.leave("me")
-    gc.collect()
-    assert gone[1]() is None
-    assert stop.is_set()
-    assert not visitors.waits("me", stop)
+    with page.jobs.started("me", "answer") as answer, page.jobs.started("me", "file") as file:
+        page.on_leave(SimpleNamespace(session_hash="me"))  # type: ignore[arg-type]
+        gc.collect()
+        assert gone[1]() is None
+        for job in (answer, file):
+            assert job.stop.is_set()
+            assert job.left_to == "nobody"
+
+
+# --- Jobs ---------------------------------------------------------------------------------------------------
 
 
 def test_a_new_question_stops_the_one_before() -> None:
-    visitors = Visitors()
-    first = visitors.begin("me")
-    second = visitors.begin("me")
-    assert first.is_set()
-    assert not second.is_set()
-    assert visitors.begun("me") is second
-    assert not visitors.stop("you")
+    jobs = Jobs()
+    with jobs.started("me", "answer") as first, jobs.started("you", "answer") as yours:
+        with jobs.started("me", "file") as file, jobs.started("me", "check") as second:
+            assert first.stop.is_set()
+            assert first.left_to == "check"
+            assert [job.stop.is_set() for job in (second, file, yours)] == [False] * 3
+            assert not jobs.stop("me", "answer")  # it is not there any more
+            assert jobs.stop("me", "check")
+            assert second.stop.is_set()
+            assert second.left_to is None  # stopped, and still what is shown
+        assert len(jobs) == 1
+        assert not yours.stop.is_set()
+    assert len(jobs) == 0
+    assert not jobs.stop("you")
 
 
-def test_streamed_work_is_told_as_it_goes_on() -> None:
+def test_work_is_followed_as_it_goes_on() -> None:
     step = threading.Event()
 
-    def work(put: Callable[[int], None]) -> str:
-        put(1)
-        put(2)
+    def work(job: Job) -> str:
+        job.waits(2)
+        job.begins()
+        job.steps(1, 9)
+        job.steps(2, 9)
         step.wait(10)
         return "done"
 
-    stream = streamed(work)
-    assert next(stream) == 2  # the latest
-    assert next(stream) is None  # a tick without anything new
+    stream = Job("me", "check").follow(work)
+    latest = next(stream)
+    assert (latest.ahead, latest.begun, latest.done, latest.count) == (0, True, 2, 9)
+    tick = next(stream)  # nothing new but the seconds
+    assert replace(tick, seconds=latest.seconds) == latest
+    assert tick.seconds > latest.seconds
     step.set()
     with pytest.raises(StopIteration, match="done"):
+        exhaust(stream)
+
+
+def exhaust(stream: Iterator[Any]) -> None:
+    while True:
         next(stream)
 
 
-def test_streamed_work_hands_on_its_error() -> None:
-    def work(_: Callable[[int], None]) -> None:
+def test_work_that_is_followed_hands_on_its_error() -> None:
+    def work(_: Job) -> None:
         raise ValueError("one line")
 
     with pytest.raises(ValueError, match="one line"):
-        list(streamed(work))
+        list(Job("me", "check").follow(work))
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_of_work_whose_place_is_taken_nothing_comes(fails: bool) -> None:
+    def work(job: Job) -> str:
+        job.end("answer")
+        if fails:
+            raise ValueError("too late")
+        return "too late"
+
+    with pytest.raises(Stopped):
+        list(Job("me", "check").follow(work))
 
 
 # --- The model ----------------------------------------------------------------------------------------------
+
+
+def answered_by(
+    tokens: int, on_token: Callable[[str, int], None] | None = None
+) -> Callable[[Loaded], Capture]:
+    """Return the task of answering about the first picture."""
+
+    def answer(loaded: Loaded) -> Capture:
+        extractor = AttentionExtractor(loaded.model, loaded.processor)
+        return extractor.generate(noise(0), PROMPT, max_new_tokens=tokens, on_token=on_token)
+
+    return answer
 
 
 def test_only_one_model_is_in_memory(folders: tuple[Path, Path]) -> None:
@@ -455,7 +509,7 @@ def test_loading_waits_for_an_answer_and_does_not_break_it(folders: tuple[Path, 
         assert not loaded.is_set()
 
     def answer() -> None:
-        found.append(room.answer(noise(0), PROMPT, {"max_new_tokens": 12}, on_token, threading.Event()))
+        found.append(room.work(answered_by(12, on_token), Job("me", "answer")))
 
     writer = threading.Thread(target=answer)
     writer.start()
@@ -469,27 +523,18 @@ def test_loading_waits_for_an_answer_and_does_not_break_it(folders: tuple[Path, 
 
 def test_without_a_model_there_is_no_answer() -> None:
     with pytest.raises(ModelError, match="press Load first"):
-        ModelRoom().answer(noise(0), PROMPT, {}, lambda *_: None, threading.Event())
+        ModelRoom().work(answered_by(1), Job("me", "answer"))
 
 
 def test_an_answer_stopped_before_it_began_is_none(site: tuple[Page, str]) -> None:
-    stop = threading.Event()
-    stop.set()
+    job = Job("me", "answer")
+    job.stop.set()
     with pytest.raises(Stopped):
-        site[0].room.answer(noise(0), PROMPT, {"max_new_tokens": LONG}, lambda *_: None, stop)
+        site[0].room.work(answered_by(LONG), job)
     assert not site[0].room.busy
 
 
 # --- What a person reads ------------------------------------------------------------------------------------
-
-
-def test_numbers_are_read_as_they_are_typed() -> None:
-    assert numbers_of("all", 4, "head") == (0, 1, 2, 3)
-    assert numbers_of(" 0-1, -1 ", 4, "head") == (0, 1, 3)
-    for wrong in ("", "a", "1-", "0--9", "4", "1.5", "9" * 30):
-        with pytest.raises(ValueError, match=r"head") as caught:
-            numbers_of(wrong, 4, "head")
-        assert len(str(caught.value)) < 120
 
 
 def test_every_word_and_token_is_in_the_list(run: Run) -> None:
@@ -501,7 +546,7 @@ def test_every_word_and_token_is_in_the_list(run: Run) -> None:
     tokens = [Pick((token,)) for token in range(NEW)]
     for pick in words + tokens:
         assert pick.key in listed
-        assert pick_of(pick.key, run) == pick
+        assert pick_of(pick.key, run.capture) == pick
     assert "p0-7" in listed  # "Describe"
 
 
@@ -588,14 +633,14 @@ def test_a_model_that_is_none_is_one_line(capsys: pytest.CaptureFixture[str], tm
 
 
 def test_the_bundled_model_is_loaded_at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(app, "default_model", lambda: "demo")
-    page = app.prepared(None)
+    monkeypatch.setattr(serving_room, "default_model", lambda: "demo")
+    page = serving_room.prepared(None)
     assert page.room.loaded is not None
     assert page.status_text().startswith("demo is ready: ")
 
 
 def test_with_cuda_the_large_model_waits_for_a_click(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(app, "default_model", lambda: config.MODEL_NAME)
-    page = app.prepared(None)
+    monkeypatch.setattr(serving_room, "default_model", lambda: config.MODEL_NAME)
+    page = serving_room.prepared(None)
     assert page.room.loaded is None
     assert page.status_text() == f"{config.MODEL_NAME} is not loaded yet: press Load."

@@ -25,16 +25,17 @@ from playwright.sync_api import (
 from playwright.sync_api import Page as Tab
 from playwright.sync_api import TimeoutError as TooLateError
 
-import page.runs as runs_room
+import page.cams as cams_room
 import page.share as share_room
 import visualization
-from app import Page
 from attention_extractor import AttentionExtractor
 from attention_processor import AttentionProcessor
 from demo.scenes import HELD_OUT_SEED, make_scene
 from methods.grad_cam import smooth_grad_cam
+from page.jobs import Job
 from page.reading import choices, first_pick
-from page.runs import Run
+from page.sessions import Run
+from page.site import Page
 from records.capture import Capture
 from tests.seeing import cell_of, colour, pane_of, part, said, slide, state, word
 from tests.seeing import choose as choose_one
@@ -163,16 +164,13 @@ def direct(site: tuple[Page, str]) -> Capture:
 @pytest.fixture
 def slowly(site: tuple[Page, str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the model write no faster than a large one does."""
-    answer = site[0].room.answer
+    writes = Job.writes
 
-    def slow(image: Any, prompt: Any, settings: Any, on_token: Any, *rest: Any) -> Capture:
-        def told(text: str, count: int) -> None:
-            on_token(text, count)
-            time.sleep(0.03)
+    def slow(job: Job, text: str, tokens: int) -> None:
+        writes(job, text, tokens)
+        time.sleep(0.03)
 
-        return answer(image, prompt, settings, told, *rest)
-
-    monkeypatch.setattr(site[0].room, "answer", slow)
+    monkeypatch.setattr(Job, "writes", slow)
 
 
 def answer_to(page: Page, picture: Image.Image, prompt: str = PROMPT, tokens: int = NEW) -> Capture:
@@ -501,18 +499,18 @@ def test_closing_the_tab_frees_everything(
 ) -> None:
     page, tab = site[0], open_tab()
     ask(tab, files / "a.png", tokens=2)
-    before = len(page.visitors)
+    before = len(page.sessions)
     set_number(tab, "#max_new_tokens", 1000)
     tab.click("#generate")
     tab.wait_for_selector(".reading[data-state=writing]")
     tab.close()
     other = open_tab()
     for _ in range(300):
-        if not page.room.busy and len(page.visitors) < before:
+        if not page.room.busy and len(page.sessions) < before:
             break
         other.wait_for_timeout(100)
     assert not page.room.busy
-    assert len(page.visitors) == before - 1
+    assert len(page.sessions) == before - 1
 
 
 # --- Layers, heads, and how it is drawn ---------------------------------------------------------------------
@@ -745,7 +743,7 @@ def test_every_layer_of_a_word(
     loaded = site[0].room.loaded
     assert loaded is not None
     cam = smooth_grad_cam(loaded.model, loaded.processor, noise(0), PROMPT, target=1, answer=direct)
-    monkeypatch.setattr(runs_room, "smooth_grad_cam", None)  # from here on nothing is computed
+    monkeypatch.setattr(cams_room, "smooth_grad_cam", None)  # from here on nothing is computed
 
     def expected(layer: int, **settings: Any) -> np.ndarray:
         picture = visualization.fitted(noise(0), 640, 1280)
@@ -852,7 +850,7 @@ def test_gradcam_can_be_stopped(
         return smooth_grad_cam(*arguments, on_progress=tell, stop=stop, **rest)
 
     ask(tab, files / "a.png", tokens=3)
-    monkeypatch.setattr(runs_room, "smooth_grad_cam", waiting)
+    monkeypatch.setattr(cams_room, "smooth_grad_cam", waiting)
     tab.click("#gradcam_tab-button")
     for end in ("#cam_stop", "#generate"):
         assert tab.is_disabled("#cam_stop")
@@ -1004,13 +1002,13 @@ def test_the_same_question_answers_at_once(
 ) -> None:
     ask(tab, files / "a.png")
     calls: list[str] = []
-    answer = site[0].room.answer
+    generate_answer = AttentionExtractor.generate
 
     def counted(*arguments: Any, **settings: Any) -> Capture:
-        calls.append(arguments[1])
-        return answer(*arguments, **settings)
+        calls.append(arguments[2])
+        return generate_answer(*arguments, **settings)
 
-    monkeypatch.setattr(site[0].room, "answer", counted)
+    monkeypatch.setattr(AttentionExtractor, "generate", counted)
     generate(tab)
     assert "kept from before" in tab.inner_text("#reading .line")
     assert calls == []

@@ -13,14 +13,15 @@ from playwright.sync_api import Page as Tab
 
 import config
 import methods.selected
-import page.runs as runs_room
-from app import Page
+import page.explorer as explorer_room
 from evaluation.removal import check_map
 from evaluation.without_picture import NOTE, without_image
 from methods import METHODS, Sink, TokenMaps, token_maps, top_heads, without_sinks
 from page.explorer import told_of
-from page.reading import ATTENTION, first_pick
-from page.runs import Run
+from page.reading import first_pick
+from page.selection import ATTENTION
+from page.sessions import Run
+from page.site import Page
 from records.capture import Capture
 from tests.seeing import cell_of, pane_of, part, said, state, word
 from tests.seeing import choose as choose_one
@@ -145,8 +146,8 @@ class Held:
     """A method that waits in the middle of its work, and hears a stop there."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.go, self.original = threading.Event(), runs_room.token_maps
-        monkeypatch.setattr(runs_room, "token_maps", self.token_maps)
+        self.go, self.original = threading.Event(), explorer_room.token_maps
+        monkeypatch.setattr(explorer_room, "token_maps", self.token_maps)
 
     def token_maps(self, method: str, capture: Capture, **given: Any) -> TokenMaps:
         if method == "occlusion":
@@ -200,7 +201,7 @@ def test_methods_are_chosen_shown_and_kept(
     becomes(tab, "pick.key", "all")
     assert np.abs(shown(tab) - map_of(direct, range(NEW))).max() < 1e-5
 
-    monkeypatch.setattr(runs_room, "token_maps", None)  # from here on nothing is computed
+    monkeypatch.setattr(explorer_room, "token_maps", None)  # from here on nothing is computed
     map_changes(tab, lambda: chosen(tab, "tam"))
     expect_shown(tab, tam.maps, list(range(NEW)))
 

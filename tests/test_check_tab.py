@@ -11,15 +11,17 @@ import pytest
 from PIL import Image
 
 import page.check_tab as check_room
-import page.runs as runs_room
-from app import Page
 from attention_processor import AttentionProcessor
 from evaluation.charts import curve_chart
 from evaluation.removal import check_map
 from evaluation.without_picture import NOTE, without_image
 from methods import METHODS, sink_patches, token_maps, top_heads, without_sinks
 from page.check_tab import STOPPED, CheckTab
-from page.runs import ModelRoom, Run
+from page.explorer import read_again
+from page.jobs import Job, Progress, passes
+from page.model_room import ModelRoom
+from page.sessions import Run
+from page.site import Page
 from records.capture import Capture
 from records.store import Store
 from tests.serving import noise, saved
@@ -60,7 +62,7 @@ def run(capture: Capture) -> Run:
 
 @pytest.fixture
 def mine(page: Page, run: Run) -> str:
-    return page.visitors.keep("me", run)
+    return page.sessions.keep("me", run)
 
 
 def pixels(figure: Any) -> np.ndarray:
@@ -119,7 +121,7 @@ def test_a_map_of_attention_is_checked(
     heat = AttentionProcessor(run.capture).get_attention_heatmap_for_token(tokens, *chosen)
     expect_check(tab, outputs, checked(page.room, run, tokens, heat), "attention")
     assert not page.room.busy
-    assert page.visitors._stops == {}
+    assert len(page.jobs) == 0
 
 
 @pytest.mark.parametrize("way", ["gradient-norm", "heads-5"])
@@ -127,7 +129,7 @@ def test_the_map_that_is_shown_is_checked_and_no_other(
     way: str, page: Page, tab: CheckTab, run: Run, mine: str
 ) -> None:
     if way == "gradient-norm":
-        page.room.token_maps(run, way, lambda *_: None, threading.Event())
+        read_again(page.room, run, way, Job("me", "method"))
         found = token_maps(way, run.capture, image=run.original, **loaded_of(page.room))
     else:
         found = token_maps("attention", run.capture, pairs=top_heads(run.capture, 5))
@@ -142,7 +144,7 @@ def test_the_map_that_is_shown_is_checked_and_no_other(
 
 def test_a_map_without_sinks_is_checked_without_them(page: Page, tab: CheckTab, capture: Capture) -> None:
     run = Run(planted(capture, (13, 30)), noise(0))
-    mine = page.visitors.keep("me", run)
+    mine = page.sessions.keep("me", run)
     outputs = list(tab.on_map(request(), mine, "2", None, *ALL, "attention", True))
     sinks = sink_patches(run.capture)
     assert [sink.patch for sink in sinks] == [13, 30]
@@ -180,7 +182,7 @@ def test_what_cannot_be_checked_is_one_line(
     assert len(told[tab.line].splitlines()) == 1
     assert changes(told[tab.stop])["interactive"] is False
     assert not page.room.busy
-    assert page.visitors._stops == {}
+    assert len(page.jobs) == 0
 
 
 # --- With and without the picture ---------------------------------------------------------------------------
@@ -223,7 +225,7 @@ class Held:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.reached, self.go, self.calls = threading.Event(), threading.Event(), 0
         for name in ("check_map", "without_image"):
-            monkeypatch.setattr(runs_room, name, self.check)
+            monkeypatch.setattr(check_room, name, self.check)
 
     def check(self, *_: Any, on_progress: Any, stop: Any, **__: Any) -> Any:
         self.calls += 1
@@ -262,29 +264,31 @@ def test_stop_ends_a_check(name: str, page: Page, tab: CheckTab, mine: str, held
     assert set(last) == {place, tab.stop}
     assert changes(last[tab.stop])["interactive"] is False
     assert not page.room.busy
-    assert page.visitors._stops == {}
+    assert len(page.jobs) == 0
 
 
+@pytest.mark.parametrize("newer", ["answer", "method"])
 @pytest.mark.parametrize("name", ["map", "picture"])
 def test_a_check_that_is_superseded_leaves_nothing_behind(
-    name: str, page: Page, tab: CheckTab, mine: str, held: Held
+    name: str, newer: Any, page: Page, tab: CheckTab, mine: str, held: Held
 ) -> None:
     callback, place = callback_of(tab, name)
     steps = callback(request(), mine, "1", None, *PLAIN)
     next(steps)
     next(steps)
     assert held.reached.wait(30)
-    newer = page.visitors.begin("me")
-    (*_, last) = steps
-    assert last == {place: ""}  # Gradio shows the last one again: it is no "5 of 90 passes …"
-    assert page.visitors.waits("me", newer)
+    with page.jobs.started("me", newer) as job:
+        (*_, last) = steps
+        assert last[place] == ""  # Gradio shows the last one again: it is no "5 of 90 passes …"
+        assert set(last) == ({place} if newer == "answer" else {place, tab.stop})
+        assert not job.stop.is_set()
     assert not page.room.busy
 
 
 @pytest.mark.parametrize("name", ["map", "picture"])
 def test_who_waits_hears_how_many_are_ahead(name: str, page: Page, tab: CheckTab, mine: str) -> None:
     callback, place = callback_of(tab, name)
-    with page.room._line.turn():
+    with page.room.queue.turn():
         steps = callback(request(), mine, "1", None, *PLAIN)
         told = next(one for one in steps if "ahead" in str(one.get(place)))
         assert told == {place: "Waiting for the model: 1 ahead of you"}
@@ -307,7 +311,7 @@ def test_another_visitors_answer_is_refused(
         with pytest.raises(gr.Error, match=line[:-1]):
             next(steps)
     assert held.calls == 0
-    assert page.visitors._stops == {}
+    assert len(page.jobs) == 0
 
 
 @pytest.mark.parametrize("name", ["map", "picture"])
@@ -320,7 +324,7 @@ def test_an_error_is_one_line_and_frees_the_model(
     assert error == "nothing was checked here"
     assert outputs[-1][place] == "nothing was checked here"
     assert not page.room.busy
-    assert page.visitors._stops == {}
+    assert len(page.jobs) == 0
 
 
 def test_a_new_answer_empties_the_tab(page: Page, tab: CheckTab) -> None:
@@ -330,4 +334,4 @@ def test_a_new_answer_empties_the_tab(page: Page, tab: CheckTab) -> None:
     assert changes(blank[tab.curve])["value"] is None
     assert changes(blank[tab.table])["visible"] is False
     assert changes(blank[tab.stop])["interactive"] is False
-    assert check_room.so_far(tab.line, None) == gr.skip()
+    assert passes(tab.line)(Progress(seconds=3)) == {}  # nothing is known yet: nothing changes

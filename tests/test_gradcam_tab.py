@@ -5,6 +5,7 @@ import io
 import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,16 +18,18 @@ from gradio_client.exceptions import AppError  # type: ignore[import-untyped]
 from PIL import Image
 
 import config
-import page.runs as runs_room
+import page.cams as cams_room
 import visualization
-from app import Page
 from attention_extractor import AttentionExtractor
 from methods.grad_cam import smooth_grad_cam
 from model import ModelError
-from page.cams import caption, contrast, layers_of, range_text, style, target_of, tiles
+from page.cams import Asked, caption, contrast, layers_of, range_text, style, target_of, tiles
 from page.gradcam_tab import STOPPED, GradCamTab
+from page.jobs import Job
+from page.model_room import ModelRoom
 from page.reading import Pick
-from page.runs import ModelRoom, Run
+from page.sessions import Run
+from page.site import Page
 from records.capture import Capture
 from records.grad_cam import GradCam
 from records.targets import Contrast, Text
@@ -193,20 +196,22 @@ def asked(
 @pytest.fixture
 def kept(tab: GradCamTab, run: Run) -> Iterator[str]:
     """The id of an answer kept for the visitor "me"."""
-    yield tab.around.visitors.keep("me", run)
-    tab.around.visitors.leave("me")
+    yield tab.around.sessions.keep("me", run)
+    tab.around.sessions.forget("me")
 
 
-def begun(tab: GradCamTab, run_id: str, form: Sequence[Any]) -> threading.Event:
-    (outputs,) = tab.on_start(request("me"), run_id, *form)
-    stop = outputs[tab.stopping]
-    assert isinstance(stop, threading.Event)
-    return stop
+def begun(tab: GradCamTab, run_id: str, form: Sequence[Any], visitor: str = "me") -> Iterator[dict[Any, Any]]:
+    """Press Run: the tab is blank and says that it waits; return what is shown from then on."""
+    told = tab.on_run(request(visitor), run_id, *form)
+    blank = next(told)
+    assert blank[tab.shown].constructor_args["value"] == {"state": "waiting"}
+    assert blank[tab.stop].constructor_args["interactive"] is True
+    return told
 
 
 def computed(tab: GradCamTab, run_id: str, form: Sequence[Any]) -> list[dict[Any, Any]]:
     """Run the tab as a click does, and return all that was shown."""
-    return list(tab.on_run(request("me"), run_id, begun(tab, run_id, form), *form))
+    return list(begun(tab, run_id, form))
 
 
 def test_the_map_is_the_one_computed_without_the_page(
@@ -219,7 +224,7 @@ def test_the_map_is_the_one_computed_without_the_page(
     assert run.cam is not None
     np.testing.assert_array_equal(run.cam.maps, cam.maps)
     np.testing.assert_array_equal(run.cam.scores, cam.scores)
-    assert not tab.around.visitors.stop("me")  # nothing is left to stop
+    assert not tab.around.jobs.stop("me")  # nothing is left to stop
 
 
 def test_the_gradient_norm_is_the_one_computed_without_the_page(
@@ -356,11 +361,11 @@ def test_the_caption_names_target_layer_method_and_score(cam: GradCam) -> None:
     ],
 )
 def test_refusals_come_before_the_queue(tab: GradCamTab, kept: str, form: Any, line: str) -> None:
-    told = tab.on_start(request("me"), kept, *form)
+    told = tab.on_run(request("me"), kept, *form)
     assert next(told)[tab.problem].startswith(line)
     with pytest.raises(Exception, match=re.escape(line)):
         next(told)
-    assert not tab.around.visitors.stop("me")
+    assert not tab.around.jobs.stop("me")
 
 
 def test_without_an_answer_or_with_anothers_there_is_nothing_to_explain(
@@ -372,7 +377,7 @@ def test_without_an_answer_or_with_anothers_there_is_nothing_to_explain(
         ("you", kept, "This answer is no longer kept: press Generate again."),
         ("me", "wrong", "This answer is no longer kept: press Generate again."),
     ):
-        assert next(tab.on_start(request(visitor), run_id, *asked()))[tab.problem] == line
+        assert next(tab.on_run(request(visitor), run_id, *asked()))[tab.problem] == line
     for visitor, run_id in (("you", kept), ("me", "wrong")):
         with pytest.raises(Exception, match="no longer kept"):
             tab.on_draw(request(visitor), run_id, 0, None, LOOK)
@@ -397,7 +402,7 @@ def at_the_first_pass(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
 
         return smooth_grad_cam(*arguments, on_progress=tell, stop=stop, **rest)
 
-    monkeypatch.setattr(runs_room, "smooth_grad_cam", waiting)
+    monkeypatch.setattr(cams_room, "smooth_grad_cam", waiting)
     return begun
 
 
@@ -409,74 +414,90 @@ def at_work(tab: GradCamTab) -> bool:
 def test_it_ends_when_it_is_stopped(
     tab: GradCamTab, run: Run, kept: str, at_the_first_pass: threading.Event, end: str
 ) -> None:
-    visitors = tab.around.visitors
-    stop = begun(tab, kept, asked())
-    told = tab.on_run(request("me"), kept, stop, *asked())
+    jobs = tab.around.jobs
+    told = begun(tab, kept, asked())
     assert next(one for one in told if one[tab.shown]["count"])[tab.shown]["done"] == 0
     assert at_the_first_pass.wait(60)
     assert at_work(tab)
-    ends = {
-        "stop": lambda: tab.on_stop(request("me")),
-        "leave": lambda: visitors.leave("me"),
-        "generate": lambda: visitors.begin("me"),
-    }
-    ends[end]()
-    last = [outputs for outputs in told if outputs != gr.skip()]
-    assert [outputs[tab.problem] for outputs in last] == ([STOPPED] if end == "stop" else [])
+    newer = jobs.started("me", "answer") if end == "generate" else nullcontext()
+    if end == "stop":
+        tab.on_stop(request("me"))
+    elif end == "leave":
+        jobs.end("me", by="nobody")
+    with newer as job:
+        last = [outputs for outputs in told if outputs != gr.skip()]
+        assert [outputs[tab.problem] for outputs in last] == ([STOPPED] if end == "stop" else [])
+        assert run.cam is None
+        assert not at_work(tab)
+        assert jobs.stop("me") == (end == "generate")  # the new question was still there
+        assert job is None or job.left_to is None
+    assert len(jobs) == 0
+
+
+@pytest.mark.parametrize("newer", ["method", "check"])
+def test_something_else_that_begins_leaves_no_half_computed_tab(
+    tab: GradCamTab, run: Run, kept: str, at_the_first_pass: threading.Event, newer: Any
+) -> None:
+    told = begun(tab, kept, asked())
+    next(told)
+    assert at_the_first_pass.wait(60)
+    with tab.around.jobs.started("me", newer):
+        last = list(told)[-1]
+    assert last[tab.shown].constructor_args["value"] == {"state": "empty"}
+    assert last[tab.stop].constructor_args["interactive"] is False
+    assert last[tab.problem] == ""
     assert run.cam is None
-    assert not at_work(tab)
-    assert visitors.stop("me") == (end == "generate")  # the new question goes on
 
 
 def test_one_that_waited_while_something_else_was_asked_does_nothing(
     tab: GradCamTab, run: Run, kept: str
 ) -> None:
-    stop = begun(tab, kept, asked())
-    newer = tab.around.visitors.begin("me")
-    assert list(tab.on_run(request("me"), kept, stop, *asked())) == []
-    assert not newer.is_set()
-    assert run.cam is None
-    stop = begun(tab, kept, asked())
-    tab.on_stop(request("me"))
-    assert [one[tab.problem] for one in tab.on_run(request("me"), kept, stop, *asked())] == [STOPPED]
+    with tab.around.room.queue.turn():
+        told = begun(tab, kept, asked())
+        with tab.around.jobs.started("me", "answer") as newer:
+            assert list(told)[-1] == gr.skip()
+            assert not newer.stop.is_set()
+        assert run.cam is None
+        told = begun(tab, kept, asked())
+        tab.on_stop(request("me"))
+        assert list(told)[-1][tab.problem] == STOPPED
 
 
 def test_who_waits_is_told_the_place_and_who_finds_the_line_full_is_refused(
     tab: GradCamTab, run: Run, kept: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     form = asked(samples=1)
-    with tab.around.room._line.turn():
-        told = tab.on_run(request("me"), kept, begun(tab, kept, form), *form)
+    with tab.around.room.queue.turn():
+        told = begun(tab, kept, form)
         assert next(one for one in told if "ahead" in one[tab.shown])[tab.shown]["ahead"] == 1
         monkeypatch.setattr(config, "QUEUE_SIZE", 0)
-        other = tab.around.visitors.keep("you", Run(run.capture, run.original))
-        (outputs,) = tab.on_start(request("you"), other, *form)
-        refused = tab.on_run(request("you"), other, outputs[tab.stopping], *form)
+        other = tab.around.sessions.keep("you", Run(run.capture, run.original))
+        refused = begun(tab, other, form, "you")
         full = "Too many people wait for the model. Try again in a minute."
         lines: list[dict[Any, Any]] = []
         with pytest.raises(gr.Error, match=re.escape(full)):
             lines.extend(refused)
         assert lines[-1][tab.problem] == full
-        assert not tab.around.visitors.stop("you")
+        assert not tab.around.jobs.stop("you")
     assert [one[tab.shown]["state"] for one in told][-1] == "done"
     assert run.cam is not None
-    tab.around.visitors.leave("you")
+    tab.around.sessions.forget("you")
 
 
 def test_another_model_than_the_answers_is_one_line(folders: tuple[Path, Path], run: Run) -> None:
     room = ModelRoom()
 
-    def computed(stop: threading.Event) -> GradCam:
-        return room.grad_cam(run, "auto", None, NOISE, lambda *_: None, stop)
+    def computed(job: Job) -> GradCam:
+        return Asked("auto", None, NOISE).computed(room, run, job)
 
     with pytest.raises(ModelError, match="and no model is loaded now: press Generate again"):
-        computed(threading.Event())
+        computed(Job("me", "grad-cam"))
     room.load(str(folders[1]))
     line = f"This answer was given by {folders[0]}, and {folders[1]} is loaded now: press Generate again."
     with pytest.raises(ModelError, match=re.escape(line)):
-        computed(threading.Event())
-    stopped = threading.Event()
-    stopped.set()
+        computed(Job("me", "grad-cam"))
+    stopped = Job("me", "grad-cam")
+    stopped.stop.set()
     with pytest.raises(Stopped):
         computed(stopped)
 

@@ -1,6 +1,7 @@
-"""The page's parts without a browser: the explorer, the line for the model, what is kept and shared."""
+"""The page's parts without a browser: the explorer, the queue for the model, what is kept and shared."""
 
 import base64
+import hashlib
 import logging
 import re
 import threading
@@ -19,26 +20,22 @@ from PIL import Image
 
 import config
 import page.share as share_room
+import utils
 import viewer
 import visualization
-from app import Page, answer_key
 from attention_extractor import AttentionExtractor
 from attention_processor import AttentionProcessor
 from methods import token_maps
 from model import ModelError
-from page.inputs import generation_settings
-from page.reading import (
-    ATTENTION,
-    alone_of,
-    choices,
-    explored,
-    first_pick,
-    look_of,
-    selection_of,
-    subject_of,
-)
-from page.runs import FullError, Line, ModelRoom, Run
+from page.answering import Question
+from page.jobs import Job
+from page.model_room import ModelRoom
+from page.queue import FullError, Queue
+from page.reading import choices, first_pick, subject_of
+from page.selection import ATTENTION, Controls, alone_of, look_of
+from page.sessions import Run
 from page.share import STOPPED, sized
+from page.site import Page
 from records.capture import Capture
 from records.look import Look
 from records.selection import Selection
@@ -46,6 +43,7 @@ from records.store import Store
 from report.formats import FORMATS
 from report.png import figure
 from report.view import short_id, whole_drawing
+from tests.choosing import explored, selection_of
 from tests.serving import HEADS, LAYERS, PROMPT, noise, saved
 from utils import Stopped
 
@@ -97,7 +95,7 @@ def run(capture: Capture) -> Run:
 @pytest.fixture
 def mine(page: Page, run: Run) -> str:
     """The id of an answer kept for the visitor "me"."""
-    return page.visitors.keep("me", run)
+    return page.sessions.keep("me", run)
 
 
 @pytest.fixture(scope="module")
@@ -169,7 +167,7 @@ def expect_maps(shown: dict[str, Any], capture: Capture, *chosen: Any) -> None:
     [
         (ALL, (0, 1, 2), (0, 1, 2, 3)),
         ([1, 2, 0, 0, "max"], (1, 2), (0,)),
-        ([2, 0, 3, 1, "min"], (0, 1, 2), (1, 2, 3)),  # ends in either order
+        ([0, 2, 1, 3, "min"], (0, 1, 2), (1, 2, 3)),
         ([0, 99, 99, 99, "mean"], (0, 1, 2), (3,)),  # sliders of a larger model
     ],
 )
@@ -247,10 +245,10 @@ def test_what_is_drawn_into_a_file_is_what_is_shown(run: Run) -> None:
 
 
 def test_one_layer_or_head_alone(run: Run) -> None:
-    assert alone_of([1, 2], run) == [1, 1, 2, 2]
-    assert alone_of([None, 3], run) == [0, 2, 3, 3]
-    assert alone_of([2, None], run) == [2, 2, 0, 3]
-    assert alone_of([None, None], run) == [0, 2, 0, 3]
+    assert alone_of([1, 2], run.capture) == [1, 1, 2, 2]
+    assert alone_of([None, 3], run.capture) == [0, 2, 3, 3]
+    assert alone_of([2, None], run.capture) == [2, 2, 0, 3]
+    assert alone_of([None, None], run.capture) == [0, 2, 0, 3]
     for wrong, line in (
         ([3, 0], "There is no layer 3: there are 3, 0 to 2."),
         ([0, 4], "There is no head 4: there are 4, 0 to 3."),
@@ -260,14 +258,14 @@ def test_one_layer_or_head_alone(run: Run) -> None:
         ("01", "Choose a layer and a head."),
     ):
         with pytest.raises(ValueError, match=re.escape(line)):
-            alone_of(wrong, run)
+            alone_of(wrong, run.capture)
 
 
 # --- The explorer -------------------------------------------------------------------------------------------
 
 
 def test_an_answer_comes_with_its_picture_its_list_and_its_most_telling_word(page: Page, run: Run) -> None:
-    shown = page.explorer.shown("an id", run, ALL)
+    shown = page.explorer.shown("an id", run, Controls.of(ALL))
     seen, listed = changes(shown[page.explorer.viewer]), changes(shown[page.explorer.token])
     first = first_pick(run)
     assert first is not None
@@ -278,7 +276,7 @@ def test_an_answer_comes_with_its_picture_its_list_and_its_most_telling_word(pag
 
 
 def test_maps_of_other_layers_and_heads_are_the_processors(page: Page, run: Run, mine: str) -> None:
-    outputs = page.explorer.on_maps(request(), mine, 1, 2, 3, 0, "max", ATTENTION, False)
+    outputs = page.explorer.on_maps(request(), mine, 1, 2, 0, 3, "max", ATTENTION, False)
     assert outputs.keys() == {page.explorer.viewer}
     shown = outputs[page.explorer.viewer]
     expect_maps(shown, run.capture, (1, 2), (0, 1, 2, 3), "max")
@@ -334,13 +332,13 @@ def test_the_explorer_answers_nobody_about_anothers_answer(page: Page, mine: str
         assert len(str(caught.value).splitlines()) == 1
 
 
-# --- The line for the model ---------------------------------------------------------------------------------
+# --- The queue for the model --------------------------------------------------------------------------------
 
 
 class Waiting(threading.Thread):
     """Somebody in a line, who stays at the front until told to go."""
 
-    def __init__(self, line: Line, order: list[str], name: str) -> None:
+    def __init__(self, line: Queue, order: list[str], name: str) -> None:
         super().__init__(daemon=True, name=name)
         self.line, self.order = line, order
         self.stop, self.turned, self.gone = threading.Event(), threading.Event(), threading.Event()
@@ -368,7 +366,7 @@ class Waiting(threading.Thread):
 
 
 @contextmanager
-def waiting_line(line: Line, names: str) -> Iterator[tuple[list[Waiting], list[str]]]:
+def waiting_line(line: Queue, names: str) -> Iterator[tuple[list[Waiting], list[str]]]:
     """Put people in line one after the other; the first of them has its turn."""
     order: list[str] = []
     people = [Waiting(line, order, name) for name in names]
@@ -387,7 +385,7 @@ def waiting_line(line: Line, names: str) -> Iterator[tuple[list[Waiting], list[s
 
 
 def test_people_are_served_as_they_came_and_told_their_place() -> None:
-    line = Line()
+    line = Queue()
     with waiting_line(line, "abcd") as (people, order):
         assert len(line) == 4
         for place, one in enumerate(people):
@@ -404,7 +402,7 @@ def test_people_are_served_as_they_came_and_told_their_place() -> None:
 
 
 def test_who_stops_while_waiting_leaves_the_line_to_the_others() -> None:
-    line = Line()
+    line = Queue()
     with waiting_line(line, "abc") as (people, order):
         people[1].stop.set()
         people[1].join(30)
@@ -417,7 +415,7 @@ def test_who_stops_while_waiting_leaves_the_line_to_the_others() -> None:
 
 def test_a_full_line_refuses_and_has_room_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(config, "QUEUE_SIZE", 2)
-    line = Line()
+    line = Queue()
     with waiting_line(line, "abc") as (people, _):
         with pytest.raises(FullError, match="Too many people wait for the model"), line.turn():
             raise AssertionError("a third one waits")
@@ -433,7 +431,7 @@ def test_a_full_line_refuses_and_has_room_again(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_an_error_lets_the_next_one_in() -> None:
-    line = Line()
+    line = Queue()
     for _ in range(2):
         with pytest.raises(ValueError, match="in the middle"), line.turn():
             raise ValueError("in the middle")
@@ -459,9 +457,9 @@ def asked(
     page: Page, question: list[Any], mine: Any = None, ranges: Any = ALL, visitor: str = "me"
 ) -> list[Outputs]:
     """Press Generate, and return all that was shown."""
-    (blank,) = page.on_start(request(visitor), *question)
-    assert blank[page.reading] == {"state": "waiting"}
-    return list(page.on_generate(request(visitor), *question, mine, (LAYERS, HEADS), *ranges))
+    told = page.on_generate(request(visitor), *question, mine, (LAYERS, HEADS), *ranges)
+    assert next(told)[page.reading] == {"state": "waiting"}
+    return list(told)
 
 
 @contextmanager
@@ -472,7 +470,7 @@ def no_model(page: Page, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         raise AssertionError("the model was called")
 
     with monkeypatch.context() as patch:
-        patch.setattr(page.room, "answer", refuse)
+        patch.setattr(page.room, "work", refuse)
         yield
 
 
@@ -503,22 +501,70 @@ def test_the_same_greedy_question_answers_at_once(
     assert page.store.recent()[0].tokens == NEW
 
 
+@pytest.mark.parametrize(
+    ("ranges", "line"),
+    [
+        ([2, 1, 0, 3, "mean"], "The range of layers runs backwards: from 2 to 1."),
+        ([0, 2, 3, 0, "mean"], "The range of heads runs backwards: from 3 to 0."),
+        ([9, 5, 0, 3, "mean"], "The range of layers runs backwards: from 9 to 5."),  # of a larger model
+    ],
+)
+def test_sliders_that_run_backwards_are_refused_and_no_answer_is_lost_for_them(
+    page: Page,
+    pictures: list[dict[str, str]],
+    mine: str,
+    ranges: list[Any],
+    line: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with pytest.raises(gr.Error, match=f"^'?{re.escape(line)}"):
+        page.explorer.on_maps(request(), mine, *ranges, ATTENTION, False)
+    told = page.on_generate(request(), *form(pictures[0]), None, (LAYERS, HEADS), *ranges)
+    with no_model(page, monkeypatch):
+        assert next(told)[page.problem] == line
+        with pytest.raises(gr.Error, match=re.escape(line)):
+            next(told)
+
+
 def test_without_the_store_the_model_answers_again_and_the_list_has_it_once(
     page: Page, pictures: list[dict[str, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls: list[str] = []
-    answer = page.room.answer
+    work = page.room.work
 
-    def counted(*arguments: Any, **settings: Any) -> Capture:
-        calls.append(arguments[1])
-        return answer(*arguments, **settings)
+    def counted(*arguments: Any) -> Any:
+        calls.append("work")
+        return work(*arguments)
 
-    monkeypatch.setattr(page.room, "answer", counted)
+    monkeypatch.setattr(page.room, "work", counted)
     for count in (1, 2):
         last = asked(page, form(pictures[0], reuse=False))[-1]
         assert last[page.reading]["note"] == ""
         assert len(calls) == count
     assert len(page.store.recent()) == 1
+
+
+@pytest.mark.parametrize("reuse", [True, False])
+def test_on_the_way_to_one_answer_the_picture_is_decoded_once_and_hashed_once(
+    page: Page, pictures: list[dict[str, str]], monkeypatch: pytest.MonkeyPatch, reuse: bool
+) -> None:
+    calls: list[str] = []
+    decoded, sha256 = utils._decoded, hashlib.sha256
+
+    def decoding(file: Any) -> Image.Image:
+        calls.append("decoded")
+        return decoded(file)
+
+    def hashing(data: bytes) -> Any:
+        calls.append("hashed")
+        return sha256(data)
+
+    monkeypatch.setattr(utils, "_decoded", decoding)
+    monkeypatch.setattr(utils, "hashlib", SimpleNamespace(sha256=hashing))
+    last = asked(page, form(pictures[0], reuse=reuse))[-1]
+    assert changes(last[page.explorer.viewer])["value"]["answer"]["text"]
+    assert len(page.store.recent()) == 1
+    assert calls == ["decoded", "hashed"]
 
 
 def test_a_full_disk_does_not_lose_the_answer(
@@ -547,21 +593,21 @@ def test_another_models_answer_is_never_kept_under_the_first_ones_question(
     room = ModelRoom()
     first = room.load(str(folders[0]))
     page = Page(room, str(folders[0]), store=Store(tmp_path / "cache"))
-    key = answer_key(first, noise(0), PROMPT, generation_settings(NEW, 0, 1, 0))
+    key = Question.of(pictures[0], PROMPT, NEW, 0, 1, 0).key(first)
     assert key is not None
-    answer = room.answer
+    work = room.work
 
-    def changed_meanwhile(*arguments: Any, **settings: Any) -> Capture:
+    def changed_meanwhile(*arguments: Any) -> Any:
         room.load(str(folders[1]))
-        return answer(*arguments, **settings)
+        return work(*arguments)
 
-    room.answer = changed_meanwhile  # type: ignore[method-assign]
+    room.work = changed_meanwhile  # type: ignore[assignment]
     last = asked(page, form(pictures[0]))[-1]
     shown = changes(last[page.explorer.viewer])["value"]
     assert shown["settings"]["model"] == str(folders[1])
     assert page.store.find(key) is None
     assert [entry.model for entry in page.store.recent()] == [str(folders[1])]  # listed, but answers nothing
-    room.answer = answer  # type: ignore[method-assign]
+    room.work = work  # type: ignore[method-assign]
     room.load(str(folders[0]))
     assert asked(page, form(pictures[0]))[-1][page.reading]["note"] == ""
     kept = page.store.find(key)
@@ -573,8 +619,7 @@ def test_a_place_in_line_is_shown_and_an_answer_stopped_there_is_none(
     page: Page, pictures: list[dict[str, str]]
 ) -> None:
     question = form(pictures[0])
-    with page.room._line.turn():
-        list(page.on_start(request(), *question))
+    with page.room.queue.turn():
         told = page.on_generate(request(), *question, None, (LAYERS, HEADS), *ALL)
         waiting = next(one for one in told if one[page.reading].get("ahead"))[page.reading]
         assert (waiting["state"], waiting["ahead"]) == ("waiting", 1)
@@ -592,13 +637,12 @@ def test_a_full_line_is_one_line_of_text(
     monkeypatch.setattr(config, "QUEUE_SIZE", 0)
     full = "Too many people wait for the model. Try again in a minute."
     shown: list[Outputs] = []
-    with page.room._line.turn():
-        list(page.on_start(request(), *form(pictures[0])))
+    with page.room.queue.turn():
         told = page.on_generate(request(), *form(pictures[0]), None, (LAYERS, HEADS), *ALL)
         with pytest.raises(gr.Error, match=re.escape(full)):
             shown.extend(told)
     assert shown[-1][page.problem] == full
-    assert not page.visitors.stop("me")
+    assert not page.jobs.stop("me")
 
 
 # --- Recent answers -----------------------------------------------------------------------------------------
@@ -655,10 +699,23 @@ def test_an_answer_is_reopened_without_a_model(page: Page, kept: list[str], capt
     maps = empty.explorer.on_maps(request(), run_id, 1, 1, 0, 0, "mean", ATTENTION, False)
     expect_maps(maps[empty.explorer.viewer], capture, (1,), (0,))
     question: list[Any] = [run_id, "word", "1", "", "answer", "", "auto", "grad-cam", 1, 0, 0]
-    (begun,) = empty.gradcam.on_start(request(), *question)
-    told = empty.gradcam.on_run(request(), run_id, begun[empty.gradcam.stopping], *question[1:])
+    told = empty.gradcam.on_run(request(), *question)
     with pytest.raises(gr.Error, match=r"and no model is loaded now: press Generate again"):
         list(told)
+
+
+def test_an_answer_that_is_reopened_is_not_followed_by_the_one_being_written(
+    page: Page, kept: list[str], pictures: list[dict[str, str]]
+) -> None:
+    with page.room.queue.turn():
+        told = page.on_generate(request(), *form(pictures[1], reuse=False), None, (LAYERS, HEADS), *ALL)
+        next(told)
+        next(told)
+        shown = reopened(page, kept, kept[0])
+        *_, last = told
+    assert last == gr.skip()
+    assert page.sessions.run("me", shown[page.run_id]).kept == kept[0]
+    assert len(page.jobs) == 0
 
 
 def test_an_answer_of_another_size_of_model_resets_the_sliders(page: Page, kept: list[str]) -> None:
@@ -719,7 +776,7 @@ def file_of(page: Page, shown: list[Outputs]) -> Path:
 def test_each_file_is_of_this_answer_and_its_name_is_ours(
     page: Page, mine: str, capture: Capture, kind: str, files_of_the_page: Path
 ) -> None:
-    you = page.visitors.keep("you", Run(replace(capture, text="X" * len(capture.text)), noise(0)))
+    you = page.sessions.keep("you", Run(replace(capture, text="X" * len(capture.text)), noise(0)))
     shown = shared(page, mine, kind)
     assert shown[0][page.share.line] == "Drawing …"
     assert changes(shown[0][page.share.make])["interactive"] is False
@@ -773,6 +830,7 @@ def test_a_picture_for_each_token_or_word(page: Page, mine: str, capture: Captur
         ({"by": "letter"}, "A map is for each word or token."),
         ({"look": {"scale": "own"}}, "must be a number"),
         ({"ranges": [0, 1, 0, None, "mean"]}, "The head range must be a number"),
+        ({"ranges": [0, 1, 2, 1, "mean"]}, "The range of heads runs backwards: from 2 to 1."),
     ],
 )
 def test_what_cannot_be_made_is_one_line(
@@ -809,13 +867,17 @@ def test_a_file_is_not_made_when_it_is_stopped(
     next(told)  # the work has begun
     assert drawing.wait(30)
     page.share.on_stop(request("you"))  # stops nothing of another visitor
-    assert not page.share._stops["me"].is_set()
+    (job,) = page.jobs._jobs.values()
+    assert not job.stop.is_set()
     {"stop": page.share.on_stop, "leave": page.on_leave}[end](request())
     last = list(told)[-1]
-    assert last[page.share.line] == STOPPED
-    assert changes(last[page.share.file])["visible"] is False
+    if end == "stop":
+        assert last[page.share.line] == STOPPED
+        assert changes(last[page.share.file])["visible"] is False
+    else:
+        assert last == gr.skip()  # nobody is there to see it
     assert list(folders[0].iterdir()) == []
-    assert page.share._stops == {}
+    assert len(page.jobs) == 0
 
 
 def test_sizes_are_for_people() -> None:
@@ -840,9 +902,9 @@ def test_without_a_model_a_question_is_refused_at_once(
     page: Page, pictures: list[dict[str, str]], room: ModelRoom
 ) -> None:
     empty = Page(ModelRoom(), "demo", store=page.store)
-    told = empty.on_start(request(), *form(pictures[0]))
+    told = empty.on_generate(request(), *form(pictures[0]), None, (LAYERS, HEADS), *ALL)
     assert next(told)[empty.problem] == "No model is loaded: press Load first."
     with pytest.raises(gr.Error, match="press Load first"):
         next(told)
     with pytest.raises(ModelError, match="press Load first"):
-        empty.room.answer(noise(0), PROMPT, {}, lambda *_: None, threading.Event())
+        empty.room.work(lambda _: None, Job("me", "answer"))

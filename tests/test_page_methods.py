@@ -13,19 +13,24 @@ import pytest
 import torch
 
 import config
-import page.runs as runs_room
-from app import Page
+import page.explorer as explorer_room
 from attention_extractor import AttentionExtractor
 from attention_processor import AttentionProcessor
 from methods import METHODS, TokenMaps, sink_patches, token_maps, top_heads, without_sinks
 from model import ModelError
-from page.explorer import told_of
+from page.explorer import read_again, told_of
 from page.inputs import RefusedError
-from page.reading import ATTENTION, explored, method_asked, selection_of, subject_of
-from page.runs import ModelRoom, Run
+from page.jobs import Job
+from page.model_room import ModelRoom
+from page.reading import subject_of
+from page.selection import ATTENTION, method_asked
+from page.sessions import Run
+from page.site import Held as HeldByBrowser
+from page.site import Page
 from records.capture import Capture
 from records.store import Store
 from report.view import whole_drawing
+from tests.choosing import explored, selection_of
 from tests.serving import HEADS, LAYERS, PROMPT, noise, saved
 from tests.test_viewer import read_back
 from utils import Stopped
@@ -71,7 +76,7 @@ def run(capture: Capture) -> Run:
 
 @pytest.fixture
 def mine(page: Page, run: Run) -> str:
-    return page.visitors.keep("me", run)
+    return page.sessions.keep("me", run)
 
 
 def answer_to(room: ModelRoom, picture: Any) -> Capture:
@@ -110,6 +115,11 @@ def expect_maps(value: dict[str, Any], capture: Capture, *chosen: Any) -> None:
         expect_packed(value[side]["maps"], np.stack([fold(token, *chosen) for token in range(count)]))
 
 
+def reading(room: ModelRoom, run: Run, way: str) -> Any:
+    """Have the page read an answer again, and return the maps."""
+    return read_again(room, run, way, Job("me", "method"))
+
+
 def maps_of(run: Run, ranges: Sequence[Any], method: str = ATTENTION, no_sinks: bool = False) -> TokenMaps:
     """Return the maps of the answer that the page would show."""
     selection = selection_of(run, ranges, method=method, no_sinks=no_sinks)
@@ -141,8 +151,8 @@ class Held:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.reached, self.go, self.calls = threading.Event(), threading.Event(), 0
-        self.original = runs_room.token_maps
-        monkeypatch.setattr(runs_room, "token_maps", self.token_maps)
+        self.original = explorer_room.token_maps
+        monkeypatch.setattr(explorer_room, "token_maps", self.token_maps)
 
     def token_maps(self, method: str, capture: Capture, **given: Any) -> Any:
         self.calls += 1
@@ -223,7 +233,9 @@ def test_a_method_that_reads_again_is_itself(way: str, room: ModelRoom, run: Run
     with pytest.raises(ValueError, match=rf"^{method.label} is not computed for this answer yet: choose it"):
         maps_of(run, ALL, way)
     told: list[tuple[int, int]] = []
-    kept = room.token_maps(run, way, lambda *step: told.append(step), threading.Event())
+    job = Job("me", "method")
+    job.steps = lambda *step: told.append(step)  # type: ignore[method-assign]
+    kept = read_again(room, run, way, job)
     assert run.maps == {way: kept}
     truth = computed(room, run, way)
     np.testing.assert_array_equal(kept.maps, truth.maps)
@@ -254,7 +266,7 @@ def test_attention_is_the_processors(run: Run) -> None:
 
 
 def test_the_map_that_is_checked_is_the_one_that_is_shown(room: ModelRoom, run: Run) -> None:
-    room.token_maps(run, "tam", lambda *_: None, threading.Event())
+    reading(room, run, "tam")
     ranges = [1, 1, 2, 3, "min"]
     fold = AttentionProcessor(run.capture).get_attention_heatmap_for_token
     np.testing.assert_array_equal(
@@ -324,9 +336,9 @@ def test_without_sinks_the_text_says_so_and_many_are_cut_short(capture: Capture)
 
 
 def test_maps_are_computed_once_and_kept(room: ModelRoom, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = room.token_maps(run, "rollout", lambda *_: None, threading.Event())
-    monkeypatch.setattr(runs_room, "token_maps", None)  # from here on nothing is computed
-    assert room.token_maps(run, "rollout", lambda *_: None, threading.Event()) is first
+    first = reading(room, run, "rollout")
+    monkeypatch.setattr(explorer_room, "token_maps", None)  # from here on nothing is computed
+    assert reading(room, run, "rollout") is first
     assert list(run.maps) == ["rollout"]
 
 
@@ -337,11 +349,8 @@ def test_an_answer_of_another_model_is_refused(folders: tuple[Path, Path], room:
             other.load(str(folders[1]))
         now = f"{folders[1]} is loaded now" if load else "no model is loaded now"
         calls: list[Callable[[], Any]] = [
-            lambda: other.token_maps(run, "tam", lambda *_: None, threading.Event()),
-            lambda: other.check_map(
-                run, [1], np.zeros((5, 8), np.float32), lambda *_: None, threading.Event()
-            ),
-            lambda: other.check_picture(run, lambda *_: None, threading.Event()),
+            lambda: reading(other, run, "tam"),
+            lambda: other.work(lambda _: pytest.fail("it was called"), Job("me", "check"), run.capture),
         ]
         for call in calls:
             with pytest.raises(ModelError) as caught:
@@ -353,22 +362,23 @@ def test_an_answer_of_another_model_is_refused(folders: tuple[Path, Path], room:
 
 
 def test_a_stop_leaves_nothing_half(room: ModelRoom, run: Run) -> None:
-    stop = threading.Event()
     steps: list[tuple[int, int]] = []
 
-    def tell(done: int, count: int) -> None:
-        steps.append((done, count))
-        if done:
-            stop.set()
+    class Impatient(Job):
+        def steps(self, done: int, count: int) -> None:
+            steps.append((done, count))
+            if done:
+                self.stop.set()
 
+    job = Impatient("me", "method")
     with pytest.raises(Stopped):
-        room.token_maps(run, "occlusion", tell, stop)
+        read_again(room, run, "occlusion", job)
     assert 0 < steps[-1][0] < steps[-1][1]
     assert run.maps == {}
     assert not room.busy
     with pytest.raises(Stopped):  # also before it began
-        room.token_maps(run, "occlusion", tell, stop)
-    whole = room.token_maps(run, "occlusion", lambda *_: None, threading.Event())
+        read_again(room, run, "occlusion", job)
+    whole = reading(room, run, "occlusion")
     np.testing.assert_array_equal(whole.maps, computed(room, run, "occlusion").maps)
 
 
@@ -397,8 +407,7 @@ def test_a_method_tells_how_far_it_is_and_is_then_shown(page: Page, run: Run, mi
     assert not visible(last[explorer.method_stop])
     assert not visible(last[explorer.no_sinks])
     assert [visible(last[group]) for group in explorer.ranges.groups] == [False]
-    assert explorer._readings == {}
-    assert page.visitors._stops == {}
+    assert len(page.jobs) == 0
 
     (again,) = choose(page, mine, "occlusion")  # at once, from what is kept
     assert again[explorer.viewer] == last[explorer.viewer]
@@ -427,7 +436,7 @@ def test_before_an_answer_only_the_controls_change(page: Page) -> None:
 
 def test_who_waits_hears_how_many_are_ahead(page: Page, mine: str) -> None:
     explorer = page.explorer
-    with page.room._line.turn():
+    with page.room.queue.turn():
         steps = choose(page, mine, "rollout")
         told = later(steps, lambda one: "ahead" in str(one.get(explorer.method_line)))
         assert told == {explorer.method_line: "Waiting for the model: 1 ahead of you"}
@@ -452,7 +461,7 @@ def test_stopped_by_the_person_attention_is_shown_again(page: Page, run: Run, mi
     assert [visible(last[group]) for group in explorer.ranges.groups] == [True]
     assert run.maps == {}
     assert not page.room.busy
-    assert page.visitors._stops == {}
+    assert len(page.jobs) == 0
 
 
 def test_superseded_by_another_question_nothing_is_shown(page: Page, run: Run, mine: str, held: Held) -> None:
@@ -460,17 +469,35 @@ def test_superseded_by_another_question_nothing_is_shown(page: Page, run: Run, m
         held.reached.clear()
         steps = choose(page, mine, "occlusion")
         begun(steps, held)
-        with pytest.MonkeyPatch.context() as patch:
-            if ends_by_itself:  # too late to stop it
-                patch.setattr(runs_room.Visitors, "stop", lambda self, visitor: True)
-            newer = page.visitors.begin("me")
-        if ends_by_itself:
-            held.go.set()
-        rest = list(steps)
-        assert all(one == gr.skip() or set(one) == {page.explorer.method_line} for one in rest)
-        assert rest[-1] == gr.skip()  # Gradio shows the last one again
-        assert page.visitors.waits("me", newer)  # whose event is left in place
-    page.visitors.end("me", newer)
+        (reading,) = page.jobs._jobs.values()
+        if ends_by_itself:  # too late to stop it
+            reading.stop = threading.Event()
+        with page.jobs.started("me", "answer") as newer:
+            if ends_by_itself:
+                held.go.set()
+            rest = list(steps)
+            assert all(one == gr.skip() or set(one) == {page.explorer.method_line} for one in rest)
+            assert rest[-1] == gr.skip()  # Gradio shows the last one again
+            assert page.jobs.stop("me", "answer")  # the newer one is left in place
+            assert newer.left_to is None
+
+
+@pytest.mark.parametrize("newer", ["check", "grad-cam"])
+def test_superseded_by_something_that_leaves_the_list_attention_is_shown_again(
+    newer: Any, page: Page, run: Run, mine: str, held: Held
+) -> None:
+    explorer = page.explorer
+    steps = choose(page, mine, "occlusion")
+    begun(steps, held)
+    with page.jobs.started("me", newer) as job:
+        (*_, last) = steps
+        assert not job.stop.is_set()
+    assert last[explorer.viewer] == explored(run, mine, "all", ALL, ATTENTION, False)
+    assert last[explorer.method] == ATTENTION
+    assert last[explorer.method_line] == told_of(METHODS[ATTENTION])
+    assert not visible(last[explorer.method_stop])
+    assert visible(last[explorer.no_sinks])
+    assert run.maps == {}
 
 
 @pytest.mark.parametrize("newer", [ATTENTION, "heads-3", "tam", "rollout"])
@@ -491,7 +518,7 @@ def test_a_method_chosen_meanwhile_is_the_one_that_stays(
     held.go.set()
     last = [first, *chosen][-1]
     assert last[explorer.viewer] == explored(run, mine, "all", ALL, newer, False)
-    assert explorer._readings == {}
+    assert len(page.jobs) == 0
 
 
 def test_one_head_alone_ends_a_reading_and_is_attention(page: Page, run: Run, mine: str, held: Held) -> None:
@@ -537,11 +564,11 @@ def test_a_method_that_fails_is_told_in_one_line(
     def fails(*_: Any, **__: Any) -> Any:
         raise ValueError("the answer\nis odd")
 
-    monkeypatch.setattr(runs_room, "token_maps", fails)
+    monkeypatch.setattr(explorer_room, "token_maps", fails)
     outputs: list[Outputs] = []
     with pytest.raises(gr.Error, match="the answer is odd"):
         outputs.extend(choose(page, mine, "tam"))
-    assert (run.maps, page.visitors._stops, page.explorer._readings) == ({}, {}, {})
+    assert (run.maps, len(page.jobs)) == ({}, 0)
     assert not page.room.busy
 
 
@@ -550,7 +577,7 @@ def test_a_method_that_fails_is_told_in_one_line(
 
 def test_sliders_and_the_box_for_sinks_are_answered_with_these_maps(page: Page, capture: Capture) -> None:
     run = Run(planted(capture, (13, 30)), noise(0))
-    mine = page.visitors.keep("me", run)
+    mine = page.sessions.keep("me", run)
     narrow = [1, 2, 0, 2, "max"]
     for no_sinks, removed in ((True, [13, 30]), (False, [])):
         outputs = page.explorer.on_maps(request(), mine, *narrow, ATTENTION, no_sinks)
@@ -572,7 +599,7 @@ def test_a_new_answer_begins_with_attention(page: Page, run: Run, mine: str) -> 
         assert [visible(outputs[group]) for group in explorer.ranges.groups] == [True]
     (*_, last) = choose(page, mine, "tam")
     assert last[explorer.viewer]["method"]["name"].startswith("Token activation map")
-    answered = page.answered("me", run, [], (LAYERS, HEADS), ALL, 1.0)
+    answered = page.answered("me", run, HeldByBrowser.of([], (LAYERS, HEADS), *ALL), 1.0)
     seen = changes(answered[explorer.viewer])["value"]
     assert seen["method"]["name"] == "attention"
     expect_maps(seen, run.capture)

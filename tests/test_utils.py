@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 import struct
 import threading
 import warnings
@@ -16,11 +17,16 @@ import config
 from utils import (
     ANIMATED_NOTE,
     ImageError,
+    Range,
+    as_ranges,
     atomic_write,
     check_image_size,
     image_hash,
+    numbers_in,
+    numbers_of,
     one_line,
     open_image,
+    ranges_of,
     rgb,
 )
 
@@ -402,3 +408,61 @@ def test_a_text_becomes_one_line() -> None:
     assert one_line(ValueError("x\ny")) == "x y"
     assert one_line("word " * 100, limit=20) == "word word word word…"
     assert len(one_line("x" * 500)) == 300
+
+
+# --- Numbers as people type them ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_numbers_in_short_are_read_back(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    numbers = tuple(map(int, np.flatnonzero(random.random(12) < 0.6)))
+    if numbers:
+        assert numbers_of(as_ranges(numbers), 12, "layer") == numbers
+
+
+def test_numbers_in_short() -> None:
+    assert as_ranges([0, 1, 2, 5, 7, 8]) == "0-2,5,7-8"
+    assert as_ranges((0, 1, 2, 5), "–", ", ") == "0–2, 5"
+    assert as_ranges([3]) == "3"
+    assert as_ranges([]) == ""
+
+
+def test_ranges_are_read_before_the_count_is_known() -> None:
+    assert ranges_of("0-3,-1") == ((0, 3), (-1, -1))
+    assert ranges_of("-4--2, 7") == ((-4, -2), (7, 7))
+    assert ranges_of(" 1 - 2 ") == ((1, 2),)
+    for wrong in ("", "a", "1-", "1,,2", "1-2-3", "1.5", "٣x", "9" * 30):
+        with pytest.raises(ValueError, match="no list of numbers and ranges such as 3 or 0-3,7"):
+            ranges_of(wrong)
+
+
+def test_numbers_are_counted_from_either_end() -> None:
+    assert numbers_in(((0, 1), (-1, -1)), 5, "layer") == (0, 1, 4)
+    assert numbers_in(((-4, -2), (3, 3)), 5, "layer") == (1, 2, 3)
+    assert numbers_in(((2, -1),), 5, "layer") == (2, 3, 4)
+    assert numbers_in((), 5, "layer") == ()
+
+
+@pytest.mark.parametrize(
+    ("ranges", "owner", "line"),
+    [
+        (((0, 5),), "", "There is no layer 5: there are 5, 0 to 4."),
+        (((-6, 1),), "the model", "There is no layer -6: the model has 5 layers, 0 to 4."),
+        (((4, 1),), "", "The range of layers 4-1 runs backwards."),
+        (((0, 1), (-1, -2)), "", "The range of layers -1--2 runs backwards."),
+        (((3, -3),), "", "The range of layers 3--3 runs backwards."),
+    ],
+)
+def test_numbers_that_are_not_there_are_refused(ranges: tuple[Range, ...], owner: str, line: str) -> None:
+    with pytest.raises(ValueError, match=f"^{re.escape(line)}$"):
+        numbers_in(ranges, 5, "layer", owner)
+
+
+def test_numbers_are_read_as_they_are_typed() -> None:
+    assert numbers_of("all", 4, "head") == (0, 1, 2, 3)
+    assert numbers_of(" 0-1, -1 ", 4, "head") == (0, 1, 3)
+    for wrong in ("", "a", "1-", "0--9", "4", "1.5", "3-1", "9" * 30):
+        with pytest.raises(ValueError, match=r"head") as caught:
+            numbers_of(wrong, 4, "head")
+        assert len(str(caught.value)) < 120

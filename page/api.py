@@ -1,0 +1,223 @@
+"""/generate, /heatmap and /gradcam, for `gradio_client`: each client asks about its own answer.
+
+Goes in: what a program sends. Comes out: pictures, and facts as JSON; errors are one line. The names of the
+callbacks' parameters are the API's.
+"""
+
+from collections.abc import Callable, Generator, Iterator
+from typing import Any, TypeVar
+
+import gradio as gr
+
+import config
+import visualization
+from methods import METHODS
+from page import cams
+from page.answering import Answering, described, state_of
+from page.around import Around
+from page.cams import Asked, layers_of, typed_target
+from page.explorer import read_again
+from page.gradcam_tab import STOPPED, GradCamTab
+from page.inputs import RefusedError, gradient_settings
+from page.jobs import Job, Part, Progress, changes
+from page.parts import told, visitor_of
+from page.reading import SCALE_LABELS, caption, drawn, subject_of
+from page.selection import ATTENTION, method_asked
+from records.look import VIEWS, Look
+from records.selection import parsed_selection
+from report.layers import Style, layer_grid
+from report.view import whole_drawing
+from utils import Stopped
+
+NO_ANSWER = "Call /generate first, with the same client."
+
+Result = TypeVar("Result")
+
+
+class Api:
+    """What calls from outside have and the page has not, and what answers them."""
+
+    def __init__(
+        self, around: Around, answering: Answering, question: list[Any], gradcam: GradCamTab
+    ) -> None:
+        """Add the three to the blocks that are being built; `question` are the page's own components."""
+        self.around, self.answering = around, answering
+        with gr.Group(visible=False):
+            button = gr.Button()
+            facts, picture = gr.JSON(label="facts"), gr.Image(type="pil", format="png", label="picture")
+            chosen, looks, explained = _chosen(), _looks(), _explained()
+        run_id, noise = around.run_id, [gradcam.method, gradcam.samples, gradcam.noise, gradcam.seed]
+        for callback, inputs, outputs in (
+            (self.generate, question, [facts, run_id]),
+            (self.heatmap, [*chosen, *looks, *_method(), run_id], [picture, facts]),
+            (self.gradcam, [*explained, *noise, *looks[1:], run_id], [picture, facts]),
+        ):
+            name = callback.__name__
+            button.click(callback, inputs, outputs, api_name=name, preprocess=False, concurrency_limit=None)
+
+    def generate(
+        self,
+        request: gr.Request,
+        image: Any,
+        prompt: str,
+        max_new_tokens: float,
+        temperature: float,
+        top_p: float,
+        seed: float,
+    ) -> Iterator[tuple[Any, Any]]:
+        """Answer a question about a picture and keep the answer for /heatmap; the last result is complete."""
+        with told(plain=True):
+            visitor = visitor_of(request)
+            question = self.answering.asked(image, prompt, max_new_tokens, temperature, top_p, seed)
+            run = yield from self.followed(
+                visitor,
+                "answer",
+                lambda job: self.answering.answer(question, job),
+                lambda progress: ({**state_of(progress), "finished": False}, gr.skip()),
+                "Stopped before the answer began.",
+            )
+            yield described(run), self.around.sessions.keep(visitor, run)
+
+    def heatmap(
+        self,
+        request: gr.Request,
+        token: str,
+        layers: str,
+        heads: str,
+        aggregation: str,
+        colormap: str,
+        alpha: float,
+        view: str,
+        cells: str,
+        scale: str,
+        method: str,
+        no_sinks: bool,
+        run_id: Any,
+    ) -> Iterator[tuple[Any, Any]]:
+        """Draw a token of the session's answer: the picture, and the map (h, w) with its line.
+
+        A method that reads the answer again waits for the model like everyone else; its maps are kept with
+        the answer.
+        """
+        with told(plain=True):
+            visitor, run = self.around.asked(request, run_id, NO_ANSWER)
+            row = method_asked(method)
+            selection = parsed_selection(
+                run.capture,
+                str(token),
+                str(layers),
+                str(heads),
+                aggregation=aggregation,
+                method=method,
+                no_sinks=no_sinks is True,
+                look=Look(colormap, alpha, view, cells == "smooth"),
+                scale=scale,
+            )
+            if row.needs_model and method not in run.maps:
+                room = self.around.room
+                yield from self.followed(
+                    visitor,
+                    "method",
+                    lambda job: read_again(room, run, method, job),
+                    lambda progress: (gr.skip(), {**cams.state_of(progress), "finished": False}),
+                    STOPPED,
+                )
+            subject = subject_of(run, selection)
+            facts = {
+                "caption": caption(run, subject),
+                "tokens": list(subject.tokens),
+                "layers": list(selection.layers),
+                "heads": list(selection.heads),
+                "method": method,
+                "removed": list(subject.found.removed or ()),
+                "map": whole_drawing(subject).values.tolist(),
+            }
+            yield drawn(run, subject), facts
+
+    def gradcam(
+        self,
+        request: gr.Request,
+        target: str,
+        at: str,
+        layers: str,
+        method: str,
+        samples: float,
+        noise: float,
+        seed: float,
+        colormap: str,
+        alpha: float,
+        view: str,
+        cells: str,
+        scale: str,
+        run_id: Any,
+    ) -> Iterator[tuple[Any, Any]]:
+        """Explain the session's answer: its layers in one picture, and the maps (layer, h, w)."""
+        with told(plain=True):
+            visitor, run = self.around.asked(request, run_id, NO_ANSWER)
+            drawing = Style(Look(colormap, alpha, view, cells == "smooth"), scale)
+            asked = Asked(
+                layers_of(run, layers),
+                typed_target(run, str(target), str(at)),
+                gradient_settings(method, samples, noise, seed),
+            )
+            cam = yield from self.followed(
+                visitor,
+                "grad-cam",
+                lambda job: asked.computed(self.around.room, run, job),
+                lambda progress: (gr.skip(), {**cams.state_of(progress), "finished": False}),
+                STOPPED,
+            )
+            yield layer_grid(cam, run.picture, "grid", drawing.look_at(cam)), cams.described(cam)
+
+    def followed(
+        self,
+        visitor: str,
+        part: Part,
+        work: Callable[[Job], Result],
+        so_far: Callable[[Progress], tuple[Any, Any]],
+        stopped: str,
+    ) -> Generator[tuple[Any, Any], None, Result]:
+        """Yield how far a job is, and return its result; RefusedError saying `stopped` if there is none."""
+        with self.around.jobs.started(visitor, part) as job:
+            try:
+                return (yield from changes(job.follow(work), so_far))
+            except Stopped:
+                raise RefusedError(stopped) from None
+
+
+def _chosen() -> list[Any]:
+    """Add what /heatmap is asked about."""
+    return [
+        gr.Textbox("0", label="token", info='"3", "0-2,5", "all"; of the question "p0"'),
+        gr.Textbox("all", label="layers", info='"all" or such as "0-3,-1"'),
+        gr.Textbox("all", label="heads", info='"all" or such as "0-3"'),
+    ]
+
+
+def _looks() -> list[Any]:
+    """Add how maps are folded and drawn."""
+    return [
+        gr.Radio(list(SCALE_LABELS), value=config.AGGREGATION),
+        gr.Dropdown(visualization.colormaps(), value=config.HEATMAP_COLORMAP),
+        gr.Slider(0, 1, config.HEATMAP_ALPHA),
+        gr.Radio(list(VIEWS), value=config.HEATMAP_VIEW),
+        gr.Radio(["cells", "smooth"], value="smooth" if config.HEATMAP_SMOOTH else "cells"),
+        gr.Radio(["own", "shared"], value=config.HEATMAP_SCALE),
+    ]
+
+
+def _method() -> list[Any]:
+    """Add by what /heatmap explains."""
+    return [
+        gr.Dropdown(list(METHODS), value=ATTENTION, label="method", info="of the list above"),
+        gr.Checkbox(False, label="no_sinks", info="leave out sinks, of attention"),
+    ]
+
+
+def _explained() -> list[Any]:
+    """Add what /gradcam is asked about."""
+    return [
+        gr.Textbox("all", label="target", info='"all", "3", "word:2", "text:a fish", "contrast:red/blue"'),
+        gr.Textbox("", label="at", info="token of the answer where text: or contrast: stands"),
+        gr.Textbox("auto", label="layers", info='"auto", "late", "all", or such as "0-3,5"'),
+    ]

@@ -1,0 +1,95 @@
+"""The page at an address: with its model, on a port that is free, behind its guard.
+
+Goes in: a model's name, host and port. Comes out: a page that answers there. Knows nothing of callbacks.
+"""
+
+import errno
+import socket
+import sys
+
+import config
+import viewer
+from model import DEMO, ModelError
+from page.guard import middleware
+from page.inputs import RefusedError
+from page.layout import theme
+from page.model_room import ModelRoom, default_model
+from page.parts import text_of
+from page.site import Page
+from utils import one_line
+
+STYLES = ("page.css", "gradcam.css", "recent.css")
+
+
+def prepared(name: str | None) -> Page:
+    """Return the page with its model: the one asked for, or the default where that needs no waiting.
+
+    Raises:
+        ModelError: one line, if a model that was asked for cannot be loaded.
+    """
+    room, chosen, problem = ModelRoom(), name or default_model(), ""
+    if name or chosen == DEMO:
+        print(f"Loading {chosen} …", flush=True)
+        try:
+            room.load(chosen)
+        except ModelError as error:
+            if name:
+                raise
+            problem = one_line(error)
+            print(problem, file=sys.stderr)
+    return Page(room, chosen, problem)
+
+
+def serve(page: Page, host: str, port: int) -> str:
+    """Start to answer at host and port, and return the address.
+
+    Raises:
+        RefusedError: one line, if the port is taken or the host is none of this computer's.
+    """
+    try:
+        _, url, _ = page.blocks.launch(
+            server_name=host,
+            server_port=port,
+            share=False,
+            inbrowser=False,
+            prevent_thread_lock=True,
+            quiet=True,
+            show_error=False,
+            max_file_size=config.MAX_UPLOAD.replace(" ", ""),
+            run_history=False,
+            enable_monitoring=False,
+            ssr_mode=False,
+            pwa=False,
+            mcp_server=False,
+            footer_links=["api"],
+            app_kwargs={"middleware": middleware(host)},
+            theme=theme(),
+            css="".join(map(text_of, STYLES)) + viewer.assets()["css"],
+        )
+    except OSError:
+        raise RefusedError(f"Port {port} at {host} cannot be used: {port_problem(host, port)}") from None
+    return url
+
+
+def check_port(host: str, port: int) -> None:
+    """Return if a server can listen there.
+
+    Raises:
+        RefusedError: one line, with the reason.
+    """
+    if problem := port_problem(host, port):
+        raise RefusedError(f"Port {port} at {host} cannot be used: {problem}")
+
+
+def port_problem(host: str, port: int) -> str:
+    """Return what keeps a server from listening there, or an empty text."""
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            return "another program listens there. Close it, or choose another port with --port."
+        return f"{error.strerror}."
+    return ""
