@@ -3,8 +3,8 @@
 Goes in: arguments. Comes out: files in a folder; the answer on stdout; progress and errors of one line on
 stderr. Knows nothing of hooks, tensors or pages.
 
-Each command is a file in commands/ (its help, its arguments, what is refused before anything slow begins), one
-in commands/run/ (what it does) and a row in COMMANDS.
+Each command is a file in commands/ (its help, its arguments, what is refused before anything slow begins), a
+file in commands/run/ (what it does) and a row in COMMANDS.
 """
 
 from __future__ import annotations

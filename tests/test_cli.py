@@ -12,7 +12,8 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from types import ModuleType, SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -656,14 +657,16 @@ def test_help_needs_no_torch() -> None:
 
 def test_a_further_command_is_one_entry(monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
-    command = cli.Command(
-        "Say a word.\n\nMore about it.",
-        lambda parser: parser.add_argument("word"),
-        lambda args: said.append(args.word),
+    command = SimpleNamespace(
+        HELP="Say a word.\n\nMore about it.",
+        add_arguments=lambda parser: parser.add_argument("word"),
+        check=lambda args: said.append("checked"),
     )
-    monkeypatch.setitem(cli.COMMANDS, "say", command)
+    work = SimpleNamespace(run=lambda args: said.append(args.word))
+    monkeypatch.setitem(cli.COMMANDS, "say", cast(cli.Command, command))
+    monkeypatch.setitem(sys.modules, "commands.run.say", cast(ModuleType, work))
     assert main(["say", "hello"]) == 0
-    assert said == ["hello"]
+    assert said == ["checked", "hello"]
 
 
 def test_an_answer_cannot_rewrite_the_terminal(
