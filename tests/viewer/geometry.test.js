@@ -92,11 +92,12 @@ test('between and outside the panes there is no cell', () => {
 });
 
 test('a region spans both its corners, whichever comes first', () => {
-  const expected = { row: 1, col: 0, rows: 2, cols: 4 };
-  assert.deepEqual(spanOf({ row: 2, col: 0 }, { row: 1, col: 3 }), expected);
-  assert.deepEqual(spanOf({ row: 1, col: 3 }, { row: 2, col: 0 }), expected);
+  const expected = { row: 0, col: 0, rows: 3, cols: 4 };
+  assert.deepEqual(spanOf({ row: 2, col: 0 }, { row: 0, col: 3 }), expected);
+  assert.deepEqual(spanOf({ row: 0, col: 3 }, { row: 2, col: 0 }), expected);
   assert.ok(isOneCell(spanOf({ row: 1, col: 1 }, { row: 1, col: 1 })));
-  assert.ok(!isOneCell(expected));
+  assert.ok(!isOneCell({ row: 0, col: 0, rows: 3, cols: 1 }));
+  assert.ok(!isOneCell({ row: 0, col: 0, rows: 1, cols: 4 }));
 });
 
 test('cells are the same by row and column, and so are two that are not there', () => {
@@ -112,6 +113,11 @@ test('arrow keys go to the next cell and stop at the edges', () => {
   assert.deepEqual(stepped(from, 'ArrowLeft', GRID), { row: 0, col: 3 });
   assert.deepEqual(stepped(from, 'ArrowUp', GRID), from);
   assert.deepEqual(stepped(from, 'ArrowRight', GRID), from);
+  const corner = { row: 2, col: 0 };
+  assert.deepEqual(stepped(corner, 'ArrowDown', GRID), corner);
+  assert.deepEqual(stepped(corner, 'ArrowLeft', GRID), corner);
+  assert.deepEqual(stepped(corner, 'ArrowUp', GRID), { row: 1, col: 0 });
+  assert.deepEqual(stepped(corner, 'ArrowRight', GRID), { row: 2, col: 1 });
   assert.ok(!stepped(from, 'Home', GRID));
 });
 

@@ -27,8 +27,10 @@ test('there is a row and a column more than layers and heads, for the means', ()
 test('maps keep a size that can be seen, and shares are printed where there is room', () => {
   const small = headsLayout(grid, picture, 100);
   assert.deepEqual([small.width, small.height, small.isNamed], [26, 15, false]);
+  assert.deepEqual(small.step, { x: 26 + 5, y: 15 + 5 + 6 });
   const large = headsLayout(grid, picture, 9000);
   assert.deepEqual([large.width, large.isNamed], [104, true]);
+  assert.deepEqual(large.step, { x: 104 + 5, y: 62 + 5 + 20 });
   assert.equal(headsLayout(grid, { width: 3000, height: 100 }, 700).height, 12);
   assert.equal(headsLayout(grid, { width: 100, height: 3000 }, 700).height, 120);
 });

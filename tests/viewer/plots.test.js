@@ -58,4 +58,6 @@ test('the plot of a pick has the mean of its tokens in each layer, and names the
   assert.ok(Math.abs(rows[1][1] - 0.9) < 1e-12);
   assert.equal(title, '“cat” (tokens 2–3), layer by layer');
   assert.equal(plain(summary), 'Most on the image in layer 3: 25 %');
+  const first = layerPlot(withPayload(newState(false), payload({ pick: '0' })));
+  assert.equal(plain(first.summary), 'Most on the image in layer 8: 5.0 %');
 });

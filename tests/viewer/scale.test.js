@@ -25,7 +25,7 @@ test('round values are multiples of 1, 2, 2.5 or 5 of a power of ten, inside the
   near(roundValues(0.01, 0.25), [0.05, 0.1, 0.15, 0.2]);
   near(roundValues(-3, 9), [-2.5, 0, 2.5, 5, 7.5]);
   near(roundValues(0, 2.5e-7), [5e-8, 1e-7, 1.5e-7, 2e-7]);
-  near(roundValues(1000, 1003), [1001, 1002]);
+  near(roundValues(5000, 5020), [5005, 5010, 5015]);
 });
 
 for (const [range, unit] of [
