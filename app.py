@@ -6,6 +6,8 @@ words. Everything that is not Gradio's stands in `page/`.
 
 import os
 
+from drawing.colours import palette
+
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # before Gradio is imported: else a thread calls home
 
 import argparse
@@ -23,7 +25,6 @@ from PIL.Image import Image
 
 import config
 import viewer
-import visualization
 from model import DEMO, ModelError
 from model import answer_key as store_key
 from page.gradcam_tab import Around
@@ -33,8 +34,9 @@ from page.layout import Layout, theme
 from page.parts import AT_ONCE, HIDDEN, LATEST, Outputs, following, text_of, toast, told, visitor_of
 from page.reading import Choice, attention_map, caption, drawn
 from page.runs import Loaded, ModelRoom, Run, Visitors, default_model, streamed
+from records.pictures import image_hash
 from records.store import Store
-from utils import Stopped, image_hash, one_line
+from utils import Stopped, one_line
 
 log = logging.getLogger(__name__)
 
@@ -509,7 +511,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = arguments(argv)
     try:
         config.validate()
-        visualization.palette(config.HEATMAP_COLORMAP)
+        palette(config.HEATMAP_COLORMAP)
         if problem := port_problem(args.host, args.port):
             raise RefusedError(f"Port {args.port} at {args.host} cannot be used: {problem}")
         page = prepared(args.model)

@@ -14,8 +14,9 @@ from commands.arguments import choice, numbers
 from commands.terminal import UsageError, bar, counter, printable, say, stop_on_interrupt
 from model import Checkpoint, checkpoint
 from model import answer_key as store_key
+from records.pictures import ImageError, image_hash, open_image
 from records.store import Store
-from utils import ImageError, Range, Stopped, image_hash, one_line, open_image
+from utils import Range, Stopped, one_line
 
 if TYPE_CHECKING:  # torch takes seconds to import: --help and mistyped arguments do not wait for it
     from attention_extractor import AttentionExtractor

@@ -13,7 +13,8 @@ import config
 from model import ModelError
 from page.runs import FullError, RunGoneError
 from records.grad_cam import LABELS
-from utils import one_line, open_image
+from records.pictures import open_image
+from utils import one_line
 
 MOST_NEW_TOKENS = max(1024, config.MAX_NEW_TOKENS)
 MOST_SAMPLES = max(50, config.GRADCAM_SAMPLES)

@@ -587,6 +587,14 @@ def test_another_models_answer_is_never_kept_under_the_first_ones_question(
     assert kept.capture.model_name == str(folders[0])
 
 
+def test_values_of_twelve_bits_are_spread_and_said(page: Page, tmp_path: Path) -> None:
+    file = tmp_path / "scan.png"
+    Image.fromarray(np.linspace(0, 4095, 112 * 168).astype(np.uint16).reshape(112, 168)).save(file)
+    last = asked(page, form({"path": str(file)}))[-1]
+    said = "Its values run from 0 to 4,095: they are spread over all shades from black to white."
+    assert last[page.reading]["note"] == said
+
+
 def test_a_place_in_line_is_shown_and_an_answer_stopped_there_is_none(
     page: Page, pictures: list[dict[str, str]]
 ) -> None:
