@@ -22,15 +22,13 @@ import numpy as np
 from PIL import Image, PngImagePlugin
 
 import visualization
+from drawing.characters import isolated
+from drawing.colour_bar import colour_bar, number_labels
+from drawing.colours import FAINT, INK, MARKED, WHITE, palette
+from drawing.text import paragraph, with_notes
 from utils import Watch, atomic_write, one_line
 from views import TITLE, UNPROVEN, Drawing, View, arrays_of, coloured, drawings, facts, whole_drawing
-from visualization import (
-    Look,
-    isolated,
-    number_labels,
-    paragraph,
-    visualize_attention_on_image,
-)
+from visualization import Look, visualize_attention_on_image
 
 if TYPE_CHECKING:
     from records.capture import Capture
@@ -41,7 +39,7 @@ MAX_PDF_MAPS = 300
 FRAME_SIDE = 960  # pixels of an animation's longer side, at most
 FRAMES_A_SECOND = 2
 BAR_COLOURS = 64  # of a GIF's 256
-TEXT_COLOURS = (visualization.WHITE, visualization.INK, visualization.FAINT, visualization.MARKED)
+TEXT_COLOURS = (WHITE, INK, FAINT, MARKED)
 
 
 # --- What every file says -----------------------------------------------------------------------------------
@@ -100,7 +98,7 @@ def png(capture: Capture, image: Image.Image, view: View, path: Path, watch: Wat
     """Write one picture of all chosen tokens together, with its facts below it and in its metadata."""
     said = facts(capture, view)
     drawn = figure(image, whole_drawing(capture, view), coloured(capture, view))
-    _save_png(visualization.with_notes(drawn, _notes(said)), path, said)
+    _save_png(with_notes(drawn, _notes(said)), path, said)
     return ()
 
 
@@ -166,10 +164,10 @@ class _Stage:
         )
         parts = [
             content,
-            visualization.colour_bar(scale, width, 14, horizontal=True),
+            colour_bar(scale, width, 14, horizontal=True),
             paragraph(self.text, width, 20, mark=one.span, lines=3),
             paragraph(heading, width, 14, lines=1),
-            *(paragraph(note, width, 12, colour=visualization.FAINT) for note in self.notes),
+            *(paragraph(note, width, 12, colour=FAINT) for note in self.notes),
         ]
         return _stacked(parts, width)
 
@@ -178,7 +176,7 @@ def _stacked(parts: Sequence[Image.Image], width: int, margin: int = 12) -> Imag
     """Return the parts one below the other on white, at an even size."""
     height = sum(part.height for part in parts) + margin * (len(parts) + 1)
     size_wh = (-(-(width + 2 * margin) // 2) * 2, -(-height // 2) * 2)
-    canvas, y = Image.new("RGB", size_wh, visualization.WHITE), margin
+    canvas, y = Image.new("RGB", size_wh, WHITE), margin
     for part in parts:
         canvas.paste(part, ((size_wh[0] - part.width) // 2, y))
         y += part.height + margin
@@ -223,7 +221,7 @@ def gif(capture: Capture, image: Image.Image, view: View, path: Path, watch: Wat
 
 def _indexed(frame: Image.Image, colormap: str) -> Image.Image:
     """Return the frame in 256 colours: those of texts and of the colour bar, and its own."""
-    table = visualization.palette(colormap)
+    table = palette(colormap)
     bar = table[np.linspace(0, len(table) - 1, BAR_COLOURS).astype(int)]
     fixed = [*TEXT_COLOURS, *map(tuple, bar.tolist())]
     own = np.array(frame.quantize(256 - len(fixed)).getpalette("RGB")).reshape(-1, 3)

@@ -15,9 +15,11 @@ from numpy.typing import NDArray
 
 import visualization
 from attention_processor import Aggregation, AttentionProcessor
+from drawing.characters import isolated
+from drawing.colour_bar import number_labels
 from records.words import Word
 from utils import NamedArrays, as_ranges, described_arrays
-from visualization import Look, isolated, number_labels
+from visualization import Look
 
 if TYPE_CHECKING:
     from records.capture import Capture

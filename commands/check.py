@@ -24,6 +24,7 @@ from commands.arguments import (
 )
 from commands.files import finished_folder
 from commands.terminal import UsageError, bar, counter, printable, say, stop_on_interrupt
+from drawing.characters import isolated
 from records.targets import target_choice
 from utils import Stopped
 from visualization import save_image
@@ -192,7 +193,7 @@ def write_check(
     drawn = visualization.visualize_attention_on_image(
         image,
         found.token_map(on_map.tokens),
-        title=f"{method.label}: “{visualization.isolated(on_map.text)}”",
+        title=f"{method.label}: “{isolated(on_map.text)}”",
         subtitle=method.caveat,
         scale_label=method.scale_label,
         unit="%" if method.unit.startswith("share") else "",

@@ -11,6 +11,7 @@ import gradio as gr
 
 import config
 import visualization
+from drawing.colours import colormaps
 from model import DEMO
 from page.check_tab import CheckTab
 from page.explorer import Explorer, Ranges
@@ -174,7 +175,7 @@ class Layout:
         self.api_layers = gr.Textbox("all", label="layers", info='"all" or such as "0-3,-1"')
         self.api_heads = gr.Textbox("all", label="heads", info='"all" or such as "0-3"')
         self.api_aggregation = gr.Radio(list(SCALE_LABELS), value=config.AGGREGATION)
-        self.api_colormap = gr.Dropdown(visualization.colormaps(), value=config.HEATMAP_COLORMAP)
+        self.api_colormap = gr.Dropdown(colormaps(), value=config.HEATMAP_COLORMAP)
         self.api_alpha = gr.Slider(0, 1, config.HEATMAP_ALPHA)
         self.api_view = gr.Radio(list(visualization.VIEWS), value=config.HEATMAP_VIEW)
         self.api_cells = gr.Radio(["cells", "smooth"], value="smooth" if config.HEATMAP_SMOOTH else "cells")

@@ -15,6 +15,7 @@ from PIL import Image
 import config
 import visualization
 from attention_processor import Aggregation
+from drawing.characters import plain_text
 from page.inputs import RefusedError, between
 from page.runs import Run
 from utils import as_ranges, numbers_of
@@ -100,9 +101,9 @@ def text_of(pick: Pick, run: Run) -> str:
     spans = capture.prompt_token_spans if pick.of_prompt else capture.token_spans
     shown = capture.prompt_tokens if pick.of_prompt else capture.tokens
     if len(pick.tokens) == 1:
-        return visualization.plain_text(shown[pick.tokens[0]])
+        return plain_text(shown[pick.tokens[0]])
     start, end = spans[pick.tokens[0]][0], spans[pick.tokens[-1]][1]
-    return visualization.plain_text(text[start:end].strip())
+    return plain_text(text[start:end].strip())
 
 
 # --- Words to click -----------------------------------------------------------------------------------------

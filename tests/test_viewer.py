@@ -15,6 +15,8 @@ from PIL import Image
 import viewer
 import visualization
 from attention_processor import AttentionProcessor
+from drawing.characters import plain_text
+from drawing.colours import palette
 from tests.test_attention_processor import (
     ASKED,
     GRID,
@@ -121,7 +123,7 @@ def test_words_are_the_processors(capture: Any, made: dict[str, Any]) -> None:
         [i] for i in range(TOKENS)
     ]
     assert made["answer"]["words"][-1]["sign"] == "↵"
-    assert made["prompt"]["tokens"] == [visualization.plain_text(text) for text in ASKED]
+    assert made["prompt"]["tokens"] == [plain_text(text) for text in ASKED]
 
 
 def test_pieces_of_a_split_character_have_a_sign_and_no_text_of_their_own() -> None:
@@ -193,9 +195,9 @@ def test_palettes_have_256_colours_lowest_first_and_the_starting_one_is_among_th
     assert list(data["palettes"]) == [*viewer.COLORMAPS, "tab10"]
     for name, packed in data["palettes"].items():
         table = np.frombuffer(base64.b64decode(packed), np.uint8).reshape(256, 3)
-        assert (table[[0, 255]] == visualization.palette(name)[[0, -1]]).all()
+        assert (table[[0, 255]] == palette(name)[[0, -1]]).all()
     viridis = np.frombuffer(base64.b64decode(data["palettes"]["viridis"]), np.uint8).reshape(256, 3)
-    assert (viridis == visualization.palette("viridis")).all()
+    assert (viridis == palette("viridis")).all()
     expected = {
         "colormap": "tab10",
         "opacity": 0.25,

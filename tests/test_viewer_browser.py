@@ -16,6 +16,7 @@ from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, Request,
 import viewer
 import visualization
 from attention_processor import AttentionProcessor
+from drawing.colours import palette
 from records.capture import Capture
 from tests.seeing import cell_of, choose, colour, pane_of, part, pixels, said, slide, state, word
 from tests.test_attention_processor import GRID, HEADS, PROMPT_TOKENS, RECORDED, TOKENS, made_capture
@@ -246,7 +247,7 @@ def test_the_colours_follow_the_colour_map_and_the_contrast(tab: Page, maps: np.
         assert np.abs(cell(drawn, row, col)[0] - expected).max() <= 6
     assert said(part(tab, "contrastValue")) == "γ = 0.50"
     bar = pixels(tab, "bar")[0, :, :3]
-    assert (bar == visualization.palette("magma")).all()
+    assert (bar == palette("magma")).all()
 
 
 # --- Scale, colour bar, values ------------------------------------------------------------------------------

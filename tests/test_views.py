@@ -13,6 +13,7 @@ import viewer
 import views
 import visualization
 from attention_processor import AttentionProcessor
+from drawing.colour_bar import number_labels
 from export import export
 from records.capture import Capture
 from tests.test_attention_processor import GRID, HEADS, RECORDED, TOKENS, made_capture
@@ -93,7 +94,7 @@ def test_a_document_has_each_words_range_in_the_methods_unit(
     (text,) = texts_of(export("pdf", capture, image, VIEW, tmp_path).path)
     for word in AttentionProcessor(capture).words():
         heat = MADE.maps[list(word.tokens)].mean(axis=0)
-        low, high = visualization.number_labels([heat.min(), heat.max()], "nats")
+        low, high = number_labels([heat.min(), heat.max()], "nats")
         assert squeezed(f"colours from {low} to {high}") in squeezed(text)
         assert low.startswith("−")
 
