@@ -10,7 +10,7 @@ from PIL import Image
 import config
 from commands.terminal import UsageError, say
 from records.look import Look
-from utils import ImageError, open_image
+from records.pictures import ImageError, open_image
 
 
 def opened(path: str) -> Image.Image:

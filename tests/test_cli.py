@@ -46,9 +46,9 @@ from methods.catalog import LAYERED
 from methods.grad_cam import smooth_grad_cam
 from records.capture import Capture
 from records.grad_cam import LABELS
+from records.pictures import open_image
 from records.targets import Contrast, Text
 from tests.tiny import save_tiny
-from utils import open_image
 from visualization import fitted, shared_range, visualize_attention_on_image
 
 ROOT = Path(cli.__file__).parent
@@ -315,6 +315,16 @@ def test_only_the_first_frame_of_an_animation_is_used_and_said(
     assert run("--tokens", "0") == 0
     assert capsys.readouterr().err.startswith(
         "note: This picture is animated: only its first frame is used.\n"
+    )
+
+
+def test_values_of_twelve_bits_are_spread_and_said(
+    run: Callable[..., int], picture: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Image.fromarray(np.linspace(0, 4095, 112 * 168).astype(np.uint16).reshape(112, 168)).save(picture)
+    assert run("--tokens", "0") == 0
+    assert capsys.readouterr().err.startswith(
+        "note: Its values run from 0 to 4,095: they are spread over all shades from black to white.\n"
     )
 
 

@@ -17,12 +17,13 @@ from commands.terminal import bar, counter, printable, say, stop_on_interrupt
 from methods import selected_maps, token_maps
 from model import DEMO, Checkpoint, answer_key, checkpoint, load_model, model_layer_count
 from records.capture import Capture
+from records.pictures import image_hash
 from records.selection import Selection
 from records.store import Store
 from records.token_maps import TokenMaps
 from records.words import Word
 from report.view import Subject
-from utils import Range, Stopped, image_hash, one_line
+from utils import Range, Stopped, one_line
 
 
 def loaded(args: argparse.Namespace) -> tuple[Any, Any]:

@@ -21,6 +21,7 @@ from commands.arguments import (
 from commands.files import finished_folder
 from commands.run.answers import answered_by, loaded, word_number
 from commands.terminal import UsageError, bar, counter, printable, say, stop_on_interrupt
+from drawing.characters import isolated
 from evaluation.charts import curve_chart
 from evaluation.removal import MapCheck, check_map
 from evaluation.without_picture import PictureCheck, without_image
@@ -130,7 +131,7 @@ def write_check(
     drawn = visualization.visualize_attention_on_image(
         image,
         found.token_map(on_map.tokens),
-        title=f"{method.label}: “{visualization.isolated(on_map.text)}”",
+        title=f"{method.label}: “{isolated(on_map.text)}”",
         subtitle=method.caveat,
         scale_label=method.scale_label,
         unit=method.shown_unit,
