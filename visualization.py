@@ -1,7 +1,7 @@
 """Pixels: a map over its picture, with a numbered colour bar, and many small ones.
 
 Goes in: a Pillow picture and a map (h, w), un-normalised. Comes out: Pillow RGB pictures. Knows nothing of
-models or tokens. Sizes are (h, w); Pillow's (width, height) is called `size_wh`, here only.
+models or tokens. Sizes are (h, w); Pillow's (width, height) is called `size_wh`, here and in `drawing`.
 
 A map is coloured linearly from `vmin` (default: its lowest value) to `vmax` (its highest), and both numbers
 stand on the colour bar. Cell (r, c) of a map (h, w) covers the pixel rows y with r·H/h <= y < (r+1)·H/h of a
@@ -32,7 +32,6 @@ from records.pictures import rgb
 
 View = Literal["overlay", "side by side", "heatmap"]
 VIEWS: tuple[str, ...] = get_args(View)
-
 
 LARGEST = 1e300  # so that a range of values, and 100 times one, are still numbers
 MIN_SIDE, MAX_SIDE = 640, 2048  # longer side, in pixels, of a picture that is written as a file
