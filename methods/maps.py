@@ -94,6 +94,7 @@ def token_maps(
         cost=cost,
         settings={**settings, **found.settings, **(_of_model(model) if row.needs_model else {})},
         notes=(*found.notes, *_zero_notes(chosen, found.maps)),
+        capture=capture,
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import gradio as gr
 
 import config
-import visualization
+from drawing.colours import colormaps
 from methods import METHODS
 from page import cams
 from page.answering import Answering, described, state_of
@@ -204,7 +204,7 @@ def _looks() -> list[Any]:
     """Add how maps are folded and drawn."""
     return [
         gr.Radio(list(SCALE_LABELS), value=config.AGGREGATION),
-        gr.Dropdown(visualization.colormaps(), value=config.HEATMAP_COLORMAP),
+        gr.Dropdown(colormaps(), value=config.HEATMAP_COLORMAP),
         gr.Slider(0, 1, config.HEATMAP_ALPHA),
         gr.Radio(list(VIEWS), value=config.HEATMAP_VIEW),
         gr.Radio(["cells", "smooth"], value="smooth" if config.HEATMAP_SMOOTH else "cells"),

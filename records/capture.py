@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from records.shown import cell
 from records.tokens import Span
 
 if TYPE_CHECKING:  # torch takes seconds to import: who lists what is kept does not wait for it
+    from PIL.Image import Image
     from torch import Tensor
 
 
@@ -53,6 +55,7 @@ class Capture:
     model_name: str
     settings: dict[str, Any] = field(default_factory=dict)  # how the answer was generated, JSON-ready
     stopped: bool = False  # True: the person ended it early
+    picture: Image | None = field(default=None, repr=False)  # RGB, as it was given, while it is at hand
 
     def __post_init__(self) -> None:
         """Refuse parts that disagree."""
@@ -96,6 +99,10 @@ class Capture:
                 f"a prompt of {self.prompt_length} positions cannot hold {h * w} visual tokens "
                 f"and {len(self.prompt_token_ids)} prompt tokens"
             )
+
+    def _repr_html_(self) -> str | None:
+        """Return the viewer for a cell of a notebook, with attention over all layers and heads."""
+        return cell(self)
 
     def _check_text(self) -> None:
         """Raise unless the attention to text agrees with the tokens and the shares."""

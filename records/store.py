@@ -27,7 +27,8 @@ from PIL import Image
 
 import config
 from records.capture import Capture
-from utils import image_hash, one_line, open_image, rgb
+from records.pictures import image_hash, open_image, rgb
+from utils import one_line
 
 ROOT = Path(__file__).parent.parent
 FORMAT = 1  # raised when an entry is written in a way that older code cannot read
@@ -214,7 +215,7 @@ def _write(folder: Path, capture: Capture, image: Image.Image) -> None:
     from safetensors.torch import save_file
     from torch import Tensor
 
-    values = {part.name: getattr(capture, part.name) for part in fields(capture)}
+    values = {part.name: getattr(capture, part.name) for part in fields(capture) if part.name != "picture"}
     tensors = {name: value for name, value in values.items() if isinstance(value, Tensor)}
     save_file({name: _whole(tensor) for name, tensor in tensors.items()}, folder / TENSORS)
     facts = {
@@ -248,8 +249,8 @@ def _read(folder: Path) -> Kept:
     from safetensors.torch import load_file
 
     plain = {name: _with_tuples(value) for name, value in _facts(folder)["capture"].items()}
-    capture = Capture(**{**plain, **load_file(folder / TENSORS)})
     picture = open_image(folder / PICTURE)
+    capture = Capture(**{**plain, **load_file(folder / TENSORS)}, picture=picture)
     if image_hash(picture) != capture.image_hash:
         raise ValueError("its picture is not the one of its capture")
     return Kept(folder.name, capture, picture)

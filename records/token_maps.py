@@ -8,14 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from attention_processor import chosen_indices
 from methods.catalog import Method, method_named
+from records.shown import cell
 from utils import as_ranges
+
+if TYPE_CHECKING:
+    from records.capture import Capture
 
 SINKS_NAMED = 6  # of those left out, in words
 
@@ -41,6 +45,7 @@ class TokenMaps:
     notes: tuple[str, ...] = ()  # what a person should know, in sentences
     of_prompt: bool = False  # the tokens are the prompt's
     removed: tuple[int, ...] | None = None  # patches (row * w + col) left out as sinks; None: nobody asked
+    capture: Capture | None = field(default=None, repr=False)  # the answer that they explain
 
     def __post_init__(self) -> None:
         """Refuse parts that disagree."""
@@ -56,6 +61,10 @@ class TokenMaps:
             raise ValueError(f"expected maps in float32; got {self.maps.dtype}")
         if not np.isfinite(self.maps).all():
             raise ValueError("the maps have NaN or infinite values; bfloat16 or float32 may help")
+
+    def _repr_html_(self) -> str | None:
+        """Return the viewer for a cell of a notebook, with these maps; a picture of them if they are some."""
+        return cell(self.capture, self)
 
     def token_map(self, tokens: int | Sequence[int]) -> NDArray[np.float32]:
         """Return the map (h, w) of a token, or of several: the mean of their maps."""
