@@ -148,7 +148,7 @@ class CheckTab:
             stopped=lambda: {place: STOPPED, **ended},
             failed=lambda reason: {place: reason, **ended},
             # Another check has the button now, and a new answer has blanked the tab.
-            left=lambda part: {place: ""} if part in ("check", "answer") else {place: "", **ended},
+            left=lambda parts: {place: ""} if parts & {"answer", "check"} else {place: "", **ended},
         )
         yield from self.around.jobs.run(visitor, "check", lambda job: work(run, job), shown)
 

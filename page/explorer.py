@@ -251,7 +251,7 @@ class Explorer:
             stopped=lambda: attention("Stopped: attention is shown."),
             failed=lambda reason: {self.method_line: reason, self.method_stop: hidden},
             # What else begins leaves the list as it is; a new answer and another method do not.
-            left=lambda part: {} if part in ("answer", "method") else attention(),
+            left=lambda parts: {} if parts & {"answer", "method"} else attention(),
         )
 
     def shown_for(self, method: Method) -> Outputs:

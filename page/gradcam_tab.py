@@ -206,7 +206,7 @@ class GradCamTab:
             done=done,
             stopped=lambda: {**self.blank(), self.problem: STOPPED},
             failed=lambda reason: {**self.blank(), self.problem: reason},
-            left=lambda part: {} if part in ("answer", "grad-cam") else self.blank(),
+            left=lambda parts: {} if parts & {"answer", "grad-cam"} else self.blank(),
         )
         yield from self.around.jobs.run(visitor, "grad-cam", work, shown)
 

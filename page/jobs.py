@@ -49,7 +49,7 @@ class Job:
         """Begin to count the seconds; the work begins with `follow`."""
         self.visitor, self.part = visitor, part
         self.stop = threading.Event()  # set: nobody wants the rest
-        self.left_to: Successor | None = None  # what took its place; None while it is wanted
+        self.left_to: set[Successor] = set()  # what took its place since; empty while it is wanted
         self._start, self._progress = time.monotonic(), Progress()
         self._news = threading.Event()
 
@@ -89,7 +89,7 @@ class Job:
 
     def end(self, successor: Successor) -> None:
         """Stop the work; what comes of it is not shown, because something else is."""
-        self.left_to = successor
+        self.left_to.add(successor)
         self.stop.set()
 
     def follow(self, work: Callable[["Job"], Result]) -> Generator[Progress, None, Result]:
@@ -119,7 +119,7 @@ class Job:
             self._news.clear()
             if not finished.wait(PAUSE):
                 yield self.progress
-        if self.left_to is not None:
+        if self.left_to:
             raise Stopped
         if errors:
             raise errors.pop()
@@ -135,21 +135,21 @@ class Shown(Generic[Result]):
     done: Callable[[Result, float], Outputs]  # of the result, and the seconds that it took
     stopped: Callable[[], Outputs]
     failed: Callable[[str], Outputs]  # of the reason, one line
-    left: Callable[[Part], Outputs] = lambda _: {}  # when that part's job has taken its place
+    left: Callable[[set[Successor]], Outputs] = lambda _: {}  # when other parts' jobs took its place
 
-    def ended(self, left_to: Successor | None) -> Outputs:
+    def ended(self, left_to: set[Successor]) -> Outputs:
         """Return what is shown of a job that came to no result."""
-        if left_to is None:
+        if not left_to:
             return self.stopped()
-        return {} if left_to == "nobody" else self.left(left_to)
+        return {} if "nobody" in left_to else self.left(left_to)
 
 
 class Jobs:
-    """The jobs of all visitors, at most one of a kind each."""
+    """The jobs of all visitors that are not at their end yet; at most one of a kind each is wanted."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._jobs: dict[tuple[str, str], Job] = {}  # by visitor and kind
+        self._jobs: list[Job] = []
 
     def __len__(self) -> int:
         return len(self._jobs)
@@ -159,21 +159,20 @@ class Jobs:
         """Yield a new job in the place of an earlier one of its kind; at the end it is stopped and freed."""
         job = Job(visitor, part)
         with self._lock:
-            earlier = self._jobs.get((visitor, job.kind))
-            self._jobs[visitor, job.kind] = job
-        if earlier is not None:
-            earlier.end(part)
+            for earlier in self._jobs:
+                if (earlier.visitor, earlier.kind) == (visitor, job.kind):
+                    earlier.end(part)
+            self._jobs.append(job)
         try:
             yield job
         finally:
             job.stop.set()
             with self._lock:
-                if self._jobs.get((visitor, job.kind)) is job:
-                    del self._jobs[visitor, job.kind]
+                self._jobs.remove(job)
 
     def stop(self, visitor: str, *parts: Part) -> bool:
         """Stop the visitor's jobs of these parts after the step at hand; return whether there was one."""
-        found = self._of(visitor, *parts)
+        found = [job for job in self._of(visitor, *parts) if not job.left_to]
         for job in found:
             job.stop.set()
         return bool(found)
@@ -185,7 +184,7 @@ class Jobs:
 
     def _of(self, visitor: str, *parts: Part) -> list[Job]:
         with self._lock:
-            mine = [job for job in self._jobs.values() if job.visitor == visitor]
+            mine = [job for job in self._jobs if job.visitor == visitor]
         return [job for job in mine if not parts or job.part in parts]
 
     # For the callbacks of the page

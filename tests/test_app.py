@@ -393,7 +393,7 @@ def test_answers_are_freed_when_replaced_and_when_the_visitor_leaves(
         assert gone[1]() is None
         for job in (answer, file):
             assert job.stop.is_set()
-            assert job.left_to == "nobody"
+            assert job.left_to == {"nobody"}
 
 
 # --- Jobs ---------------------------------------------------------------------------------------------------
@@ -404,13 +404,15 @@ def test_a_new_question_stops_the_one_before() -> None:
     with jobs.started("me", "answer") as first, jobs.started("you", "answer") as yours:
         with jobs.started("me", "file") as file, jobs.started("me", "check") as second:
             assert first.stop.is_set()
-            assert first.left_to == "check"
+            assert first.left_to == {"check"}
             assert [job.stop.is_set() for job in (second, file, yours)] == [False] * 3
             assert not jobs.stop("me", "answer")  # it is not there any more
             assert jobs.stop("me", "check")
             assert second.stop.is_set()
-            assert second.left_to is None  # stopped, and still what is shown
-        assert len(jobs) == 1
+            assert not second.left_to  # stopped, and still what is shown
+        assert len(jobs) == 2  # the first is not at its end yet
+        with jobs.started("me", "method"):
+            assert first.left_to == {"check", "method"}
         assert not yours.stop.is_set()
     assert len(jobs) == 0
     assert not jobs.stop("you")

@@ -430,7 +430,7 @@ def test_it_ends_when_it_is_stopped(
         assert run.cam is None
         assert not at_work(tab)
         assert jobs.stop("me") == (end == "generate")  # the new question was still there
-        assert job is None or job.left_to is None
+        assert job is None or not job.left_to
     assert len(jobs) == 0
 
 

@@ -875,7 +875,7 @@ def test_a_file_is_not_made_when_it_is_stopped(
     next(told)  # the work has begun
     assert drawing.wait(30)
     page.share.on_stop(request("you"))  # stops nothing of another visitor
-    (job,) = page.jobs._jobs.values()
+    (job,) = page.jobs._jobs
     assert not job.stop.is_set()
     {"stop": page.share.on_stop, "leave": page.on_leave}[end](request())
     last = list(told)[-1]

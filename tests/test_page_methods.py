@@ -469,7 +469,7 @@ def test_superseded_by_another_question_nothing_is_shown(page: Page, run: Run, m
         held.reached.clear()
         steps = choose(page, mine, "occlusion")
         begun(steps, held)
-        (reading,) = page.jobs._jobs.values()
+        (reading,) = page.jobs._jobs
         if ends_by_itself:  # too late to stop it
             reading.stop = threading.Event()
         with page.jobs.started("me", "answer") as newer:
@@ -479,7 +479,7 @@ def test_superseded_by_another_question_nothing_is_shown(page: Page, run: Run, m
             assert all(one == gr.skip() or set(one) == {page.explorer.method_line} for one in rest)
             assert rest[-1] == gr.skip()  # Gradio shows the last one again
             assert page.jobs.stop("me", "answer")  # the newer one is left in place
-            assert newer.left_to is None
+            assert not newer.left_to
 
 
 @pytest.mark.parametrize("newer", ["check", "grad-cam"])
@@ -498,6 +498,13 @@ def test_superseded_by_something_that_leaves_the_list_attention_is_shown_again(
     assert not visible(last[explorer.method_stop])
     assert visible(last[explorer.no_sinks])
     assert run.maps == {}
+
+
+def test_superseded_twice_the_list_is_left_to_the_newest_method(page: Page, mine: str, held: Held) -> None:
+    steps = choose(page, mine, "occlusion")
+    begun(steps, held)
+    with page.jobs.started("me", "check"), page.jobs.started("me", "method"):
+        assert list(steps)[-1] == gr.skip()
 
 
 @pytest.mark.parametrize("newer", [ATTENTION, "heads-3", "tam", "rollout"])
