@@ -1,7 +1,6 @@
 """The viewer in a real browser: reports opened from disk, drawn pixels and every way to explore them."""
 
 import json
-import os
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,9 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
-from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, Request, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, Request
 
 import viewer
 import visualization
@@ -22,10 +20,6 @@ from tests.large import LARGE_TOKENS, large_payload
 from tests.seeing import cell_of, choose, colour, pane_of, part, pixels, said, slide, state, word
 from tests.test_attention_processor import GRID, HEADS, PROMPT_TOKENS, RECORDED, TOKENS, made_capture
 from tests.test_viewer import attention_of, maps_of
-
-CHROMIUM = Path("/usr/bin/chromium")
-if not CHROMIUM.exists() and not os.environ.get("CI"):
-    pytest.skip(f"needs {CHROMIUM} (Debian's package chromium)", allow_module_level=True)
 
 PATIENCE = 30_000  # milliseconds: these tests may share two cores with others
 HOT_TOKEN, HOT = 2, (1, 4)  # the word "cat", planted at row 1, column 4 of 5 × 7
@@ -68,14 +62,6 @@ def data(capture: Capture, maps: np.ndarray) -> dict[str, Any]:
         head_maps=heads,
         leaned=leaned,
     )
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 class Watch:
