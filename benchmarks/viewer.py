@@ -2,9 +2,9 @@
 
     python -m benchmarks.viewer [--rounds 3]
 
-A report of 1,200 patches (30 x 40) and 128 words is opened from disk in Debian's Chromium, and words are picked and
-hovered over, with cells and smoothly. "pick" is from the click to the frame that shows it, and therefore at least what
-is left of a frame; "hover" is what the viewer's own script takes of it. Medians in milliseconds.
+A report of 1,200 patches (30 x 40) and 128 words is opened from disk in Debian's Chromium, and words are
+picked and hovered over, with cells and smoothly. "pick" is from the click to the frame that shows it, and
+therefore at least what is left of a frame; "hover" is what the viewer's own script takes. Medians.
 """
 
 import argparse
@@ -46,7 +46,7 @@ def milliseconds(tab: Page, cells: str, rounds: int) -> tuple[float, float]:
     choose(tab, "cells", cells)
     state(tab)
     measured = [tab.evaluate(MEASURED) for _ in range(rounds)]
-    picks, hovers = (sum(times, []) for times in zip(*measured, strict=True))
+    picks, hovers = ([one for times in kind for one in times] for kind in zip(*measured, strict=True))
     return statistics.median(picks), statistics.median(hovers)
 
 

@@ -13,7 +13,7 @@ LARGE_GRID, LARGE_TOKENS = (30, 40), 128
 
 
 def large_payload() -> dict[str, Any]:
-    """Return random maps of 30 × 40 patches for 128 tokens, each a word of its own, as the viewer takes them."""
+    """Return random maps of 30 × 40 patches for 128 words of one token, as the viewer takes them."""
     words = tuple(f" word{index}" for index in range(LARGE_TOKENS))
     ends = np.cumsum([len(one) for one in words]).tolist()
     generator = np.random.default_rng(0)
