@@ -7,6 +7,7 @@ ARGS ?=
 # As many processes as there are cores, though no more than four, each with a model stack in memory of its own. Each goes
 # through its part in order, so that what a file's tests share is made once; who is done takes over from who is not.
 SIDE_BY_SIDE := --numprocesses logical --maxprocesses 4 --dist worksteal
+NUMERIC = $(shell grep -rl --include='test_*.py' 'mark\.numeric' tests)  # so that no other file is imported
 
 # Only format and lint of JavaScript and CSS need npm. Where it is missing they are left out, but not where CI is set.
 ifneq ($(shell command -v npm 2> /dev/null)$(CI),)
@@ -32,8 +33,9 @@ test: $(VENV)/.installed-dev ## Run every test that this computer allows (ARGS="
 
 test-numerics: $(VENV)/.installed-dev ## Run the tests of numbers again on plainer kernels, with one and two threads
 	@set -e; for kernels in default avx2; do for threads in 1 2; do \
-		echo "== ATEN_CPU_CAPABILITY=$$kernels, threads: $$threads"; \
-		ATEN_CPU_CAPABILITY=$$kernels TEST_THREADS=$$threads $(BIN)/python -m pytest -q -m numeric $(ARGS); \
+		echo "== kernels: $$kernels, threads: $$threads"; \
+		ATEN_CPU_CAPABILITY=$$kernels TEST_THREADS=$$threads OMP_WAIT_POLICY=passive \
+			$(BIN)/python -m pytest -q -m numeric $(SIDE_BY_SIDE) $(NUMERIC) $(ARGS); \
 	done; done
 
 check: $(VENV)/.installed-dev $(NPM_INSTALLED) ## Check format, lint and types

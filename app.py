@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 
 import config
-import visualization
+from drawing.colours import palette
 from model import ModelError
 from page.serve import check_port, prepared, serve
 from utils import one_line
@@ -27,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = arguments(argv)
     try:
         config.validate()
-        visualization.palette(config.HEATMAP_COLORMAP)
+        palette(config.HEATMAP_COLORMAP)
         check_port(args.host, args.port)
         page = prepared(args.model)
         print(f"Open {serve(page, args.host, args.port)}  (Ctrl-C ends it)", flush=True)

@@ -3,8 +3,8 @@
 Goes in: arguments. Comes out: files in a folder; the answer on stdout; progress and errors of one line on
 stderr. Knows nothing of hooks, tensors or pages.
 
-Each command is a file in commands/, and an entry in COMMANDS: its help, a function that adds its arguments,
-one that runs it.
+Each command is a file in commands/ (its help, its arguments, what is refused before anything slow begins), a
+file in commands/run/ (what it does) and a row in COMMANDS.
 """
 
 from __future__ import annotations
@@ -12,17 +12,13 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from typing import NamedTuple, NoReturn
+from importlib import import_module
+from typing import NoReturn, Protocol
 
 import config
-from commands.attention import ATTENTION, add_attention_arguments, attention
-from commands.check import CHECK, add_check_arguments, run_check
-from commands.evaluate import EVALUATE, add_evaluate_arguments, run_evaluate
-from commands.export import EXPORT, add_export_arguments, format_lines, run_export
-from commands.gradcam import GRADCAM, add_gradcam_arguments, gradcam
-from commands.methods import METHODS_HELP, add_methods_arguments, run_methods
+from commands import attention, check, evaluate, export, gradcam, methods
 from commands.terminal import UsageError, say
 from utils import one_line
 
@@ -31,21 +27,25 @@ FAILED, REFUSED, STOPPED = 1, 2, 130  # exit codes: our mistake, something to co
 JOINED = ("--layers", "--heads", "--tokens", "--target", "--patches")  # arguments that may begin with a minus
 
 
-class Command(NamedTuple):
-    """A command: its help (the first line is its summary), its arguments, what it does."""
+class Command(Protocol):
+    """What a file of commands/ holds of a command; what it does stands in commands/run/, by its name."""
 
-    description: str
-    add_arguments: Callable[[argparse.ArgumentParser], object]
-    run: Callable[[argparse.Namespace], None]
+    HELP: str  # the first line is its summary
+
+    def add_arguments(self, command: argparse.ArgumentParser) -> None:
+        """Add the command's arguments."""
+
+    def check(self, args: argparse.Namespace) -> None:
+        """Raise UsageError for what can be refused before anything slow begins."""
 
 
-COMMANDS = {
-    "attention": Command(ATTENTION, add_attention_arguments, attention),
-    "gradcam": Command(GRADCAM, add_gradcam_arguments, gradcam),
-    "check": Command(CHECK, add_check_arguments, run_check),
-    "evaluate": Command(EVALUATE, add_evaluate_arguments, run_evaluate),
-    "methods": Command(METHODS_HELP, add_methods_arguments, run_methods),
-    "export": Command(EXPORT.format(formats=format_lines()), add_export_arguments, run_export),
+COMMANDS: dict[str, Command] = {
+    "attention": attention,
+    "gradcam": gradcam,
+    "check": check,
+    "evaluate": evaluate,
+    "methods": methods,
+    "export": export,
 }
 
 
@@ -66,13 +66,13 @@ def parser() -> OneLineParser:
     for name, command in COMMANDS.items():
         sub = commands.add_parser(
             name,
-            help=command.description.splitlines()[0],
-            description=command.description,
+            help=command.HELP.splitlines()[0],
+            description=command.HELP,
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         command.add_arguments(sub)
         sub.add_argument("--debug", action="store_true", help="on an error, show where it came from")
-        sub.set_defaults(run=command.run)
+        sub.set_defaults(check=command.check, work=name)
     return root
 
 
@@ -107,7 +107,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         config.validate()
         args = parser().parse_args(joined_negatives(sys.argv[1:] if argv is None else argv))
         debug = args.debug
-        args.run(args)
+        args.check(args)
+        import_module(f"commands.run.{args.work}").run(args)  # with the model's libraries, which take seconds
     except KeyboardInterrupt:
         say("Stopped: nothing was written.")
         return STOPPED

@@ -1,133 +1,22 @@
-"""Small things that every room needs: opening a picture safely, writing files whole, hashing, one-line texts.
+"""Small things that every room needs: files written whole, progress and stopping, number ranges, short texts.
 
-Goes in: paths and files that a person handed over. Comes out: pictures that are safe to use, files that are
-complete. Knows nothing of models.
+Goes in: paths, texts and plain values. Comes out: files that are complete, numbers that are there. Knows no
+word of the field: no pictures, no models.
 """
 
-import hashlib
 import json
 import os
 import re
 import secrets
 import threading
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
-
-import config
-
-IMAGE_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
-ANIMATED_NOTE = "This picture is animated: only its first frame is used."
-
-# Pillow would print its own warning for a large picture; open_image checks the size itself, against a lower
-# bound.
-warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
-
-
-class ImageError(ValueError):
-    """A picture cannot be used; the message is one line and names no path."""
-
-
-def open_image(source: str | os.PathLike[str] | BinaryIO) -> Image.Image:
-    """Return the picture in RGB, upright, its first frame only.
-
-    Its size is checked before any pixel is decoded. EXIF rotation is applied once, transparent parts are laid
-    on white, 16-bit greys are scaled to 8 bits. The result carries no metadata but `info["note"]`, a sentence
-    for the person where something was left out.
-
-    Raises:
-        ImageError: one line, without a path.
-    """
-    try:
-        if isinstance(source, (str, os.PathLike)):
-            if not Path(source).is_file():
-                raise ImageError("There is no such picture file.")
-            with Path(source).open("rb") as file:
-                return _decoded(file)
-        return _decoded(source)
-    except ImageError:
-        raise
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise ImageError(f"The picture has more than {config.MAX_IMAGE_PIXELS:,} pixels.") from None
-    except PermissionError:
-        raise ImageError("The picture file may not be read.") from None
-    except MemoryError:
-        raise ImageError("There is not enough memory to open the picture.") from None
-    except Exception as error:  # Pillow's decoders raise a dozen kinds, with paths and offsets in their texts
-        raise ImageError("The picture file is damaged or incomplete.") from error
-
-
-def _decoded(file: BinaryIO) -> Image.Image:
-    try:
-        image = Image.open(file, formats=IMAGE_FORMATS)
-    except Image.UnidentifiedImageError:
-        raise ImageError(
-            f"The file is not a picture in a format that is read: {', '.join(IMAGE_FORMATS)}."
-        ) from None
-    with image:
-        check_image_size(image.size)
-        notes = [ANIMATED_NOTE] if image.format != "MPO" and getattr(image, "is_animated", False) else []
-        image.load()
-        result = rgb(ImageOps.exif_transpose(image))
-    result.info = {"note": " ".join(notes)} if notes else {}
-    return result
-
-
-def check_image_size(size_wh: tuple[int, int]) -> None:
-    """Return if a picture of this (width, height) is within the bounds of `config`; else raise ImageError."""
-    width, height = size_wh
-    if width * height > config.MAX_IMAGE_PIXELS:
-        raise ImageError(
-            f"The picture has {width * height:,} pixels ({width} x {height}); "
-            f"at most {config.MAX_IMAGE_PIXELS:,} are allowed."
-        )
-    if min(width, height) < config.MIN_IMAGE_SIDE:
-        raise ImageError(
-            f"The picture is too small ({width} x {height}); "
-            f"each side needs at least {config.MIN_IMAGE_SIDE} pixels."
-        )
-    if max(width, height) > config.MAX_ASPECT_RATIO * min(width, height):
-        raise ImageError(
-            f"The picture is too narrow ({width} x {height}); "
-            f"the longer side may be at most {config.MAX_ASPECT_RATIO:g} times the shorter."
-        )
-
-
-def rgb(image: Image.Image) -> Image.Image:
-    """Return the picture in RGB: transparent parts on white, 16-bit greys scaled from 0..65535 to 0..255.
-
-    Raises:
-        ImageError: for pixels without a known range (32-bit integers or floats).
-    """
-    if image.mode == "RGB" and "transparency" not in image.info:
-        return image
-    if image.mode.startswith("I;16"):
-        levels = np.asarray(image, dtype=np.uint32)  # (row, col)
-        return Image.fromarray(((levels * 255 + 32767) // 65535).astype(np.uint8)).convert("RGB")
-    if image.mode in ("I", "F"):
-        raise ImageError(
-            "The picture has 32-bit grey levels, whose range is not known; save it with 8 or 16 bits."
-        )
-    if image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
-        coloured = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, "white")
-        return Image.alpha_composite(white, coloured).convert("RGB")
-    return image.convert("RGB")
-
-
-def image_hash(image: Image.Image) -> str:
-    """Return a hex digest of the picture's size and RGB values: equal pictures have equal hashes."""
-    pixels = rgb(image)
-    digest = hashlib.sha256(f"{pixels.width}x{pixels.height}:".encode())
-    digest.update(pixels.tobytes())
-    return digest.hexdigest()
 
 
 @contextmanager

@@ -228,3 +228,12 @@ def choice(args: argparse.Namespace, layer_count: int, head_count: int) -> tuple
     """Return the layers (None: all that were recorded) and heads asked for, of a model with so many."""
     layers = numbers(args.layers, layer_count, "layer", "the model") if args.layers else None
     return layers, numbers(args.heads or [(0, -1)], head_count, "head", "the model")
+
+
+def check_choice(args: argparse.Namespace) -> None:
+    """Raise UsageError for a choice of maps that the method does not have."""
+    row = METHODS[args.method]
+    if not row.folds and (args.layers or args.heads or args.no_sinks):
+        raise UsageError(f"--layers, --heads and --no-sinks do not belong to --method {row.name}")
+    if not row.of_prompt and args.prompt_words:
+        raise UsageError("--prompt-words belongs to --method attention")

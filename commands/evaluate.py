@@ -3,24 +3,15 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
-from types import MappingProxyType
-from typing import TYPE_CHECKING, NamedTuple
 
 import config
-from commands.answers import default_model
 from commands.arguments import ANY, SOME, add_output_argument, held, prompt_text, setting
-from commands.files import finished_folder
-from commands.terminal import UsageError, bar, counter, printable, say, stop_on_interrupt
+from commands.pictures import check_folder
+from commands.terminal import UsageError
 from methods import METHODS
-from utils import Stopped
 
-if TYPE_CHECKING:  # torch takes seconds to import: --help and mistyped arguments do not wait for it
-    from evaluation import Sample
-
-EVALUATE = """Measure how often each method's maps find what the answer's words name, and what they cost.
+HELP = """Measure how often each method's maps find what the answer's words name, and what they cost.
 
 examples:
   python cli.py evaluate --model demo --output outputs/evaluation
@@ -39,9 +30,7 @@ writes into the output folder:
   evaluation.json  the same, and every word's figures
   evaluation.png   a plot
 """
-
 LIMIT = {"demo": 60, "data": 500}  # pictures; the demo's take some minutes on one core
-
 MEASURED = tuple(name for name in METHODS if name not in ("heads-3", "heads-8"))  # which heads-5 stands for
 
 
@@ -54,7 +43,7 @@ def method_choice(text: str) -> tuple[str, ...]:
     return chosen
 
 
-def add_evaluate_arguments(command: argparse.ArgumentParser) -> None:
+def add_arguments(command: argparse.ArgumentParser) -> None:
     """Add the arguments of `evaluate`."""
     add = command.add_argument
     default = f"{config.MODEL_NAME} with CUDA, else demo".replace("%", "%%")
@@ -89,63 +78,8 @@ def add_evaluate_arguments(command: argparse.ArgumentParser) -> None:
     add_output_argument(command)
 
 
-def run_evaluate(args: argparse.Namespace) -> None:
-    """Measure and write.
-
-    Raises:
-        KeyboardInterrupt: once Ctrl-C has ended the measurement; nothing of a part is written.
-    """
+def check(args: argparse.Namespace) -> None:
+    """Raise UsageError for arguments that contradict each other."""
     if args.data is None and (args.annotations or args.prompt):
         raise UsageError("--annotations and --prompt belong to --data")
-    with finished_folder(Path(args.output)) as folder:
-        from evaluation import blind, by_method, evaluate, markdown, write
-        from model import load_model
-
-        data = measured_on(args)
-        explainers = [by_method(name) for name in args.methods or MEASURED]
-        explainers.append(blind)
-        model, processor = load_model(args.model or default_model())
-        with stop_on_interrupt() as stop, bar("Answers", "answer", data.answers) as progress:
-            try:
-                found = evaluate(
-                    model,
-                    processor,
-                    data.samples,
-                    explainers,
-                    count=data.answers,
-                    curves=args.curves,
-                    max_new_tokens=args.max_new_tokens,
-                    seed=args.seed,
-                    settings={"data": data.name},
-                    on_progress=counter(progress),
-                    stop=stop,
-                )
-            except Stopped:
-                raise KeyboardInterrupt from None
-        found = replace(found, skipped={**found.skipped, **data.skipped})
-        print(printable(markdown(found)))
-        names = [path.name for path in write(found, folder)]
-    say(f"Wrote {', '.join(names)} to {args.output}")
-
-
-class Data(NamedTuple):
-    """What is measured on."""
-
-    name: str
-    samples: Iterator[Sample]
-    answers: int
-    skipped: Mapping[str, int] = MappingProxyType({})  # pictures that cannot be used, as they are met
-
-
-def measured_on(args: argparse.Namespace) -> Data:
-    """Return what is measured on."""
-    if args.data is None:
-        from demo.samples import samples
-
-        limit = args.limit or LIMIT["demo"]
-        return Data("the demo's held-out scenes", samples(limit, questions=1), 2 * limit)
-    from evaluation.coco import PROMPT, CocoFolder
-
-    folder = CocoFolder(args.data, args.annotations, args.prompt or PROMPT)
-    limit = min(len(folder), args.limit or LIMIT["data"])
-    return Data(folder.file.name, folder.samples(limit, args.seed), limit, folder.skipped)
+    check_folder(args.output)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from commands.pictures import check_folder
 from commands.terminal import UsageError, stop_on_interrupt
 
 DRAWN_NAME = re.compile(
@@ -27,9 +28,8 @@ def finished_folder(output: Path) -> Iterator[Path]:
     Files of the same names are replaced. Pictures that an earlier run wrote there (its maps.npz lists them)
     and this one did not are removed: what is left belongs together.
     """
+    check_folder(str(output))
     base = next(folder for folder in (output, *output.absolute().parents) if folder.exists())
-    if not base.is_dir():
-        raise UsageError(f"cannot write into {output}: {base} is a file")
     try:
         folder = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=base))
     except OSError as error:

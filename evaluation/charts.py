@@ -8,7 +8,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, fontManager
 
-import visualization
+from drawing.fonts import drawable, font_files
 from evaluation.removal import MapCheck
 from utils import one_line
 
@@ -30,8 +30,8 @@ def curve_chart(check: MapCheck, label: str) -> Figure:
     panel.set_xlabel(f"patches removed, of {check.patches}")
     panel.set_ylabel("probability of the word")
     panel.set_ylim(-0.03, 1.03)
-    title = visualization.drawable(f"“{one_line(check.text, 60)}”")
-    fonts = _fonts(tuple(visualization.font_files(title)))
+    title = drawable(f"“{one_line(check.text, 60)}”")
+    fonts = _fonts(tuple(font_files(title)))
     panel.set_title(title, fontsize=10, family=fonts, parse_math=False)
     panel.legend(fontsize=8)
     panel.grid(axis="y", color="#dddddd", linewidth=0.6)

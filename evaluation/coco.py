@@ -16,7 +16,7 @@ from pycocotools.coco import COCO
 from attention_processor import AttentionProcessor
 from evaluation.samples import Judged, JudgedWord, Sample, function_words, named
 from records.capture import Capture
-from utils import ImageError, open_image
+from records.pictures import ImageError, open_image
 
 PROMPT = "Describe this image."
 NOT_THERE = "words for things that the annotations do not have"

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 BINS = 256  # of the histogram that Otsu's threshold is searched in
 SAME = 1e-9  # of a cell: less of a thing is rounding
@@ -110,8 +110,7 @@ def otsu(values: NDArray[np.floating]) -> float:
 
 def enlarged(heat: NDArray[np.floating], size: tuple[int, int]) -> NDArray[np.float32]:
     """Return the map at the size (H, W) of a mask, linear between the centres of cells."""
-    picture = Image.fromarray(np.asarray(heat, dtype=np.float32))
-    return np.asarray(picture.resize(size[::-1], Image.Resampling.BILINEAR))
+    return np.asarray(cv2.resize(np.asarray(heat, np.float32), size[::-1], interpolation=cv2.INTER_LINEAR))
 
 
 def object_iou(heat: NDArray[np.floating], mask: NDArray[np.bool_]) -> tuple[float, float]:

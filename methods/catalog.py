@@ -186,6 +186,7 @@ _ROWS = (
         function="methods.occlusion:occlusion",
         options={"size": None, "stride": None, "fill": "mean"},
     ),
+    # One more: docs/add-a-method.md
 )
 
 METHODS: Mapping[str, Method] = MappingProxyType({method.name: method for method in _ROWS})

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -84,31 +85,10 @@ def above_bend(values: NDArray[np.floating]) -> NDArray[np.bool_]:
 def spatial_entropy(maps: NDArray[np.floating]) -> NDArray[np.float64]:
     """Return the entropy (…,) of the piece sizes of each map's cells above its mean, for maps (…, h, w)."""
     above = maps > maps.mean(axis=(-2, -1), keepdims=True)
-    pieces = _pieces(above.reshape(-1, *maps.shape[-2:]))  # (map, h, w)
-    found = np.zeros(len(pieces))
-    for index, labels in enumerate(pieces):
-        sizes = np.bincount(labels[labels > 0])
-        parts = sizes[sizes > 0] / max(1, sizes.sum())
-        found[index] = -(parts * np.log(parts)).sum() if len(parts) else 0.0
-    return np.abs(found).reshape(maps.shape[:-2])
-
-
-def _pieces(cells: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Return a number for each connected piece of the cells (map, h, w), 0 where there is none.
-
-    Each cell begins with a number of its own and takes the largest of its neighbours' until nothing changes.
-    """
-    _, h, w = cells.shape
-    numbers = np.where(cells, np.arange(1, h * w + 1).reshape(h, w), 0)
-    moving = np.arange(len(cells))
-    while len(moving):
-        before = numbers[moving]
-        padded = np.pad(before, ((0, 0), (1, 1), (1, 1)))
-        after = before
-        for row in range(3):
-            for col in range(3):
-                after = np.maximum(after, padded[:, row : row + h, col : col + w])
-        after = np.where(cells[moving], after, 0)
-        numbers[moving] = after
-        moving = moving[(after != before).any(axis=(1, 2))]
-    return numbers
+    found = np.zeros(maps.shape[:-2])
+    for index in np.ndindex(found.shape):
+        _, pieces = cv2.connectedComponents(above[index].view(np.uint8), connectivity=8)
+        sizes = np.bincount(pieces.ravel())[1:]  # without what belongs to no piece
+        parts = sizes / max(1, sizes.sum())
+        found[index] = abs((parts * np.log(parts)).sum())
+    return found

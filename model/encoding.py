@@ -15,7 +15,7 @@ from torch import Tensor
 import config
 from model.errors import PromptError
 from model.families import Processor, model_device
-from utils import ImageError, check_image_size, image_hash, rgb
+from records.pictures import ImageError, check_image_size, image_hash, rgb
 
 MARK = "\ue000"  # stands for the prompt in the chat template; for private use, so that no template writes it
 

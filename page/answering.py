@@ -17,8 +17,9 @@ from page.jobs import Job, Progress
 from page.model_room import Loaded, ModelRoom
 from page.sessions import Run
 from records.capture import Capture
+from records.pictures import image_hash
 from records.store import Store
-from utils import image_hash, one_line
+from utils import one_line
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import gradio as gr
 
 import config
-import visualization
+from drawing.colours import colormaps
 from methods import METHODS
 from page import cams
 from page.answering import Answering, described, state_of
@@ -23,10 +23,11 @@ from page.jobs import Job, Part, Progress, changes
 from page.parts import told, visitor_of
 from page.reading import SCALE_LABELS, caption, drawn, subject_of
 from page.selection import ATTENTION, method_asked
+from page.sessions import Run
 from records.look import VIEWS, Look
 from records.selection import parsed_selection
 from report.layers import Style, layer_grid
-from report.view import whole_drawing
+from report.view import Subject, whole_drawing
 from utils import Stopped
 
 NO_ANSWER = "Call /generate first, with the same client."
@@ -45,11 +46,11 @@ class Api:
         with gr.Group(visible=False):
             button = gr.Button()
             facts, picture = gr.JSON(label="facts"), gr.Image(type="pil", format="png", label="picture")
-            chosen, looks, explained = _chosen(), _looks(), _explained()
+            chosen, looks, method, explained = _chosen(), _looks(), _method(), _explained()
         run_id, noise = around.run_id, [gradcam.method, gradcam.samples, gradcam.noise, gradcam.seed]
         for callback, inputs, outputs in (
             (self.generate, question, [facts, run_id]),
-            (self.heatmap, [*chosen, *looks, *_method(), run_id], [picture, facts]),
+            (self.heatmap, [*chosen, *looks, *method, run_id], [picture, facts]),
             (self.gradcam, [*explained, *noise, *looks[1:], run_id], [picture, facts]),
         ):
             name = callback.__name__
@@ -123,16 +124,7 @@ class Api:
                     STOPPED,
                 )
             subject = subject_of(run, selection)
-            facts = {
-                "caption": caption(run, subject),
-                "tokens": list(subject.tokens),
-                "layers": list(selection.layers),
-                "heads": list(selection.heads),
-                "method": method,
-                "removed": list(subject.found.removed or ()),
-                "map": whole_drawing(subject).values.tolist(),
-            }
-            yield drawn(run, subject), facts
+            yield drawn(run, subject), heatmap_facts(run, subject)
 
     def gradcam(
         self,
@@ -185,6 +177,20 @@ class Api:
                 raise RefusedError(stopped) from None
 
 
+def heatmap_facts(run: Run, subject: Subject) -> dict[str, Any]:
+    """Return a map as /heatmap gives it."""
+    selection = subject.selection
+    return {
+        "caption": caption(run, subject),
+        "tokens": list(subject.tokens),
+        "layers": list(selection.layers),
+        "heads": list(selection.heads),
+        "method": selection.method,
+        "removed": list(subject.found.removed or ()),
+        "map": whole_drawing(subject).values.tolist(),
+    }
+
+
 def _chosen() -> list[Any]:
     """Add what /heatmap is asked about."""
     return [
@@ -198,7 +204,7 @@ def _looks() -> list[Any]:
     """Add how maps are folded and drawn."""
     return [
         gr.Radio(list(SCALE_LABELS), value=config.AGGREGATION),
-        gr.Dropdown(visualization.colormaps(), value=config.HEATMAP_COLORMAP),
+        gr.Dropdown(colormaps(), value=config.HEATMAP_COLORMAP),
         gr.Slider(0, 1, config.HEATMAP_ALPHA),
         gr.Radio(list(VIEWS), value=config.HEATMAP_VIEW),
         gr.Radio(["cells", "smooth"], value="smooth" if config.HEATMAP_SMOOTH else "cells"),

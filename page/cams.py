@@ -15,6 +15,7 @@ from PIL import Image
 
 import config
 import visualization
+from drawing.colour_bar import number_labels
 from methods.grad_cam import Noise, smooth_grad_cam
 from page.inputs import RefusedError, gradient_settings
 from page.jobs import Job, Progress
@@ -204,7 +205,7 @@ def tiles(run: Run, drawing: Style) -> list[dict[str, Any]]:
 def range_text(values: np.ndarray) -> str:
     """Return the lowest and the highest value of a map: "0 to 1.25"."""
     low, high = float(values.min()), float(values.max())
-    return " to ".join(visualization.number_labels([low, high], "")) if high > low else f"{low:g} everywhere"
+    return " to ".join(number_labels([low, high], "")) if high > low else f"{low:g} everywhere"
 
 
 def _inline(picture: Image.Image) -> str:

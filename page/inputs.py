@@ -14,7 +14,8 @@ from model import ModelError
 from page.queue import FullError
 from page.sessions import RunGoneError
 from records.grad_cam import LABELS
-from utils import one_line, open_image
+from records.pictures import open_image
+from utils import one_line
 
 MOST_NEW_TOKENS = max(1024, config.MAX_NEW_TOKENS)
 MOST_SAMPLES = max(50, config.GRADCAM_SAMPLES)

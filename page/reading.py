@@ -12,6 +12,7 @@ from PIL import Image
 
 import viewer
 import visualization
+from drawing.characters import plain_text
 from methods import selected_maps
 from page.selection import WHOLE_ANSWER, Controls, Pick
 from page.sessions import Run
@@ -69,9 +70,9 @@ def text_of(pick: Pick, run: Run) -> str:
     spans = capture.prompt_token_spans if pick.of_prompt else capture.token_spans
     shown = capture.prompt_tokens if pick.of_prompt else capture.tokens
     if len(pick.tokens) == 1:
-        return visualization.plain_text(shown[pick.tokens[0]])
+        return plain_text(shown[pick.tokens[0]])
     start, end = spans[pick.tokens[0]][0], spans[pick.tokens[-1]][1]
-    return visualization.plain_text(text[start:end].strip())
+    return plain_text(text[start:end].strip())
 
 
 # --- What is shown of it ------------------------------------------------------------------------------------

@@ -43,14 +43,15 @@ class Selection:
     scale: Literal["own", "shared"] = "own"
 
     def __post_init__(self) -> None:
+        row = self.row
         if self.by not in ("token", "word"):
             raise ValueError("A map is for each word or token.")
         if self.scale not in SCALES:
             raise ValueError(f"scale must be one of {', '.join(SCALES)}; got {self.scale!r}")
-        if self.of_prompt and not self.row.of_prompt:
-            raise ValueError(f"{self.row.label} explains words of the answer, not of the prompt")
-        if self.no_sinks and not self.row.sinks:
-            raise ValueError(f"{self.row.label} has no sinks to leave out: they belong to attention")
+        if self.of_prompt and not row.of_prompt:
+            raise ValueError(f"{row.label} explains words of the answer, not of the prompt")
+        if self.no_sinks and not row.sinks:
+            raise ValueError(f"{row.label} has no sinks to leave out: they belong to attention")
 
     @property
     def row(self) -> Method:

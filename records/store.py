@@ -27,7 +27,8 @@ from PIL import Image
 
 import config
 from records.capture import Capture
-from utils import image_hash, one_line, open_image, rgb
+from records.pictures import image_hash, open_image, rgb
+from utils import one_line
 
 ROOT = Path(__file__).parent.parent
 FORMAT = 1  # raised when an entry is written in a way that older code cannot read

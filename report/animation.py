@@ -15,15 +15,18 @@ import numpy as np
 from PIL import Image
 
 import visualization
+from drawing.colour_bar import colour_bar, number_labels
+from drawing.colours import FAINT, INK, MARKED, WHITE, palette
+from drawing.text import paragraph
+from records.look import Look
 from report.view import TITLE, Drawing, Subject, as_text, bounded, coloured, drawings, facts, notes_below
 from utils import Watch
-from visualization import Look, number_labels, paragraph
 
 MAX_FRAMES = 200  # of an animation; Pillow holds all of a GIF in memory
 FRAME_SIDE = 960  # pixels of an animation's longer side, at most
 FRAMES_A_SECOND = 2
 BAR_COLOURS = 64  # of a GIF's 256
-TEXT_COLOURS = (visualization.WHITE, visualization.INK, visualization.FAINT, visualization.MARKED)
+TEXT_COLOURS = (WHITE, INK, FAINT, MARKED)
 
 
 @dataclass(frozen=True)
@@ -52,10 +55,10 @@ class _Stage:
         )
         parts = [
             content,
-            visualization.colour_bar(scale, width, 14, horizontal=True),
+            colour_bar(scale, width, 14, horizontal=True),
             paragraph(self.text, width, 20, mark=one.span, lines=3),
             paragraph(heading, width, 14, lines=1),
-            *(paragraph(note, width, 12, colour=visualization.FAINT) for note in self.notes),
+            *(paragraph(note, width, 12, colour=FAINT) for note in self.notes),
         ]
         return _stacked(parts, width)
 
@@ -64,7 +67,7 @@ def _stacked(parts: Sequence[Image.Image], width: int, margin: int = 12) -> Imag
     """Return the parts one below the other on white, at an even size."""
     height = sum(part.height for part in parts) + margin * (len(parts) + 1)
     size_wh = (-(-(width + 2 * margin) // 2) * 2, -(-height // 2) * 2)
-    canvas, y = Image.new("RGB", size_wh, visualization.WHITE), margin
+    canvas, y = Image.new("RGB", size_wh, WHITE), margin
     for part in parts:
         canvas.paste(part, ((size_wh[0] - part.width) // 2, y))
         y += part.height + margin
@@ -108,7 +111,7 @@ def gif(subject: Subject, image: Image.Image, path: Path, watch: Watch) -> tuple
 
 def _indexed(frame: Image.Image, colormap: str) -> Image.Image:
     """Return the frame in 256 colours: those of texts and of the colour bar, and its own."""
-    table = visualization.palette(colormap)
+    table = palette(colormap)
     bar = table[np.linspace(0, len(table) - 1, BAR_COLOURS).astype(int)]
     fixed = [*TEXT_COLOURS, *map(tuple, bar.tolist())]
     own = np.array(frame.quantize(256 - len(fixed)).getpalette("RGB")).reshape(-1, 3)

@@ -40,6 +40,7 @@ FORMATS = {
     "pdf": Format("Document", ".pdf", "picture, question, answer, settings and the words' maps", pdf),
     "html": Format("Interactive page", ".html", "one file to explore in a browser, offline", html),
     "npz": Format("Numbers", ".npz", "the raw maps, with their axes named; numpy.load opens it", npz),
+    # One more: docs/add-a-format.md
 }
 
 

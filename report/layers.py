@@ -18,10 +18,13 @@ from PIL import Image
 
 import config
 import visualization
+from drawing.characters import isolated
 from records.grad_cam import LABELS, GradCam
 from records.layers import layer_thirds
-from utils import OnProgress, described_arrays, image_hash, one_line, save_arrays
-from visualization import Look, isolated, save_image
+from records.look import Look
+from records.pictures import image_hash
+from utils import OnProgress, described_arrays, one_line, save_arrays
+from visualization import save_image
 
 Mode = Literal["single", "grid", "multi", "comparative"]
 MODES: tuple[str, ...] = get_args(Mode)

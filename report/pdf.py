@@ -15,9 +15,13 @@ from fpdf.fonts import TTFFont
 from PIL import Image
 
 import visualization
+from drawing.characters import ISOLATES, plain_text
+from drawing.colour_bar import Scale, colour_bar, number_labels
+from drawing.colours import FAINT, INK
+from drawing.fonts import drawable, font_files
+from records.look import Look
 from report.view import TITLE, UNPROVEN, Drawing, Subject, bounded, coloured, drawings, facts
 from utils import Watch
-from visualization import FAINT, INK, ISOLATES, Look, Scale, number_labels
 
 MAX_MAPS = 300
 LONGEST = 100  # characters of a word that are looked at: more do not fit above its map
@@ -29,7 +33,7 @@ class _Document(FPDF):
     def __init__(self, text: str, caveat: str) -> None:
         super().__init__(format="A4")
         self.caveat = caveat
-        main, *others = visualization.font_files(text)
+        main, *others = font_files(text)
         self.add_font("text", fname=main)
         self.add_font("text", "B", Path(main).with_stem(f"{Path(main).stem}-Bold"))
         for file in others:
@@ -53,7 +57,7 @@ class _Document(FPDF):
     def written(self, text: str) -> str:
         """Return one line of text in characters that the document's fonts have."""
         has = {code for font in self.fonts.values() if isinstance(font, TTFFont) for code in font.cmap}
-        shown = visualization.drawable(text).strip(f"{ISOLATES} ")
+        shown = drawable(text).strip(f"{ISOLATES} ")
         return "".join(c if ord(c) in has else f"[U+{ord(c):04X}]" for c in shown)
 
     def block(self, text: str, size: float, style: str = "", colour: tuple[int, int, int] = INK) -> None:
@@ -118,7 +122,7 @@ def _map_pages(
     if shared:
         both = np.array([[look.vmin, look.vmax]], dtype=np.float64)
         scale = visualization.scale_of(both, look, found[0].scale_label, found[0].unit)
-    bar = visualization.colour_bar(scale, 900, 22, horizontal=True)
+    bar = colour_bar(scale, 900, 22, horizontal=True)
     document.image(bar, w=110, alt_text="The colours, from lowest to highest")
     document.ln(2)
     columns, gap = (2 if picture.width > 1.6 * picture.height else 3), 6.0
@@ -145,7 +149,7 @@ def _map_pages(
             y + 12.5,
             width,
             height,
-            alt_text=visualization.plain_text(one.title),
+            alt_text=plain_text(one.title),
             keep_aspect_ratio=True,
         )
     watch.tell(len(found), len(found))

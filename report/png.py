@@ -15,6 +15,8 @@ from pathlib import Path
 from PIL import Image, PngImagePlugin
 
 import visualization
+from drawing.text import with_notes
+from records.look import Look
 from report.view import (
     Drawing,
     Subject,
@@ -28,7 +30,7 @@ from report.view import (
     whole_drawing,
 )
 from utils import Watch
-from visualization import Look, visualize_attention_on_image
+from visualization import visualize_attention_on_image
 
 MAX_PICTURES = 1000  # in an archive
 
@@ -52,7 +54,7 @@ def png(subject: Subject, image: Image.Image, path: Path, watch: Watch) -> tuple
     """Write one picture of all chosen tokens together, with its facts below it and in its metadata."""
     said = facts(subject)
     drawn = figure(image, whole_drawing(subject), coloured(subject))
-    _save_png(visualization.with_notes(drawn, notes_below(said)), path, said)
+    _save_png(with_notes(drawn, notes_below(said)), path, said)
     return ()
 
 

@@ -18,11 +18,13 @@ from numpy.typing import NDArray
 
 import visualization
 from attention_processor import AttentionProcessor
+from drawing.characters import isolated
+from drawing.colour_bar import number_labels
+from records.look import Look
 from records.selection import SCALES, Selection
 from records.token_maps import SelectedMaps, TokenMaps
 from records.words import Word
 from utils import NamedArrays, as_ranges, described_arrays, one_line
-from visualization import Look, isolated, number_labels
 
 if TYPE_CHECKING:
     from records.capture import Capture

@@ -1,7 +1,7 @@
-"""`python -m scripts.rooms`: the picture of the rooms in docs/architecture.md, drawn from the code's own imports.
+"""`python -m scripts.rooms`: the picture of the rooms in docs/architecture.md, drawn from the imports.
 
-A room is a package or a file at the root. It stands below all rooms that import it; a line is an import that no
-longer way round already says.
+A room is a package or a file at the root. It stands below all rooms that import it; a line is an import that
+no longer way round already says.
 """
 
 import ast

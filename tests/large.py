@@ -8,6 +8,7 @@ from PIL import Image
 
 import viewer
 from tests.test_attention_processor import PROMPT_TOKENS, made_capture
+from tests.test_viewer import attention_of
 
 LARGE_GRID, LARGE_TOKENS = (30, 40), 128
 
@@ -36,7 +37,6 @@ def large_payload() -> dict[str, Any]:
         prompt_length=1300,
         context_tokens=("said",) * 100,
     )
-    maps, prompt_maps = viewer.attention_maps(capture)
     noise = generator.integers(0, 255, (*LARGE_GRID, 3), dtype=np.uint8)
     picture = Image.fromarray(noise).resize((1120, 840), Image.Resampling.BICUBIC)
-    return viewer.payload(capture, picture, maps, prompt_maps=prompt_maps)
+    return viewer.payload(capture, picture, *attention_of(capture))

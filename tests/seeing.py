@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from playwright.sync_api import Locator, Page
 
-import visualization
+from drawing.colours import palette
 
 State = dict[str, Any]
 
@@ -75,4 +75,4 @@ def cell_of(picture: np.ndarray, row: int, col: int, grid: tuple[int, int]) -> n
 
 def colour(share: float, name: str = "viridis") -> np.ndarray:
     """Return the colour at a share of the scale."""
-    return visualization.palette(name)[min(int(share * 256), 255)].astype(int)
+    return palette(name)[min(int(share * 256), 255)].astype(int)

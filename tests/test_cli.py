@@ -11,7 +11,8 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from types import ModuleType, SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -19,21 +20,22 @@ import torch
 from PIL import Image
 
 import cli
-import commands.attention
-import commands.evaluate
-import commands.export
-import commands.gradcam
+import commands.run.answers
+import commands.run.attention
+import commands.run.evaluate
+import commands.run.export
+import commands.run.gradcam
 import config
 import model as model_room
 import visualization
 from attention_extractor import AttentionExtractor
 from attention_processor import AttentionProcessor
 from cli import main
-from commands.answers import default_model
 from commands.arguments import numbers, ranges
-from commands.check import tokens_meant
 from commands.evaluate import MEASURED
 from commands.files import DRAWN_NAME, earlier_pictures
+from commands.run.answers import default_model
+from commands.run.check import tokens_meant
 from commands.terminal import UsageError, counter, printable, stop_on_interrupt
 from evaluation.removal import check_map
 from evaluation.without_picture import without_image
@@ -43,9 +45,9 @@ from methods.catalog import LAYERED
 from methods.grad_cam import smooth_grad_cam
 from records.capture import Capture
 from records.grad_cam import LABELS
+from records.pictures import open_image
 from records.targets import Contrast, Text
 from tests.tiny import save_tiny
-from utils import open_image
 from visualization import fitted, shared_range, visualize_attention_on_image
 
 ROOT = Path(cli.__file__).parent
@@ -82,7 +84,7 @@ def run(
     picture: Path, out: Path, checkpoint: Path, loaded: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., int]:
     """Run `attention` in this process, with the checkpoint that is loaded already."""
-    monkeypatch.setattr(model_room, "load_model", lambda name: loaded)
+    monkeypatch.setattr(commands.run.answers, "load_model", lambda name: loaded)
 
     def call(*arguments: str, prompt: str = PROMPT) -> int:
         given = [
@@ -315,6 +317,16 @@ def test_only_the_first_frame_of_an_animation_is_used_and_said(
     )
 
 
+def test_values_of_twelve_bits_are_spread_and_said(
+    run: Callable[..., int], picture: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Image.fromarray(np.linspace(0, 4095, 112 * 168).astype(np.uint16).reshape(112, 168)).save(picture)
+    assert run("--tokens", "0") == 0
+    assert capsys.readouterr().err.startswith(
+        "note: Its values run from 0 to 4,095: they are spread over all shades from black to white.\n"
+    )
+
+
 # --- refusals ---
 
 REFUSALS: list[tuple[list[str], str]] = [
@@ -492,7 +504,7 @@ def test_errors_from_below_are_one_line(
     def fail(name: str) -> None:
         raise error
 
-    monkeypatch.setattr(model_room, "load_model", fail)
+    monkeypatch.setattr(commands.run.answers, "load_model", fail)
     before = left_behind(tmp_path)
     assert run() == code
     told = capsys.readouterr().err
@@ -558,7 +570,7 @@ def test_ctrl_c_while_drawing_leaves_the_earlier_files_as_they_were(
             raise KeyboardInterrupt
         return plain(image, path)
 
-    monkeypatch.setattr(commands.attention, "save_image", interrupted)
+    monkeypatch.setattr(commands.run.attention, "save_image", interrupted)
     assert run("--colormap", "jet") == 130
     assert capsys.readouterr().err.endswith("Stopped: nothing was written.\n")
     assert {name: (out / name).read_bytes() for name in names(out)} == before
@@ -654,14 +666,16 @@ def test_help_needs_no_torch() -> None:
 
 def test_a_further_command_is_one_entry(monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
-    command = cli.Command(
-        "Say a word.\n\nMore about it.",
-        lambda parser: parser.add_argument("word"),
-        lambda args: said.append(args.word),
+    command = SimpleNamespace(
+        HELP="Say a word.\n\nMore about it.",
+        add_arguments=lambda parser: parser.add_argument("word"),
+        check=lambda args: said.append("checked"),
     )
-    monkeypatch.setitem(cli.COMMANDS, "say", command)
+    work = SimpleNamespace(run=lambda args: said.append(args.word))
+    monkeypatch.setitem(cli.COMMANDS, "say", cast(cli.Command, command))
+    monkeypatch.setitem(sys.modules, "commands.run.say", cast(ModuleType, work))
     assert main(["say", "hello"]) == 0
-    assert said == ["hello"]
+    assert said == ["checked", "hello"]
 
 
 def test_an_answer_cannot_rewrite_the_terminal(
@@ -731,7 +745,7 @@ def gradcam(
     picture: Path, out: Path, loaded: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., int]:
     """Run `gradcam` in this process, with the checkpoint that is loaded already."""
-    monkeypatch.setattr(model_room, "load_model", lambda name: loaded)
+    monkeypatch.setattr(commands.run.answers, "load_model", lambda name: loaded)
 
     def call(*arguments: str) -> int:
         given = ["gradcam", str(picture), "--prompt", PROMPT, "--max-new-tokens", str(TOKENS)]
@@ -977,7 +991,7 @@ def test_ctrl_c_ends_the_samples(
 
         return listen
 
-    monkeypatch.setattr(commands.gradcam, "counter", interrupted)
+    monkeypatch.setattr(commands.run.gradcam, "counter", interrupted)
     before = left_behind(tmp_path)
     assert gradcam() == 130
     assert heard == [(0, 2)]
@@ -1009,7 +1023,7 @@ def check(
     picture: Path, out: Path, loaded: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., int]:
     """Run `check` in this process, with the checkpoint that is loaded already."""
-    monkeypatch.setattr(model_room, "load_model", lambda name: loaded)
+    monkeypatch.setattr(commands.run.answers, "load_model", lambda name: loaded)
 
     def call(*arguments: str) -> int:
         given = ["check", str(picture), "--prompt", PROMPT, "--max-new-tokens", str(TOKENS)]
@@ -1127,7 +1141,7 @@ def demo() -> tuple[Any, Any]:
 @pytest.fixture
 def measure(out: Path, demo: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
     """Run `evaluate` in this process, with the bundled model."""
-    monkeypatch.setattr(model_room, "load_model", lambda name: demo)
+    monkeypatch.setattr(commands.run.answers, "load_model", lambda name: demo)
     return lambda *arguments: main(["evaluate", "--model", "demo", "--output", str(out), *arguments])
 
 
@@ -1192,7 +1206,7 @@ def test_a_folder_in_coco_format_is_measured(
 
 
 MEASURE_REFUSALS = [
-    (["--methods", "attention,magic"], "argument --methods: 'magic' is not one of attention, relative"),
+    (["--methods", "attention,magic"], "argument --methods: 'magic' is not one of attention, heads-3"),
     (["--limit", "0"], "--limit: must be a whole number of at least 1; got 0"),
     (["--prompt", "What?"], "--annotations and --prompt belong to --data"),
     (["--data", "no/such/folder"], "no/such/folder is not a folder"),
@@ -1246,7 +1260,7 @@ def test_ctrl_c_ends_a_measurement_without_a_part_of_it(
 
         return listen
 
-    monkeypatch.setattr(commands.evaluate, "counter", interrupted)
+    monkeypatch.setattr(commands.run.evaluate, "counter", interrupted)
     before = left_behind(tmp_path)
     assert measure("--limit", "3", "--methods", "attention", "--curves", "0") == 130
     assert heard == [0, 1]
@@ -1270,7 +1284,7 @@ def test_the_methods_are_listed_with_paper_and_caveat(capsys: pytest.CaptureFixt
 def test_help_names_every_method(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main([command, "--help"])
-    told = capsys.readouterr().out
+    told = "".join(capsys.readouterr().out.split())  # lines are broken at hyphens too
     assert all(name in told for name in METHODS)
 
 
@@ -1329,7 +1343,7 @@ def test_the_same_question_answers_at_once(
         raise AssertionError("the model was loaded")
 
     with monkeypatch.context() as patched:
-        patched.setattr(model_room, "load_model", no_model)
+        patched.setattr(commands.run.answers, "load_model", no_model)
         assert run("--seed", "9") == 0  # which a greedy answer does not heed
         assert run("--layers", "0,-1", "--colormap", "jet") == 0  # recorded with all the others
     again = capsys.readouterr()
@@ -1428,7 +1442,7 @@ def share(
     picture: Path, out: Path, checkpoint: Path, loaded: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., int]:
     """Run `export` with a question, in this process."""
-    monkeypatch.setattr(model_room, "load_model", lambda name: loaded)
+    monkeypatch.setattr(commands.run.answers, "load_model", lambda name: loaded)
 
     def call(*arguments: str) -> int:
         given = ["export", str(picture), "--prompt", PROMPT, "--model", str(checkpoint)]
@@ -1479,7 +1493,7 @@ def test_a_kept_answer_is_exported_without_a_model(
     def no_model(name: str) -> None:
         raise AssertionError("the model was loaded")
 
-    monkeypatch.setattr(model_room, "load_model", no_model)
+    monkeypatch.setattr(commands.run.answers, "load_model", no_model)
     assert main(["export", "--recent"]) == 0
     listed = capsys.readouterr().out.splitlines()[-1]
     entry_id = next(own_cache.iterdir()).name
@@ -1564,7 +1578,7 @@ def test_ctrl_c_during_an_export_leaves_nothing_new(
 
         return step
 
-    monkeypatch.setattr(commands.export, "counter", interrupting)
+    monkeypatch.setattr(commands.run.export, "counter", interrupting)
     assert share("--format", f"png,{kind}") == 130
     assert capsys.readouterr().err.endswith("Stopped: nothing was written.\n")
     assert names(out) == before

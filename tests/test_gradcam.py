@@ -31,6 +31,7 @@ from methods.grad_cam import Noise, smooth_grad_cam, token_grad_cams
 from model import decoder_layers, encode
 from records.grad_cam import GradCam
 from records.layers import chosen_layers, comparative_layers, layer_thirds
+from records.look import Look
 from records.targets import Contrast, Text
 from report.layers import Style, save_layers
 from tests.conftest import traces
@@ -810,7 +811,7 @@ def test_a_spike_is_drawn_inside_its_cell(
     heat = one + other
     assert np.unravel_index(heat.argmax(), grid) == cell
     wide = Image.new("RGB", (500, 180), "white")
-    drawn = np.asarray(visualization.overlay(wide, heat, visualization.Look("gray", 1.0)))[..., 0]
+    drawn = np.asarray(visualization.overlay(wide, heat, Look("gray", 1.0)))[..., 0]
     rows, cols = np.nonzero(drawn == drawn.max())
     assert cell[0] * 180 / h <= rows.min() <= rows.max() < (cell[0] + 1) * 180 / h
     assert cell[1] * 500 / w <= cols.min() <= cols.max() < (cell[1] + 1) * 500 / w
@@ -953,7 +954,7 @@ def test_the_hottest_cell_is_red_under_jet_and_numbers_stand_beside_it(
 ) -> None:
     cam = cam_of(small, num_samples=1)
     told: list[tuple[int, int]] = []
-    style = Style(visualization.Look("jet", 1.0), "shared")
+    style = Style(Look("jet", 1.0), "shared")
     save_layers(cam, picture(), tmp_path, "grid", style, lambda *done: told.append(done))
     assert told == [(1, 4), (2, 4), (3, 4), (4, 4)]
     layer = int(cam.maps.reshape(4, -1).max(axis=1).argmax())

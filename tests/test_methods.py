@@ -26,7 +26,7 @@ from internals import exclusive, teacher_forcing
 from internals.exclusive import alone
 from internals.hooks import hooked
 from internals.teacher_forcing import Reading
-from methods import METHODS, Cost, TokenMaps, rank_heads, sink_patches, token_maps, top_heads, without_sinks
+from methods import METHODS, TokenMaps, rank_heads, sink_patches, token_maps, top_heads, without_sinks
 from methods.activation import rank_gaussian
 from methods.attended import GENERAL_PROMPT
 from methods.grad_cam import smooth_grad_cam
@@ -688,33 +688,6 @@ def test_an_empty_answer_has_no_maps() -> None:
         token_maps("attention", nothing)
     with pytest.raises(ValueError, match="empty answer"):
         rank_heads(nothing)
-
-
-@pytest.mark.parametrize(
-    ("changed", "message"),
-    [
-        ({"method": "other"}, "method must be one of"),
-        ({"tokens": (3, 1)}, "tokens ascending"),
-        ({"tokens": (1,)}, r"\(token, h, w\)=\(1, h, w\)"),
-        ({"maps": np.zeros((2, 12), np.float32)}, r"\(token, h, w\)"),
-        ({"maps": np.zeros((2, 3, 4))}, "float32"),
-        ({"maps": np.full((2, 3, 4), np.nan, np.float32)}, "NaN"),
-    ],
-)
-def test_a_record_refuses_parts_that_disagree(changed: dict[str, Any], message: str) -> None:
-    parts: dict[str, Any] = {"method": "tam", "tokens": (1, 3), "maps": np.zeros((2, 3, 4), np.float32)}
-    assert TokenMaps(**parts).cost == Cost(0, 0, 0.0)
-    with pytest.raises(ValueError, match=message):
-        TokenMaps(**parts | changed)
-
-
-def test_the_map_of_a_word_is_the_mean_of_its_tokens() -> None:
-    maps = np.random.default_rng(0).random((3, 2, 5), dtype=np.float32)
-    record = TokenMaps("tam", (1, 2, 6), maps)
-    np.testing.assert_array_equal(record.token_map(2), maps[1])
-    assert_same(record.token_map([1, 6]), (maps[0] + maps[2]) / 2)
-    with pytest.raises(ValueError, match="token 4 is not among those computed: 1, 2, 6"):
-        record.token_map([1, 4])
 
 
 def test_noise_is_configs_as_it_is_when_the_method_runs(

@@ -38,11 +38,11 @@ from model import (
     placement,
 )
 from model.families import ImageOnlyProcessor
+from records.pictures import ImageError, image_hash
 from tests import tiny as tiny_room
 from tests.fake_hub import fake_hub
 from tests.numerics import assert_same
 from tests.tiny import SPECIAL_TOKENS, save_tiny, tiny_model, tiny_tokenizer
-from utils import ImageError, image_hash
 
 ROOT = Path(__file__).parent.parent
 PROMPT = "What is at the top left?"

@@ -21,9 +21,9 @@ from attention_processor import AttentionProcessor
 from model import Checkpoint, answer_key, checkpoint
 from records import store
 from records.capture import Capture
+from records.pictures import image_hash
 from records.store import DamagedError, Store
 from tests.test_attention_processor import made_capture
-from utils import image_hash
 
 KEYS = [f"{number:032x}" for number in range(12)]
 ROOT = Path(store.__file__).parent.parent

@@ -14,10 +14,12 @@ import pytest
 from PIL import Image
 
 import viewer
-import visualization
 from attention_processor import AttentionProcessor
+from drawing.characters import plain_text
+from drawing.colours import palette
 from methods import METHODS, selected_maps, token_maps, without_sinks
 from methods.sinks import Sink
+from records.look import Look
 from records.selection import Selection
 from records.token_maps import TokenMaps
 from records.words import Word
@@ -139,7 +141,7 @@ def test_words_are_the_processors(capture: Any, made: dict[str, Any]) -> None:
         [i] for i in range(TOKENS)
     ]
     assert made["answer"]["words"][-1]["sign"] == "↵"
-    assert made["prompt"]["tokens"] == [visualization.plain_text(text) for text in ASKED]
+    assert made["prompt"]["tokens"] == [plain_text(text) for text in ASKED]
 
 
 def test_pieces_of_a_split_character_have_a_sign_and_no_text_of_their_own() -> None:
@@ -206,14 +208,14 @@ def test_a_large_picture_is_at_most_1280_pixels_wide_and_nearly_the_same(capture
 def test_palettes_have_256_colours_lowest_first_and_the_starting_one_is_among_them(
     capture: Any, image: Image.Image
 ) -> None:
-    look = visualization.Look(colormap="tab10", alpha=0.25, view="heatmap", smooth=True)
+    look = Look(colormap="tab10", alpha=0.25, view="heatmap", smooth=True)
     data = viewer.payload(capture, image, FLAT, look=look, scale="shared")
     assert list(data["palettes"]) == [*viewer.COLORMAPS, "tab10"]
     for name, colours in data["palettes"].items():
         table = np.frombuffer(base64.b64decode(colours), np.uint8).reshape(256, 3)
-        assert (table[[0, 255]] == visualization.palette(name)[[0, -1]]).all()
+        assert (table[[0, 255]] == palette(name)[[0, -1]]).all()
     viridis = np.frombuffer(base64.b64decode(data["palettes"]["viridis"]), np.uint8).reshape(256, 3)
-    assert (viridis == visualization.palette("viridis")).all()
+    assert (viridis == palette("viridis")).all()
     expected = {
         "colormap": "tab10",
         "opacity": 0.25,
@@ -296,7 +298,7 @@ def test_a_payload_without_its_picture_is_the_same_but_for_that(capture: Any, im
 
 def test_the_contrast_of_a_look_is_in_powers_of_two(capture: Any) -> None:
     for gamma, contrast in ((1.0, 0.0), (2.0, 1.0), (0.25, -2.0)):
-        look = visualization.Look(gamma=gamma)
+        look = Look(gamma=gamma)
         assert viewer.payload(capture, None, FLAT, look=look)["look"]["contrast"] == contrast
 
 

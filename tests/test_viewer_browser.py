@@ -14,8 +14,10 @@ from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, Request
 import viewer
 import visualization
 from attention_processor import AttentionProcessor
+from drawing.colours import palette
 from methods import token_maps
 from records.capture import Capture
+from records.look import Look
 from tests.large import LARGE_TOKENS, large_payload
 from tests.seeing import cell_of, choose, colour, pane_of, part, pixels, said, slide, state, word
 from tests.test_attention_processor import GRID, HEADS, PROMPT_TOKENS, RECORDED, TOKENS, made_capture
@@ -186,7 +188,7 @@ def test_smooth_values_are_those_of_the_drawings_on_the_server(tab: Page, maps: 
     choose(tab, "cells", "smooth")
     part(tab, "colormap").select_option("gray")
     drawn = pane_of(tab, "heatmap")
-    look = visualization.Look(colormap="gray", view="heatmap", smooth=True)
+    look = Look(colormap="gray", view="heatmap", smooth=True)
     expected = np.asarray(visualization.heatmap(maps[3], drawn.shape[:2], look), int)
     assert np.abs(drawn.astype(int) - expected).mean() < 1.5
     assert np.abs(drawn.astype(int) - expected).max() < 24
@@ -242,7 +244,7 @@ def test_the_colours_follow_the_colour_map_and_the_contrast(tab: Page, maps: np.
         assert np.abs(cell(drawn, row, col)[0] - expected).max() <= 6
     assert said(part(tab, "contrastValue")) == "γ = 0.50"
     bar = pixels(tab, "bar")[0, :, :3]
-    assert (bar == visualization.palette("magma")).all()
+    assert (bar == palette("magma")).all()
 
 
 # --- Scale, colour bar, values ------------------------------------------------------------------------------

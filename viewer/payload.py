@@ -19,6 +19,8 @@ from PIL import Image
 import config
 import visualization
 from attention_processor import AttentionProcessor
+from drawing.characters import plain_text
+from drawing.colours import palette
 from records.look import Look
 from records.token_maps import TokenMaps
 from records.words import Word
@@ -168,7 +170,7 @@ def leaned_payload(texts: Sequence[str], picks: Sequence[str], weights: ArrayLik
             f"expected weights (token, text position) for {len(texts)} texts and {len(picks)} picks; "
             f"got shape {rows.shape}"
         )
-    shown = [visualization.plain_text(text) for text in texts]
+    shown = [plain_text(text) for text in texts]
     return {"texts": shown, "picks": list(picks), "weights": packed(rows)}
 
 
@@ -230,7 +232,7 @@ def _side(
     layer_shares = by_layer.float().cpu().numpy()[:, :, chosen].mean(2)  # (token, layer, 3)
     side: dict[str, Any] = {
         "text": text,
-        "tokens": [visualization.plain_text(one) for one in shown],
+        "tokens": [plain_text(one) for one in shown],
         "words": _segments(text, words),
         "pieces": _segments(text, tokens),
         "shares": [np.round(shares(i, layers, heads), SHARE_DECIMALS).tolist() for i in range(len(spans))],
@@ -270,7 +272,7 @@ def _segments(text: str, words: Sequence[Word]) -> list[dict[str, Any]]:
             segments.append({"text": text[at:start]})
         segment: dict[str, Any] = {"text": text[start : max(start, word.end)], "tokens": list(word.tokens)}
         if not own.strip():
-            name = visualization.plain_text(word.text)
+            name = plain_text(word.text)
             segment["sign"] = name if name.strip() else "␣"
         segments.append(segment)
         at = max(at, word.end)
@@ -281,7 +283,7 @@ def _segments(text: str, words: Sequence[Word]) -> list[dict[str, Any]]:
 
 def _palette(name: str) -> str:
     """Return 256 colours of a colour map, lowest first, as base64 of RGB bytes."""
-    table = visualization.palette(name)
+    table = palette(name)
     return _base64(table[np.arange(PALETTE_COLOURS) * len(table) // PALETTE_COLOURS].tobytes())
 
 

@@ -27,6 +27,7 @@ import page.serve as serving_room
 import visualization
 from attention_extractor import AttentionExtractor
 from attention_processor import AttentionProcessor
+from drawing.characters import plain_text
 from methods import METHODS, sink_patches, token_maps, top_heads, without_sinks
 from model import ModelError
 from page.guard import only_uploaded_files
@@ -557,7 +558,7 @@ def test_the_line_beneath_says_what_is_shown(run: Run) -> None:
     image, prompt, answer = run.capture.shares[2, :2, 1].mean(dim=0).tolist()
     probability = float(run.capture.logprobs[2].exp())
     assert caption(run, subject) == (
-        f'token 2 "{visualization.plain_text(run.capture.tokens[2])}" · layers 0–1 · head 1 · max · '
+        f'token 2 "{plain_text(run.capture.tokens[2])}" · layers 0–1 · head 1 · max · '
         f"{image * 100:.0f} % of its attention on the image "
         f"(prompt {prompt * 100:.0f} %, answer so far {answer * 100:.0f} %) · p = {probability:.2f}"
     )

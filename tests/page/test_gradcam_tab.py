@@ -32,11 +32,11 @@ from page.sessions import Run
 from page.site import Page
 from records.capture import Capture
 from records.grad_cam import GradCam
+from records.look import Look
 from records.targets import Contrast, Text
 from report.layers import Style, layer_grid
 from tests.serving import LAYERS, PROMPT, noise
 from utils import Stopped
-from visualization import Look
 
 pytestmark = [
     pytest.mark.timeout(240),

@@ -20,7 +20,7 @@ from PIL import Image
 
 import config
 import page.share as share_room
-import utils
+import records.pictures as pictures_room
 import viewer
 import visualization
 from attention_extractor import AttentionExtractor
@@ -532,7 +532,7 @@ def test_on_the_way_to_one_answer_the_picture_is_decoded_once_and_hashed_once(
     page: Page, pictures: list[dict[str, str]], monkeypatch: pytest.MonkeyPatch, reuse: bool
 ) -> None:
     calls: list[str] = []
-    decoded, sha256 = utils._decoded, hashlib.sha256
+    decoded, sha256 = pictures_room._decoded, hashlib.sha256
 
     def decoding(file: Any) -> Image.Image:
         calls.append("decoded")
@@ -542,8 +542,8 @@ def test_on_the_way_to_one_answer_the_picture_is_decoded_once_and_hashed_once(
         calls.append("hashed")
         return sha256(data)
 
-    monkeypatch.setattr(utils, "_decoded", decoding)
-    monkeypatch.setattr(utils, "hashlib", SimpleNamespace(sha256=hashing))
+    monkeypatch.setattr(pictures_room, "_decoded", decoding)
+    monkeypatch.setattr(pictures_room, "hashlib", SimpleNamespace(sha256=hashing))
     last = asked(page, form(pictures[0], reuse=reuse))[-1]
     assert changes(last[page.explorer.viewer])["value"]["answer"]["text"]
     assert len(page.store.recent()) == 1
@@ -596,6 +596,14 @@ def test_another_models_answer_is_never_kept_under_the_first_ones_question(
     kept = page.store.find(key)
     assert kept is not None
     assert kept.capture.model_name == str(folders[0])
+
+
+def test_values_of_twelve_bits_are_spread_and_said(page: Page, tmp_path: Path) -> None:
+    file = tmp_path / "scan.png"
+    Image.fromarray(np.linspace(0, 4095, 112 * 168).astype(np.uint16).reshape(112, 168)).save(file)
+    last = asked(page, form({"path": str(file)}))[-1]
+    said = "Its values run from 0 to 4,095: they are spread over all shades from black to white."
+    assert last[page.reading]["note"] == said
 
 
 def test_a_place_in_line_is_shown_and_an_answer_stopped_there_is_none(

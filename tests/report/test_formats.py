@@ -20,9 +20,15 @@ from pypdf import PdfReader
 import viewer
 import visualization
 from attention_processor import AttentionProcessor
+from drawing import fonts
+from drawing.colour_bar import number_labels
+from drawing.colours import MARKED
+from drawing.fonts import _fallback_paths, _font_with, _main_font_path, drawable
+from drawing.text import _broken, paragraph
 from methods import METHODS, selected_maps
 from records.capture import Capture
 from records.look import Look
+from records.pictures import image_hash
 from records.selection import Selection
 from records.tokens import spelled
 from report import animation, pdf, png
@@ -38,7 +44,7 @@ from report.view import (
     whole_drawing,
 )
 from tests.test_attention_processor import ANSWER, GRID, HEADS, RECORDED, TOKENS, made_capture, text_rows
-from utils import Stopped, Watch, image_hash
+from utils import Stopped, Watch
 
 CAVEAT = METHODS["attention"].caveat
 
@@ -300,9 +306,9 @@ def test_an_animation_shows_each_word_in_turn(
 def test_only_map_bar_and_mark_move(capture: Capture, image: Image.Image, tmp_path: Path) -> None:
     frames = frames_of(export("gif", of(capture, ALL), image, tmp_path).path)
     arrays = np.stack([np.asarray(frame, int) for frame in frames])
-    marked = (np.abs(arrays - visualization.MARKED).max(-1) < 12).sum((1, 2))
+    marked = (np.abs(arrays - MARKED).max(-1) < 12).sum((1, 2))
     assert (marked[:-1] > 100).all()  # a word each, but for the white space at the end
-    columns = [np.flatnonzero((np.abs(one - visualization.MARKED).max(-1) < 12).any(0)) for one in arrays[:3]]
+    columns = [np.flatnonzero((np.abs(one - MARKED).max(-1) < 12).any(0)) for one in arrays[:3]]
     assert columns[0].max() < columns[1].min() + 4 < columns[1].max() < columns[2].min() + 4
     still = np.ptp(arrays[:, -100:], axis=0).mean()
     assert still < 3  # the lines at the bottom, but for each frame's own 256 colours
@@ -349,9 +355,7 @@ def test_a_document_has_every_word_with_its_map(capture: Capture, image: Image.I
     processor = AttentionProcessor(capture)
     shares = [float(processor.shares(word.tokens, [0, 5], [1])[0]) for word in processor.words()]
     told = [line for line in lines if line.endswith("of attention on the image")]
-    assert told == [
-        f"{visualization.number_labels([share])[0]} of attention on the image" for share in shares
-    ]
+    assert told == [f"{number_labels([share])[0]} of attention on the image" for share in shares]
     assert sum(len(page.images) for page in reader.pages) == 1 + 1 + len(WORDS)  # picture, bar, maps
     assert reader.metadata is not None
     assert reader.metadata.title == TITLE
@@ -401,12 +405,12 @@ def fallback_fonts(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., No
     """Return a function that sets the fonts which are tried after DejaVu Sans."""
 
     def clear() -> None:
-        visualization._fallback_paths.cache_clear()
-        visualization._font_with.cache_clear()
+        _fallback_paths.cache_clear()
+        _font_with.cache_clear()
 
     def use(*files: Path) -> None:
         clear()
-        monkeypatch.setattr(visualization, "FALLBACK_FONTS", tuple(map(str, files)))
+        monkeypatch.setattr(fonts, "FALLBACK_FONTS", tuple(map(str, files)))
 
     yield use
     clear()
@@ -426,7 +430,7 @@ def test_a_document_shows_no_empty_boxes(
 def test_a_character_that_bold_letters_lack_is_drawn(
     capture: Capture, image: Image.Image, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    main = Path(visualization._main_font_path())
+    main = Path(_main_font_path())
     has = TTFont(main).getBestCmap().keys() - TTFont(main.with_stem(f"{main.stem}-Bold")).getBestCmap().keys()
     said = "".join(chr(code) for code in sorted(has) if chr(code).isprintable())[:3]
     bold = replace(capture, tokens=(said, *ANSWER[1:]), text=said + capture.text[3:])
@@ -444,7 +448,7 @@ def test_a_font_that_cannot_be_embedded_leaves_code_points(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     fallback_fonts(font_of_one_character(tmp_path / "cat.ttf"))
-    assert visualization.drawable("猫") == "猫"
+    assert drawable("猫") == "猫"
     add_font = FPDF.add_font
 
     def picky(self: FPDF, family: str, *arguments: Any, **named: Any) -> None:
@@ -459,7 +463,7 @@ def test_a_font_that_cannot_be_embedded_leaves_code_points(
 
 def font_of_one_character(path: Path) -> Path:
     """Write a font in which 猫 is drawn as the main font draws W."""
-    font = TTFont(visualization._main_font_path())
+    font = TTFont(_main_font_path())
     for table in font["cmap"].tables:
         if table.isUnicode():
             table.cmap = {ord("猫"): table.cmap[ord("W")]}
@@ -613,19 +617,19 @@ def test_every_format_is_described() -> None:
 def test_a_paragraph_breaks_where_it_is_full() -> None:
     text = "one two three four " * 12 + "x" * 300
     for width in (120, 333):
-        lines = visualization._broken(text, width, 20)
+        lines = _broken(text, width, 20)
         assert "".join(text[start:end] for start, end in lines) == text
-        face = visualization._font(20)
+        face = fonts.font(20)
         assert all(face.width(text[start:end].rstrip()) <= width for start, end in lines)
         first = text[slice(*lines[0])]
         assert first.endswith(" ")
-        assert visualization.paragraph(text, width, 20).size[0] == width
+        assert paragraph(text, width, 20).size[0] == width
 
 
 def test_the_marked_word_is_always_in_view() -> None:
     text = " ".join(f"word{number}" for number in range(200))
-    whole = visualization.paragraph(text, 300, 16, lines=3)
+    whole = paragraph(text, 300, 16, lines=3)
     for mark in [(0, 5), (600, 606), (len(text) - 7, len(text))]:
-        shown = np.asarray(visualization.paragraph(text, 300, 16, mark=mark, lines=3))
+        shown = np.asarray(paragraph(text, 300, 16, mark=mark, lines=3))
         assert shown.shape[:2] == whole.size[::-1]
-        assert (np.abs(shown.astype(int) - visualization.MARKED).max(-1) == 0).sum() > 50
+        assert (np.abs(shown.astype(int) - MARKED).max(-1) == 0).sum() > 50

@@ -11,6 +11,7 @@ from PIL import Image
 
 import visualization
 from attention_processor import AttentionProcessor
+from drawing.colour_bar import number_labels
 from methods import METHODS, selected_maps
 from records.capture import Capture
 from records.look import Look
@@ -99,7 +100,7 @@ def test_a_document_has_each_words_range_in_the_methods_unit(
     (text,) = texts_of(export("pdf", of(capture), image, tmp_path).path)
     for word in AttentionProcessor(capture).words():
         heat = MADE.maps[list(word.tokens)].mean(axis=0)
-        low, high = visualization.number_labels([heat.min(), heat.max()], "nats")
+        low, high = number_labels([heat.min(), heat.max()], "nats")
         assert squeezed(f"colours from {low} to {high}") in squeezed(text)
         assert low.startswith("−")
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-import visualization
+from drawing.colour_bar import number_labels
 
 FOLDER = Path(__file__).parent
 OLDEST = 18  # the first with `node --test`, and what Debian 12 has
@@ -41,7 +41,7 @@ def test_the_functions_of_the_state_in_node() -> None:
 
 @pytest.mark.parametrize("case", json.loads((FOLDER / "number_labels.json").read_text("utf-8")))
 def test_numbers_read_in_drawings_as_they_do_in_the_viewer(case: dict[str, Any]) -> None:
-    assert visualization.number_labels(case["values"], case["unit"]) == case["labels"]
+    assert number_labels(case["values"], case["unit"]) == case["labels"]
 
 
 def test_each_file_of_pure_functions_has_its_tests() -> None:

@@ -1,50 +1,41 @@
-"""A picture's answer: kept from before, or asked for now."""
+"""A picture's answer: kept from before, or asked for now; and its maps by a method."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import torch
 from PIL import Image
 
 import config
-import methods
+from attention_extractor import AttentionExtractor
+from attention_processor import AttentionProcessor
 from commands.arguments import choice, numbers
-from commands.terminal import UsageError, bar, counter, printable, say, stop_on_interrupt
-from model import Checkpoint, checkpoint
-from model import answer_key as store_key
+from commands.terminal import bar, counter, printable, say, stop_on_interrupt
+from methods import selected_maps, token_maps
+from model import DEMO, Checkpoint, answer_key, checkpoint, load_model, model_layer_count
+from records.capture import Capture
+from records.pictures import image_hash
 from records.selection import Selection
 from records.store import Store
 from records.token_maps import TokenMaps
+from records.words import Word
 from report.view import Subject
-from utils import ImageError, Range, Stopped, image_hash, one_line, open_image
-
-if TYPE_CHECKING:  # torch takes seconds to import: --help and mistyped arguments do not wait for it
-    from attention_extractor import AttentionExtractor
-    from records.capture import Capture
-    from records.words import Word
+from utils import Range, Stopped, one_line
 
 
-def opened(path: str) -> Image.Image:
-    """Return the picture; what was left out of it is said on stderr."""
-    try:
-        image = open_image(path)
-    except ImageError as error:
-        raise UsageError(f"{path}: {error}") from error
-    if "note" in image.info:
-        say(f"note: {image.info['note']}")
-    return image
+def loaded(args: argparse.Namespace) -> tuple[Any, Any]:
+    """Return the model that was asked for, or the default one, and its processor."""
+    return load_model(args.model or default_model())
 
 
 def answered(args: argparse.Namespace, image: Image.Image) -> Capture:
     """Return the answer that is kept for this question, else load the model, generate, and keep it."""
     if (kept := kept_answer(args, image, args.layers)) is not None:
         return kept
-    from attention_extractor import AttentionExtractor
-    from model import load_model, model_layer_count
-
-    model, processor = load_model(args.model or default_model())
+    model, processor = loaded(args)
     head_count = model.config.get_text_config().num_attention_heads
     layers, _ = choice(args, model_layer_count(model), head_count)
     capture = generated(AttentionExtractor(model, processor, layers=layers), args, image)
@@ -84,7 +75,7 @@ def question(
     """Return the key of the question in the store."""
     names = ("max_new_tokens", "temperature", "top_p", "seed")
     settings = {name: getattr(args, name) for name in names}
-    return store_key(source, image_hash(image), args.prompt, layers=layers, **settings)
+    return answer_key(source, image_hash(image), args.prompt, layers=layers, **settings)
 
 
 def generated(extractor: AttentionExtractor, args: argparse.Namespace, image: Image.Image) -> Capture:
@@ -117,25 +108,17 @@ def generated(extractor: AttentionExtractor, args: argparse.Namespace, image: Im
 
 def default_model() -> str:
     """Return config's model where there is CUDA, else the bundled one."""
-    import torch
-
-    from model import DEMO
-
     return config.MODEL_NAME if torch.cuda.is_available() else DEMO
 
 
 def word_number(capture: Capture, number: int) -> Word:
     """Return a word of the answer by its number, counted from 0; UsageError if there is none."""
-    from attention_processor import AttentionProcessor
-
     words = AttentionProcessor(capture).words()
     return words[numbers([(number, number)], len(words), "word", "the answer")[0]]
 
 
 def answered_by(loaded: tuple[Any, Any], args: argparse.Namespace, image: Image.Image) -> Capture:
     """Return the answer that is kept for this question, else have a loaded model give it, and keep it."""
-    from attention_extractor import AttentionExtractor
-
     kept = kept_answer(args, image)
     if kept is None:
         kept = generated(AttentionExtractor(*loaded), args, image)
@@ -154,17 +137,15 @@ def subject_of(
     computed = {}
     if selection.row.needs_model:
         computed = {selection.method: read_again(args, image, capture, selection.method)}
-    return Subject(capture, selection, methods.selected_maps(capture, selection, computed))
+    return Subject(capture, selection, selected_maps(capture, selection, computed))
 
 
 def read_again(args: argparse.Namespace, image: Image.Image, capture: Capture, method: str) -> TokenMaps:
     """Return the maps of the whole answer by a method that reads it again; its notes are said on stderr."""
-    from model import load_model
-
-    model, processor = load_model(args.model or default_model())
+    model, processor = loaded(args)
     with stop_on_interrupt() as stop, bar("Map", "pass", 1) as progress:
         try:
-            found = methods.token_maps(
+            found = token_maps(
                 method,
                 capture,
                 model=model,

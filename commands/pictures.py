@@ -1,0 +1,36 @@
+"""What is looked at before anything slow begins: the picture, and the folder to write into."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from PIL import Image
+
+import config
+from commands.terminal import UsageError, say
+from records.look import Look
+from records.pictures import ImageError, open_image
+
+
+def opened(path: str) -> Image.Image:
+    """Return the picture; what was left out of it is said on stderr."""
+    try:
+        image = open_image(path)
+    except ImageError as error:
+        raise UsageError(f"{path}: {error}") from error
+    if "note" in image.info:
+        say(f"note: {image.info['note']}")
+    return image
+
+
+def look_of(args: argparse.Namespace, view: str | None = None) -> Look:
+    """Return how maps are drawn."""
+    return Look(args.colormap, args.alpha, view or config.HEATMAP_VIEW, args.smooth)
+
+
+def check_folder(output: str) -> None:
+    """Raise UsageError unless files can be written into a folder of this name, which need not exist."""
+    base = next(folder for folder in (Path(output), *Path(output).absolute().parents) if folder.exists())
+    if not base.is_dir():
+        raise UsageError(f"cannot write into {output}: {base} is a file")

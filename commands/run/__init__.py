@@ -1,0 +1,1 @@
+"""What each command does, a file each; loaded when it runs, since a model takes seconds to import."""

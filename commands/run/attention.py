@@ -1,0 +1,106 @@
+"""The work of `attention`: an answer's words on the picture, as files."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from PIL import Image
+
+import visualization
+from commands.arguments import (
+    choice,
+    numbers,
+)
+from commands.files import finished_folder
+from commands.run.answers import answered, subject_of
+from commands.terminal import UsageError, bar, printable, say
+from methods import METHODS
+from records.capture import Capture
+from records.look import Look
+from records.selection import Selection
+from report.png import figure
+from report.view import Drawing, arrays_of, coloured, drawings
+from utils import as_ranges, one_line, save_arrays
+from visualization import save_image
+
+
+def run(args: argparse.Namespace) -> None:
+    """Answer the prompt about the image and write its maps."""
+    image = args.picture
+    with finished_folder(Path(args.output)) as folder:
+        capture = answered(args, image)
+        print(printable(capture.text), flush=True)
+        if not capture.token_ids:
+            raise UsageError("the model gave an empty answer: there is nothing to draw")
+        subject = subject_of(args, image, capture, selection_of(args, capture))
+        look = coloured(subject.choosing(scale="own"))
+        shown = [subject]
+        if args.prompt_words:
+            shown.append(subject.choosing(tokens=None, by="word", of_prompt=True))
+        found = [one for part in shown for one in drawings(part)]
+        if args.scale == "shared":
+            low, high = visualization.shared_range(one.values for one in found)
+            look = replace(look, vmin=low, vmax=high)
+        save_image(image, folder / "original.png")
+        (folder / "answer.txt").write_text(capture.text + "\n", encoding="utf-8")
+        draw(folder, image, found, look)
+        save_image(overview(image, found, look, (capture.text, subject.found.line)), folder / "overview.png")
+        files = sorted([*(file.name for file in folder.iterdir()), "maps.npz"])
+        drawing = {**asdict(look), "scale": args.scale, "files": files}
+        save_arrays(folder / "maps.npz", arrays_of(shown, drawing))
+    say(f"Wrote {len(files)} files to {args.output}")
+
+
+def selection_of(args: argparse.Namespace, capture: Capture) -> Selection:
+    """Return what the arguments choose of a capture.
+
+    Raises:
+        UsageError: for a token, layer or head that it does not have.
+    """
+    row, count, tokens = METHODS[args.method], len(capture.token_ids), args.tokens
+    layers, heads = choice(args, capture.layer_count, capture.prompt_attention.shape[2])
+    if missing := set(layers or ()) - set(capture.layers):
+        recorded = as_ranges(capture.layers)
+        raise UsageError(f"layer {min(missing)} was not recorded for this answer; recorded: {recorded}")
+    return Selection(
+        layers=tuple(layers or capture.layers),
+        heads=tuple(heads),
+        aggregation=args.aggregation,
+        tokens=None if isinstance(tokens, str) else tuple(numbers(tokens, count, "token", "the answer")),
+        by="word" if tokens == "words" else "token",
+        method=row.name,
+        no_sinks=args.no_sinks,
+        look=args.look,
+        scale=args.scale,
+    )
+
+
+def draw(folder: Path, image: Image.Image, found: Sequence[Drawing], look: Look) -> None:
+    """Write a picture of each map, with a progress bar."""
+    picture = visualization.fitted(image, visualization.MIN_SIDE, visualization.MAX_SIDE)
+    with bar("Pictures", "picture", len(found)) as progress:
+        for one in found:
+            save_image(figure(picture, one, look), folder / f"{one.name}.png")
+            progress.update()
+
+
+def overview(
+    image: Image.Image, found: Sequence[Drawing], look: Look, heading: tuple[str, str]
+) -> Image.Image:
+    """Return all maps on small copies of the picture in one, under a title and a smaller line."""
+    maps, labels = [one.values for one in found], [one.title for one in found]
+    small = visualization.thumbnails(image, maps, look)
+    title, subtitle = one_line(heading[0]), heading[1]
+    return visualization.map_grid(
+        small,
+        maps,
+        labels,
+        look,
+        title=title,
+        subtitle=subtitle,
+        scale_label=found[0].scale_label,
+        unit=found[0].unit,
+    )

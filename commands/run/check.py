@@ -1,0 +1,153 @@
+"""The work of `check`: a map's hottest patches are removed, and the picture."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import threading
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+import methods
+import visualization
+from attention_processor import AttentionProcessor
+from commands.arguments import (
+    choice,
+    numbers,
+    ranges,
+)
+from commands.files import finished_folder
+from commands.run.answers import answered_by, loaded, word_number
+from commands.terminal import UsageError, bar, counter, printable, say, stop_on_interrupt
+from drawing.characters import isolated
+from evaluation.charts import curve_chart
+from evaluation.removal import MapCheck, check_map
+from evaluation.without_picture import PictureCheck, without_image
+from records.capture import Capture
+from records.targets import target_choice
+from records.token_maps import TokenMaps
+from utils import Stopped
+from visualization import save_image
+
+
+def run(args: argparse.Namespace) -> None:
+    """Check a map of an answer, and write what was found."""
+    image = args.picture
+    with finished_folder(Path(args.output)) as folder:
+        model, processor = loaded(args)
+        capture = answered_by((model, processor), args, image)
+        print(printable(capture.text), flush=True)
+        tokens = tokens_meant(args.target, capture)
+        with stop_on_interrupt() as stop:
+            try:
+                found, on_map, on_picture = checked((model, processor), args, image, capture, tokens, stop)
+            except Stopped:
+                raise KeyboardInterrupt from None
+        write_check(folder, image, capture, found, on_map, on_picture)
+        names = sorted(path.name for path in folder.iterdir())
+    for note in found.notes:
+        say(f"note: {note}")
+    for count in on_map.counts[1:] if args.patches else [on_map.telling]:
+        print(printable(on_map.sentence(count)))
+    print(printable(on_picture.sentence(tokens, on_map.text)))
+    print(printable(f"\n{on_picture.table()}"))
+    say(f"Wrote {', '.join(names)} to {args.output}")
+
+
+def tokens_meant(text: str, capture: Capture) -> tuple[int, ...]:
+    """Return the tokens of the answer that a person means: by numbers, or by a word that it says once."""
+    try:
+        kind, value = target_choice(text)
+    except ValueError:
+        kind, value = "", None
+    if kind == "tokens":
+        return tuple(numbers(ranges(value), len(capture.token_ids), "token", "the answer"))
+    if kind == "word":
+        return word_number(capture, value).tokens
+    words = AttentionProcessor(capture).words()
+    places = [place for place, word in enumerate(words) if word.text.lower() == text.strip().lower()]
+    if len(places) == 1:
+        return words[places[0]].tokens
+    if not places:
+        listed = ", ".join(f"{place} {word.text}" for place, word in enumerate(words))
+        raise UsageError(f"the answer does not say {text!r}; its words are {listed}")
+    named = " or ".join(f"word:{place}" for place in places)
+    raise UsageError(f"the answer says {text!r} {len(places)} times; name one: {named}")
+
+
+def checked(
+    loaded: tuple[Any, Any],
+    args: argparse.Namespace,
+    image: Image.Image,
+    capture: Capture,
+    tokens: tuple[int, ...],
+    stop: threading.Event,
+) -> tuple[TokenMaps, MapCheck, PictureCheck]:
+    """Return the map, what its patches do to the word, and what the picture does, with progress bars."""
+    model, processor = loaded
+    h, w = capture.grid
+    patches = numbers(args.patches, h * w + 1, "number of patches", "the picture") if args.patches else None
+    options: dict[str, Any] = {}
+    layers, heads = choice(args, capture.layer_count, capture.prompt_attention.shape[2])
+    options |= {"layers": layers} if args.layers else {}
+    options |= {"heads": heads} if args.heads else {}
+    given: dict[str, Any] = {"model": model, "processor": processor, "image": image, "stop": stop}
+    with bar("Map", "pass", 1) as progress:
+        found = methods.token_maps(
+            args.method, capture, tokens=tokens, on_progress=counter(progress), **given, **options
+        )
+        progress.update(int(progress.total or 0) - progress.n)
+    with bar("Pictures", "picture", 1) as progress:
+        on_map = check_map(
+            capture=capture,
+            tokens=tokens,
+            heat=found.token_map(tokens),
+            patches=patches,
+            repeats=args.repeats,
+            filling=args.filling,
+            seed=args.seed,
+            on_progress=counter(progress),
+            **given,
+        )
+    return found, on_map, without_image(capture=capture, **given)
+
+
+def write_check(
+    folder: Path,
+    image: Image.Image,
+    capture: Capture,
+    found: TokenMaps,
+    on_map: MapCheck,
+    on_picture: PictureCheck,
+) -> None:
+    """Write what was found."""
+    method = found.row
+    (folder / "answer.txt").write_text(capture.text + "\n", encoding="utf-8")
+    (folder / "words.md").write_text(on_picture.table() + "\n", encoding="utf-8")
+    (folder / "curve.csv").write_text(on_map.csv_text(), encoding="utf-8")
+    curve_chart(on_map, method.label).savefig(folder / "curve.png", dpi=150)
+    drawn = visualization.visualize_attention_on_image(
+        image,
+        found.token_map(on_map.tokens),
+        title=f"{method.label}: “{isolated(on_map.text)}”",
+        subtitle=method.caveat,
+        scale_label=method.scale_label,
+        unit=method.shown_unit,
+        min_side=visualization.MIN_SIDE,
+        max_side=visualization.MAX_SIDE,
+    )
+    save_image(drawn, folder / "map.png")
+    facts = {
+        "model": capture.model_name,
+        "prompt": capture.prompt,
+        "answer": capture.text,
+        "method": found.method,
+        "settings": found.settings,
+        "map": on_map.as_dict(),
+        "with_and_without_picture": on_picture.as_dict(),
+    }
+    (folder / "check.json").write_text(
+        json.dumps(facts, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
+    )

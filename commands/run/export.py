@@ -1,0 +1,82 @@
+"""The work of `export`: an answer as files to take away."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from pathlib import Path
+
+from PIL import Image
+
+from commands.files import finished_folder
+from commands.run.answers import answered, subject_of
+from commands.run.attention import selection_of
+from commands.terminal import UsageError, bar, counter, printable, say, stop_on_interrupt
+from records.capture import Capture
+from records.store import DamagedError, Kept, Store
+from report.formats import FORMATS, export
+from report.view import Subject
+from utils import Stopped, Watch
+
+
+def run(args: argparse.Namespace) -> None:
+    """Write an answer as files."""
+    with finished_folder(Path(args.output)) as folder:
+        capture, image = chosen_answer(args)
+        print(printable(capture.text), flush=True)
+        subject = subject_of(args, image, capture, selection_of(args, capture))
+        for kind in args.format:
+            write_format(kind, subject, image, folder)
+            if args.prompt_words and kind not in ("html", "npz"):  # which have both
+                asked = subject.choosing(tokens=None, by="word", of_prompt=True)
+                write_format(kind, asked, image, folder)
+        names = sorted(file.name for file in folder.iterdir())
+    say(f"Wrote {', '.join(names)} to {args.output}")
+
+
+def chosen_answer(args: argparse.Namespace) -> tuple[Capture, Image.Image]:
+    """Return the answer that is meant, with its picture: asked for now, or kept."""
+    if args.picture is not None:
+        return answered(args, args.picture), args.picture
+    kept = reopened(args.source)
+    return kept.capture, kept.image
+
+
+def reopened(name: str) -> Kept:
+    """Return an answer that is kept, by its id or the first digits of it; "last" is the newest.
+
+    Raises:
+        UsageError: if there is none of that id, or several, or it is damaged.
+    """
+    found = [entry.id for entry in Store().recent()]
+    if name == "last":
+        found = found[:1]
+    elif re.fullmatch(r"[0-9a-f]{4,32}", name):
+        found = [one for one in found if one.startswith(name)]
+    else:
+        hint = "; for a picture file, add --prompt" if Path(name).is_file() else ""
+        raise UsageError(f"{name!r} is neither an id of --recent nor last{hint}")
+    if len(found) != 1:
+        raise UsageError(f"{len(found) or 'no'} kept answers are named {name}: see --recent")
+    try:
+        return Store().open(found[0])
+    except KeyError:
+        raise UsageError(f"the answer {name} is no longer kept") from None
+    except DamagedError as error:
+        raise UsageError(str(error)) from error
+
+
+def write_format(kind: str, subject: Subject, image: Image.Image, folder: Path) -> None:
+    """Write one format, with a progress bar.
+
+    Raises:
+        KeyboardInterrupt: once Ctrl-C has ended the work.
+    """
+    with stop_on_interrupt() as stop, bar(FORMATS[kind].name, "step", 1) as progress:
+        try:
+            made = export(kind, subject, image, folder, Watch(counter(progress), stop))
+        except Stopped:
+            raise KeyboardInterrupt from None
+        progress.update(int(progress.total or 0) - progress.n)
+    for note in made.notes:
+        say(f"note: {note}")

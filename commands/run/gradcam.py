@@ -1,0 +1,102 @@
+"""The work of `gradcam`: layers on the picture, by what raised a score."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from PIL import Image
+
+from attention_extractor import AttentionExtractor
+from commands.arguments import (
+    numbers,
+    ranges,
+)
+from commands.files import finished_folder
+from commands.gradcam import SINGLE_LAYER
+from commands.run.answers import generated, kept_answer, loaded, word_number
+from commands.terminal import bar, counter, printable, say, stop_on_interrupt
+from methods.grad_cam import smooth_grad_cam
+from model import model_layer_count
+from records.capture import Capture
+from records.grad_cam import GradCam
+from records.layers import Layers, chosen_layers, comparative_layers
+from records.targets import Contrast, Target, Text, needs_answer
+from report.layers import Style, save_layers
+from utils import Stopped
+
+
+def run(args: argparse.Namespace) -> None:
+    """Answer the prompt about the image and write Smooth Grad-CAM of the answer."""
+    image = args.picture
+    with finished_folder(Path(args.output)) as folder:
+        cam = explained(args, image)
+        (folder / "answer.txt").write_text(cam.text + "\n", encoding="utf-8")
+        with bar("Pictures", "layer", len(cam.layers)) as progress:
+            save_layers(cam, image, folder, args.mode, Style(args.look, args.scale), counter(progress))
+        count = len(list(folder.iterdir()))
+    for note in cam.notes:
+        say(f"note: {note}")
+    say(f"Wrote {count} files to {args.output}")
+
+
+def explained(args: argparse.Namespace, image: Image.Image) -> GradCam:
+    """Load the model, have it answer, and compute the maps, with progress bars.
+
+    Raises:
+        KeyboardInterrupt: once Ctrl-C has ended the answer or the computation.
+    """
+    model, processor = loaded(args)
+    layers = layer_choice(args, model_layer_count(model))
+    chosen_layers(model_layer_count(model), layers)  # refused before the answer is generated
+    target, capture = target_of(args, None), None
+    if needs_answer(target):
+        capture = kept_answer(args, image)
+        capture = capture or generated(AttentionExtractor(model, processor, layers=[0]), args, image)
+        print(printable(capture.text), flush=True)
+        target = target_of(args, capture)
+    with stop_on_interrupt() as stop, bar("Samples", "sample", args.num_samples) as progress:
+        try:
+            cam = smooth_grad_cam(
+                model,
+                processor,
+                image,
+                args.prompt,
+                layers,
+                target,
+                args.num_samples,
+                args.noise_std,
+                args.seed,
+                method=args.method,
+                answer=capture,
+                on_progress=counter(progress),
+                stop=stop,
+            )
+        except Stopped:
+            raise KeyboardInterrupt from None
+    if capture is None:
+        print(printable(cam.text), flush=True)
+    return cam
+
+
+def layer_choice(args: argparse.Namespace, count: int) -> Layers:
+    """Return the layers asked for, of a model with so many."""
+    if args.mode == "single":
+        return SINGLE_LAYER if args.layer is None else int(args.layer)
+    if args.mode == "comparative":
+        return comparative_layers(count)
+    return numbers(args.layers, count, "layer", "the model") if args.layers else args.layer_range or "auto"
+
+
+def target_of(args: argparse.Namespace, capture: Capture | None) -> Target:
+    """Return what is to be explained; tokens and words only once the answer is there."""
+    kind, value = args.target
+    if kind == "text":
+        return Text(value, args.at or 0)
+    if kind == "contrast":
+        return Contrast(value[0], value[1], args.at)
+    if capture is None or kind == "all":
+        return None
+    if kind == "tokens":
+        return numbers(ranges(value), len(capture.token_ids), "token", "the answer")
+    return word_number(capture, value).tokens

@@ -1,0 +1,1 @@
+"""What stands on and around a picture: letters, colour bars, titles, grids."""

@@ -1,0 +1,140 @@
+"""Letters: which font draws a character, how wide a text is, and how it is written on a picture.
+
+Goes in: texts in any script. Comes out: widths, pieces in fonts that have their characters, letters on a
+Pillow picture. Knows nothing of maps.
+"""
+
+from functools import lru_cache
+from pathlib import Path
+
+import matplotlib
+from matplotlib.ft2font import FT2Font
+from PIL import ImageDraw, ImageFont
+
+from drawing.characters import ISOLATES, plain_text
+
+# Tried in this order for characters that DejaVu Sans lacks; Pillow looks in the system's font folders.
+FALLBACK_FONTS = (
+    "NotoSansCJK-Regular.ttc",
+    "NotoSansCJKsc-Regular.otf",
+    "SourceHanSans-Regular.ttc",
+    "msyh.ttc",
+    "PingFang.ttc",
+    "Hiragino Sans GB.ttc",
+    "Arial Unicode.ttf",
+    "wqy-zenhei.ttc",
+    "wqy-microhei.ttc",
+    "DroidSansFallbackFull.ttf",
+)
+
+
+class Font:
+    """Letters of one size: DejaVu Sans (comes with matplotlib), then a font of the system, then code points.
+
+    A character that no font at hand can draw is written as [U+4E2D]: never as an empty box.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        ascent, descent = _sized(_main_font_path(), size).getmetrics()
+        self.ascent, self.height = ascent, ascent + descent
+        self.middle = ascent + _sized(_main_font_path(), size).getbbox("0", anchor="ls")[1] / 2  # of a digit
+
+    def runs(self, text: str) -> list[tuple[str, ImageFont.FreeTypeFont]]:
+        """The text in pieces to draw from left to right, each with a font that has its characters."""
+        pieces: list[tuple[str, ImageFont.FreeTypeFont]] = []
+        joined = False
+        for character in drawable(text):
+            if character in ISOLATES:
+                joined = False
+                continue
+            font = _sized(_font_with(character) or _main_font_path(), self.size)
+            if joined and pieces[-1][1] is font:
+                pieces[-1] = (pieces[-1][0] + character, font)
+            else:
+                pieces.append((character, font))
+            joined = True
+        return pieces
+
+    def width(self, text: str) -> float:
+        """Return how many pixels wide the text is."""
+        return sum(font.getlength(piece) for piece, font in self.runs(text))
+
+    def shortened(self, text: str, width: float) -> str:
+        """The text, cut with an ellipsis if it is wider than that many pixels."""
+        text = plain_text(text)
+        if self.width(text) <= width:
+            return text
+        short, long = 0, min(len(text), 400)
+        while short < long:
+            middle = (short + long + 1) // 2
+            short, long = (middle, long) if self.width(text[:middle] + "…") <= width else (short, middle - 1)
+        return text[:short].rstrip() + "…"
+
+    def write(
+        self, draw: ImageDraw.ImageDraw, xy: tuple[float, float], text: str, fill: tuple[int, int, int]
+    ) -> None:
+        """Write with the top left corner at xy, all fonts on one base line."""
+        x, y = xy
+        for piece, font in self.runs(text):
+            draw.text((x, y + self.ascent), piece, fill=fill, font=font, anchor="ls")
+            x += font.getlength(piece)
+
+
+@lru_cache(maxsize=64)
+def font(size: int) -> Font:
+    """Return letters of that height in pixels."""
+    return Font(size)
+
+
+def text_size(size_wh: tuple[int, int]) -> int:
+    """Height of letters, in pixels, that goes with a picture of that size."""
+    return min(40, max(12, round(max(size_wh) / 45)))
+
+
+def drawable(text: str) -> str:
+    """The text with characters that no font at hand can draw written as code points, such as [U+4E2D]."""
+    return "".join(c if c in ISOLATES or _font_with(c) else f"[U+{ord(c):04X}]" for c in plain_text(text))
+
+
+def font_files(text: str) -> list[str]:
+    """Files of the fonts that `drawable(text)` takes characters from, the main one first."""
+    found = {_font_with(character) for character in drawable(text)}
+    return [
+        path for path in (_main_font_path(), *_fallback_paths()) if path in found or path == _main_font_path()
+    ]
+
+
+@lru_cache(maxsize=1)
+def _main_font_path() -> str:
+    return str(Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf"))
+
+
+@lru_cache(maxsize=64)
+def _sized(path: str, size: int) -> ImageFont.FreeTypeFont:
+    return ImageFont.truetype(path, size)
+
+
+@lru_cache(maxsize=1)
+def _fallback_paths() -> tuple[str, ...]:
+    """Files of the fallback fonts that this system has."""
+    found = []
+    for name in FALLBACK_FONTS:
+        try:
+            found.append(str(ImageFont.truetype(name, 12).path))
+        except OSError:
+            continue
+    return tuple(found)
+
+
+@lru_cache(maxsize=4)
+def _glyphs(path: str) -> FT2Font:
+    return FT2Font(path)
+
+
+@lru_cache(maxsize=4096)
+def _font_with(character: str) -> str | None:
+    """File of the first font that can draw the character, or None."""
+    if _glyphs(_main_font_path()).get_char_index(ord(character)):
+        return _main_font_path()
+    return next((path for path in _fallback_paths() if _glyphs(path).get_char_index(ord(character))), None)

@@ -1,0 +1,55 @@
+"""Letters: no empty box in any script, widths that hold, directions that stay where they are."""
+
+from pathlib import Path
+
+import matplotlib
+import pytest
+
+from drawing import fonts
+from drawing.characters import isolated
+from drawing.fonts import drawable
+
+
+def test_characters_without_a_glyph_are_spelt_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fonts, "_fallback_paths", tuple)
+    fonts._font_with.cache_clear()
+    try:
+        assert drawable('"red é Ж → 中文"') == '"red é Ж → [U+4E2D][U+6587]"'
+        assert drawable("a\nb\tc\u200b\u202e\x1b") == "a↵b⇥c"
+        face = fonts._glyphs(fonts._main_font_path())
+        assert all(face.get_char_index(ord(c)) for c in drawable("中 \U0001f916 \ue000 ﷽ 한국"))
+    finally:
+        fonts._font_with.cache_clear()
+
+
+def test_a_font_of_the_system_is_used_for_characters_that_ours_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    other = str(Path(matplotlib.get_data_path(), "fonts", "ttf", "STIXGeneral.ttf"))
+    ours = fonts._glyphs(fonts._main_font_path())
+    lacking = next(chr(code) for code in fonts._glyphs(other).get_charmap() if not ours.get_char_index(code))
+    monkeypatch.setattr(fonts, "_fallback_paths", lambda: (other,))
+    fonts._font_with.cache_clear()
+    try:
+        assert drawable(lacking) == lacking
+        runs = fonts.font(20).runs(f"a{lacking}b")
+        assert [(text, font.getname()[0]) for text, font in runs] == [
+            ("a", "DejaVu Sans"),
+            (lacking, "STIXGeneral"),
+            ("b", "DejaVu Sans"),
+        ]
+    finally:
+        fonts._font_with.cache_clear()
+
+
+def test_text_from_right_to_left_leaves_the_numbers_beside_it_in_place() -> None:
+    face = fonts.font(14)
+    label = f"token 1 “{isolated('אב')}”  0.07 % to 2.45 %"
+    assert [text for text, _ in face.runs(label)] == ["token 1 “", "אב", "”  0.07 % to 2.45 %"]
+    assert face.runs(isolated("")) == []
+
+
+def test_long_texts_are_shortened_to_a_width() -> None:
+    face = fonts.font(14)
+    short = face.shortened("word " * 4000, 200)
+    assert short.endswith("…")
+    assert face.width(short) <= 200
+    assert face.shortened("word", 200) == "word"
