@@ -4,6 +4,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
+# As many processes as there are cores, though no more than four, each with a model stack in memory of its own. Each goes
+# through its part in order, so that what a file's tests share is made once; who is done takes over from who is not.
+SIDE_BY_SIDE := --numprocesses logical --maxprocesses 4 --dist worksteal
+NUMERIC = $(shell grep -rl --include='test_*.py' 'mark\.numeric' tests)  # so that no other file is imported
 
 # Only format and lint of JavaScript and CSS need npm. Where it is missing they are left out, but not where CI is set.
 ifneq ($(shell command -v npm 2> /dev/null)$(CI),)
@@ -14,10 +18,10 @@ BIOME := @echo "JavaScript and CSS are left out: npm was not found (Debian's pac
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test check format bench pictures clean
+.PHONY: help install run test test-numerics check format bench pictures clean
 
 help: ## Show what there is to do
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 install: $(VENV)/.installed $(VENV)/.installed-dev ## Make .venv and install what is pinned (again where pins changed)
 
@@ -25,7 +29,14 @@ run: $(VENV)/.installed ## Open the page at http://127.0.0.1:7860 (ARGS="--model
 	$(BIN)/python app.py $(ARGS)
 
 test: $(VENV)/.installed-dev ## Run every test that this computer allows (ARGS="-k model -x")
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) $(ARGS)
+
+test-numerics: $(VENV)/.installed-dev ## Run the tests of numbers again on plainer kernels, with one and two threads
+	@set -e; for kernels in default avx2; do for threads in 1 2; do \
+		echo "== kernels: $$kernels, threads: $$threads"; \
+		ATEN_CPU_CAPABILITY=$$kernels TEST_THREADS=$$threads OMP_WAIT_POLICY=passive \
+			$(BIN)/python -m pytest -q -m numeric $(SIDE_BY_SIDE) $(NUMERIC) $(ARGS); \
+	done; done
 
 check: $(VENV)/.installed-dev $(NPM_INSTALLED) ## Check format, lint and types
 	$(BIN)/ruff format --check .

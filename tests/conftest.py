@@ -1,4 +1,4 @@
-"""What every test shares: no network, one thread, and a tiny model that must come back as it was lent."""
+"""What every test shares: no network, one thread, a browser, a tiny model that comes back as it was lent."""
 
 import os
 import shutil
@@ -13,15 +13,24 @@ from typing import Any
 
 import pytest
 import torch
+from playwright.sync_api import Browser, sync_playwright
 from torch import nn
 
 import config
 from tests.tiny import tiny_model
 
-torch.set_num_threads(1)  # more threads make tiny models slower
+torch.set_num_threads(int(os.environ.get("TEST_THREADS", "1")))  # more make tiny models slower
 signal.signal(
     signal.SIGINT, signal.default_int_handler
 )  # what runs in the background starts with Ctrl-C ignored
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what needs a browser, so that `-m "not browser"` leaves it out."""
+    for item in items:
+        if "chromium" in getattr(item, "fixturenames", ()):
+            item.add_marker("browser")
 
 
 @pytest.fixture(autouse=True)
@@ -62,6 +71,15 @@ def chromium() -> str:
     if path is None:
         pytest.skip("there is no Chromium on this computer: apt install chromium")
     return path
+
+
+@pytest.fixture(scope="module")
+def browser(chromium: str) -> Iterator[Browser]:
+    """A running Chromium; a module's, as no other event loop can run in Playwright's thread meanwhile."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield browser
+        browser.close()
 
 
 def traces(model: nn.Module) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from tests.conftest import traces
 from tests.numerics import assert_same
 from tests.tiny import tiny_model
 
+pytestmark = pytest.mark.numeric
 LAYERS, HEADS, TOKENS = 3, 6, 11
 PROMPT = "What is at the top left?"
 # 鿂, 𰻝 and 🫠 are split over two, four and three tokens of the real vocabulary, the family over seven.

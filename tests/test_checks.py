@@ -31,6 +31,7 @@ from tests.numerics import assert_same
 from tests.test_methods import CELL, LANDSCAPE, MEAN, answer, picture, plain, read, small_model
 from utils import Stopped, Watch
 
+pytestmark = pytest.mark.numeric
 H, W = LANDSCAPE
 TOKENS = (2, 3)
 

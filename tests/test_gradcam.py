@@ -39,6 +39,7 @@ from tests.numerics import assert_same
 from tests.tiny import tiny_model
 from utils import Stopped
 
+pytestmark = pytest.mark.numeric
 LAYERS, HEADS = 5, 4
 LANDSCAPE, PORTRAIT = (4, 7), (6, 3)  # grids (h, w)
 PROMPT = "What is here?"

@@ -50,6 +50,7 @@ from tests.test_attention_processor import (
 from tests.tiny import tiny_model
 from utils import Stopped
 
+pytestmark = pytest.mark.numeric
 LAYERS, OF_MODEL, CELL = 5, 4, 28  # decoder layers, heads, pixels of a merged patch
 LANDSCAPE, PORTRAIT = (4, 7), (6, 3)  # grids (h, w)
 LOGITS = 5.0  # about the largest of the small model's: the size of the terms of a log-probability

@@ -41,6 +41,7 @@ from model.families import ImageOnlyProcessor
 from records.pictures import ImageError, image_hash
 from tests import tiny as tiny_room
 from tests.fake_hub import fake_hub
+from tests.numerics import assert_same
 from tests.tiny import SPECIAL_TOKENS, save_tiny, tiny_model, tiny_tokenizer
 
 ROOT = Path(__file__).parent.parent
@@ -361,7 +362,7 @@ def test_a_sharded_checkpoint_with_the_real_vocabulary_comes_back_the_same(tmp_p
     model, processor = load_model(str(folder))
     loaded = greedy(model, processor)
     assert loaded[0] == original[0]
-    assert torch.equal(loaded[1], original[1])
+    assert_same(loaded[1], original[1])
     assert model.lm_head.weight is not model.get_input_embeddings().weight
     assert model.config.text_config.vocab_size == 151_936
     assert isinstance(processor, ImageOnlyProcessor)
@@ -379,7 +380,7 @@ def test_tied_and_untied_embeddings_come_back(tmp_path: Path, tied: bool) -> Non
     model, processor = load_model(save_tiny(tmp_path / "m", **settings))
     same = model.lm_head.weight.data_ptr() == model.get_input_embeddings().weight.data_ptr()
     assert same is tied
-    assert torch.equal(greedy(model, processor)[1], greedy(*tiny_model(**settings))[1])
+    assert_same(greedy(model, processor)[1], greedy(*tiny_model(**settings))[1])
 
 
 def test_a_loaded_model_is_ready_and_untouched(saved: Path) -> None:
@@ -483,7 +484,7 @@ def test_a_folder_in_the_published_layout_loads(saved: Path, tmp_path: Path) -> 
     (folder / "processor_config.json").unlink()
     (folder / "chat_template.jinja").unlink()
     model, processor = load_model(folder)
-    assert torch.equal(greedy(model, processor)[1], greedy(*load_model(saved))[1])
+    assert_same(greedy(model, processor)[1], greedy(*load_model(saved))[1])
 
 
 def test_a_home_folder_is_understood(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -763,7 +764,7 @@ def test_pickled_weights_beside_safetensors_are_not_read(saved: Path, tmp_path: 
     folder = copied(saved, tmp_path)
     (folder / "pytorch_model.bin").write_bytes(b"\x80\x04cos\nabort\n(tR.")
     model, processor = load_model(folder)
-    assert torch.equal(greedy(model, processor)[1], greedy(*load_model(saved))[1])
+    assert_same(greedy(model, processor)[1], greedy(*load_model(saved))[1])
 
 
 # --- Loading: devices this computer may not have ------------------------------------------------------------
@@ -839,7 +840,7 @@ def test_accelerate_places_a_model_and_inputs_follow(saved: Path, monkeypatch: p
     assert model.hf_device_map == parts
     assert model.device.type == "meta"
     assert model_device(model).type == "cpu"
-    assert torch.equal(greedy(model, processor)[1], greedy(*tiny_model(vocabulary="bytes", layers=2))[1])
+    assert_same(greedy(model, processor)[1], greedy(*tiny_model(vocabulary="bytes", layers=2))[1])
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="this computer has no CUDA device")

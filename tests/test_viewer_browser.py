@@ -1,7 +1,6 @@
 """The viewer in a real browser: reports opened from disk, drawn pixels and every way to explore them."""
 
 import json
-import os
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,9 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
-from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, Request, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, Request
 
 import viewer
 import visualization
@@ -20,13 +18,10 @@ from drawing.colours import palette
 from methods import token_maps
 from records.capture import Capture
 from records.look import Look
+from tests.large import LARGE_TOKENS, large_payload
 from tests.seeing import cell_of, choose, colour, pane_of, part, pixels, said, slide, state, word
 from tests.test_attention_processor import GRID, HEADS, PROMPT_TOKENS, RECORDED, TOKENS, made_capture
 from tests.test_viewer import attention_of, maps_of
-
-CHROMIUM = Path("/usr/bin/chromium")
-if not CHROMIUM.exists() and not os.environ.get("CI"):
-    pytest.skip(f"needs {CHROMIUM} (Debian's package chromium)", allow_module_level=True)
 
 PATIENCE = 30_000  # milliseconds: these tests may share two cores with others
 HOT_TOKEN, HOT = 2, (1, 4)  # the word "cat", planted at row 1, column 4 of 5 × 7
@@ -69,14 +64,6 @@ def data(capture: Capture, maps: np.ndarray) -> dict[str, Any]:
         head_maps=heads,
         leaned=leaned,
     )
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 class Watch:
@@ -742,83 +729,35 @@ def test_texts_never_become_markup_and_injected_scripts_do_not_run(
 
 # --- Speed --------------------------------------------------------------------------------------------------
 
-BIG_GRID, BIG_TOKENS = (30, 40), 128
-
 
 @pytest.fixture(scope="module")
 def big() -> dict[str, Any]:
-    words = tuple(f" word{index}" for index in range(BIG_TOKENS))
-    spans, at = [], 0
-    for one in words:
-        spans.append((at, at + len(one)))
-        at += len(one)
-    generator = np.random.default_rng(0)
-    attention = torch.tensor(generator.exponential(size=(BIG_TOKENS, 2, 3, 1200)) ** 3, dtype=torch.float32)
-    attention /= 2 * attention.sum(-1, keepdim=True)
-    shares = torch.stack([attention.sum(-1)] + [torch.full(attention.shape[:3], 0.25)] * 2, -1)
-    prompt_attention = attention[:PROMPT_TOKENS]
-    big = made_capture(
-        token_ids=tuple(range(BIG_TOKENS)),
-        tokens=words,
-        text="".join(words),
-        token_spans=tuple(spans),
-        attention=attention,
-        shares=shares,
-        layers=(0, 1),
-        logprobs=-torch.rand(BIG_TOKENS),
-        grid=BIG_GRID,
-        prompt_attention=prompt_attention,
-        prompt_shares=shares[:PROMPT_TOKENS],
-        prompt_length=1300,
-        context_tokens=("said",) * 100,
-    )
-    noise = generator.integers(0, 255, (30, 40, 3), dtype=np.uint8)
-    picture = Image.fromarray(noise).resize((1120, 840), Image.Resampling.BICUBIC)
-    return viewer.payload(big, picture, *attention_of(big))
+    return large_payload()
 
 
 @pytest.mark.parametrize("cells", ["cells", "smooth"])
 def test_a_pick_and_a_hover_are_drawn_in_the_very_next_frame(
-    open_html: Open, big: dict[str, Any], cells: str, capsys: pytest.CaptureFixture[str]
+    open_html: Open, big: dict[str, Any], cells: str
 ) -> None:
     tab = open_html(viewer.report(big))
     choose(tab, "cells", cells)
     tab.locator('[data-panel="shares"] summary').click()
-    figures = tab.evaluate(
+    words, late = tab.evaluate(
         """async () => {
              const { viewer } = document.querySelector('.lens-viewer');
              const words = [...document.querySelectorAll('[data-part="answer"] .lens-word')];
              const next = () => new Promise((done) => requestAnimationFrame(done));
-             const median = (all) => all.sort((a, b) => a - b)[Math.floor(all.length / 2)];
              const over = () => new PointerEvent('pointerover', { bubbles: true, pointerType: 'mouse' });
-             const picks = [], hovers = [], waits = [];
              let late = 0;
-             for (let i = 0; i < 40; i++) {
+             const drawn = async (act) => {
                const before = viewer.state().frames;
-               const start = performance.now();
-               words[(i * 7) % words.length].click();
+               act();
                await next();
                late += viewer.state().frames === before;
-               picks.push(performance.now() - start);
-             }
-             for (const word of words) {
-               const before = viewer.state().frames;
-               const start = performance.now();
-               word.dispatchEvent(over());
-               const handler = performance.now() - start;
-               await next();
-               late += viewer.state().frames === before;
-               hovers.push(handler + viewer.state().drawMs);
-               waits.push(performance.now() - start);
-             }
-             const figures = { pick: median(picks), hover: median(hovers), frame: median(waits) };
-             return { ...figures, words: words.length, late };
+             };
+             for (let i = 0; i < 40; i++) await drawn(() => words[(i * 7) % words.length].click());
+             for (const word of words) await drawn(() => word.dispatchEvent(over()));
+             return [words.length, late];
            }"""
     )
-    with capsys.disabled():
-        print(
-            f"\n{cells}: pick to drawn {figures['pick']:.1f} ms, hovering {figures['hover']:.2f} ms script, "
-            f"frame to frame {figures['frame']:.1f} ms (medians, 1,200 patches, {figures['words']} words)"
-        )
-    assert figures["words"] == BIG_TOKENS
-    assert figures["late"] == 0
+    assert (words, late) == (LARGE_TOKENS, 0)

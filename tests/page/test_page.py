@@ -44,7 +44,7 @@ from report.formats import FORMATS
 from report.png import figure
 from report.view import short_id, whole_drawing
 from tests.choosing import explored, selection_of
-from tests.serving import HEADS, LAYERS, PROMPT, noise, saved
+from tests.serving import HEADS, LAYERS, PROMPT, noise
 from utils import Stopped
 
 pytestmark = pytest.mark.timeout(120)
@@ -62,23 +62,6 @@ Outputs = dict[Any, Any]
 
 
 # --- What is needed -----------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    return saved(tmp_path_factory.mktemp("models"))
-
-
-@pytest.fixture(scope="module")
-def room(folders: tuple[Path, Path]) -> ModelRoom:
-    room = ModelRoom()
-    room.load(str(folders[0]))
-    return room
-
-
-@pytest.fixture
-def page(room: ModelRoom, folders: tuple[Path, Path], tmp_path: Path) -> Page:
-    return Page(room, str(folders[0]), store=Store(tmp_path / "cache"))
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 import threading
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -23,26 +22,13 @@ from page.model_room import ModelRoom
 from page.sessions import Run
 from page.site import Page
 from records.capture import Capture
-from records.store import Store
-from tests.serving import noise, saved
-from tests.test_page_methods import ALL, NEW, answer_to, changes, loaded_of, planted, request
+from tests.page.test_page_methods import ALL, NEW, answer_to, changes, loaded_of, planted, request
+from tests.serving import noise
 from utils import Stopped
 
 pytestmark = pytest.mark.timeout(240)
 PLAIN = [*ALL, "attention", False]  # sliders, method, without sinks
 Outputs = dict[Any, Any]
-
-
-@pytest.fixture(scope="module")
-def room(tmp_path_factory: pytest.TempPathFactory) -> ModelRoom:
-    room = ModelRoom()
-    room.load(str(saved(tmp_path_factory.mktemp("models"))[0]))
-    return room
-
-
-@pytest.fixture
-def page(room: ModelRoom, tmp_path: Path) -> Page:
-    return Page(room, "a model", store=Store(tmp_path / "cache"))
 
 
 @pytest.fixture

@@ -40,7 +40,7 @@ from page.site import Page
 from records.capture import Capture
 from records.selection import parsed_selection
 from report.view import Subject
-from tests.serving import HEADS, LONG, PROMPT, free_port, noise, saved, served
+from tests.serving import HEADS, LONG, PROMPT, free_port, noise
 from utils import Stopped
 
 pytestmark = [
@@ -49,11 +49,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::pandas.errors.Pandas4Warning"),
 ]
 NEW = 6  # tokens of the answers that need not be long
-
-
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    return saved(tmp_path_factory.mktemp("models"))
 
 
 @pytest.fixture(scope="module")
@@ -66,12 +61,6 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "text.png").write_text("no picture")
     (folder / "cut.png").write_bytes((folder / "a.png").read_bytes()[:3000])
     return folder
-
-
-@pytest.fixture(scope="module")
-def site(folders: tuple[Path, Path]) -> Iterator[tuple[Page, str]]:
-    with served(str(folders[0])) as page_and_url:
-        yield page_and_url
 
 
 @pytest.fixture

@@ -28,10 +28,9 @@ from page.sessions import Run
 from page.site import Held as HeldByBrowser
 from page.site import Page
 from records.capture import Capture
-from records.store import Store
 from report.view import whole_drawing
 from tests.choosing import explored, selection_of
-from tests.serving import HEADS, LAYERS, PROMPT, noise, saved
+from tests.serving import HEADS, LAYERS, PROMPT, noise
 from tests.test_viewer import read_back
 from utils import Stopped
 
@@ -45,23 +44,6 @@ Outputs = dict[Any, Any]
 
 
 # --- What is needed -----------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    return saved(tmp_path_factory.mktemp("models"))
-
-
-@pytest.fixture(scope="module")
-def room(folders: tuple[Path, Path]) -> ModelRoom:
-    room = ModelRoom()
-    room.load(str(folders[0]))
-    return room
-
-
-@pytest.fixture
-def page(room: ModelRoom, folders: tuple[Path, Path], tmp_path: Path) -> Page:
-    return Page(room, str(folders[0]), store=Store(tmp_path / "cache"))
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser
 from playwright.sync_api import Page as Tab
 
 import config
@@ -23,11 +23,7 @@ from page.selection import ATTENTION
 from page.sessions import Run
 from page.site import Page
 from records.capture import Capture
-from tests.seeing import cell_of, pane_of, part, said, state, word
-from tests.seeing import choose as choose_one
-from tests.serving import noise, saved, served
-from tests.test_browser import (
-    CHROMIUM,
+from tests.page.test_browser import (
     GRID,
     NEW,
     PATIENCE,
@@ -45,7 +41,10 @@ from tests.test_browser import (
     typed,
     words_of,
 )
-from tests.test_page_methods import loaded_of
+from tests.page.test_page_methods import loaded_of
+from tests.seeing import cell_of, pane_of, part, said, state, word
+from tests.seeing import choose as choose_one
+from tests.serving import noise
 from utils import Stopped
 
 pytestmark = [
@@ -57,24 +56,10 @@ CONTROLS = ("#layer_from", "#layer_to", "#head_from", "#head_to", "#aggregation"
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Page, str]]:
-    with served(str(saved(tmp_path_factory.mktemp("models"))[0])) as page_and_url:
-        yield page_and_url
-
-
-@pytest.fixture(scope="module")
 def picture(tmp_path_factory: pytest.TempPathFactory) -> Path:
     file = tmp_path_factory.mktemp("pictures") / "a.png"
     noise(0).save(file)
     return file
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(autouse=True)

@@ -35,7 +35,7 @@ from records.grad_cam import GradCam
 from records.look import Look
 from records.targets import Contrast, Text
 from report.layers import Style, layer_grid
-from tests.serving import LAYERS, PROMPT, noise, saved, served
+from tests.serving import LAYERS, PROMPT, noise
 from utils import Stopped
 
 pytestmark = [
@@ -56,21 +56,10 @@ LOOK: dict[str, Any] = {
 
 
 @pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    return saved(tmp_path_factory.mktemp("models"))
-
-
-@pytest.fixture(scope="module")
 def picture(tmp_path_factory: pytest.TempPathFactory) -> Path:
     file = tmp_path_factory.mktemp("pictures") / "a.png"
     noise(0).save(file)
     return file
-
-
-@pytest.fixture(scope="module")
-def site(folders: tuple[Path, Path]) -> Iterator[tuple[Page, str]]:
-    with served(str(folders[0])) as page_and_url:
-        yield page_and_url
 
 
 @pytest.fixture
