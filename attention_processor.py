@@ -6,20 +6,17 @@ spell them. Knows nothing of models, pictures or pages.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Literal, get_args
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from records.capture import Capture
+from records.choices import Aggregation, Positions, chosen_indices, fold_of
 from records.words import Word, grouped_words
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-
-Aggregation = Literal["mean", "max", "min"]
-Positions = int | Sequence[int]
 
 
 class AttentionProcessor:
@@ -170,31 +167,3 @@ class AttentionProcessor:
         """Return the heads asked for, none of them negative; None asks for all."""
         count = self.capture.prompt_attention.shape[2]
         return list(range(count)) if head_indices is None else chosen_indices(head_indices, count, "head")
-
-
-def fold_of(aggregation: Aggregation) -> Callable[..., np.ndarray]:
-    """Return the numpy function that folds axes; ValueError for an unknown aggregation."""
-    folds: dict[str, Callable[..., np.ndarray]] = {"mean": np.mean, "max": np.max, "min": np.min}
-    if aggregation not in folds:
-        raise ValueError(
-            f"aggregation must be one of {', '.join(get_args(Aggregation))}; got {aggregation!r}"
-        )
-    return folds[aggregation]
-
-
-def chosen_indices(indices: Positions, count: int, name: str) -> list[int]:
-    """Return the indices as a list, negative ones counted from the last.
-
-    Raises:
-        ValueError: for none, or one beyond `count`; the message names the count.
-    """
-    listed = list(indices) if isinstance(indices, Iterable) else [indices]
-    if not listed:
-        raise ValueError(f"choose at least one {name}")
-    for index in listed:
-        if isinstance(index, (bool, np.bool_)) or not isinstance(index, (int, np.integer)):
-            raise ValueError(f"a {name} must be a whole number; got {index!r}")
-        if not -count <= index < count:
-            allowed = f"0 to {count - 1}" if count else "none"
-            raise ValueError(f"there is no {name} {index}: there are {count} ({allowed})")
-    return [int(index) % count for index in listed]

@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from attention_processor import chosen_indices
 from methods.occlusion import Fill, covered, covering
 from methods.reading import Question
 from model import Processor
 from records.capture import Capture
+from records.choices import chosen_indices
 from utils import OnProgress, Watch
 
 Cells = NDArray[np.bool_]  # (h, w)

@@ -11,11 +11,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from attention_processor import Aggregation, AttentionProcessor, fold_of
+from attention_processor import AttentionProcessor
 from internals.attention_rows import Mixing, attention_rows, attention_watched
 from internals.exclusive import lent
 from internals.memory import within_memory
 from methods.reading import Maps, Question, later_half
+from records.choices import Aggregation, fold_of
 
 GENERAL_PROMPT = "Write a general description of the image."
 Pairs = Sequence[tuple[int, int]]  # of a layer and a head

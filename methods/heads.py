@@ -9,10 +9,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from attention_processor import chosen_indices
 from methods.attended import attention
 from methods.reading import Maps, Question
 from records.capture import Capture
+from records.choices import chosen_indices
 
 
 def local_attention(question: Question, count: int) -> Maps:

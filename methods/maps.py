@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import config
-from attention_processor import Aggregation, chosen_indices
 from methods.catalog import FromConfig, Method, method_named
 from methods.reading import Maps, Question
 from model import Processor, decoder_config
 from records.capture import Capture
+from records.choices import Aggregation, chosen_indices
 from records.token_maps import Cost, TokenMaps
 from utils import OnProgress, Watch
 

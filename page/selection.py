@@ -10,10 +10,10 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, cast
 
 import config
-from attention_processor import Aggregation
 from methods import METHODS, Method
 from page.inputs import RefusedError, number_within
 from records.capture import Capture
+from records.choices import Aggregation
 from records.look import Look
 from records.selection import Selection, parsed_selection, parsed_tokens
 from utils import as_ranges, numbers_of

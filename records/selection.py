@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from attention_processor import Aggregation
 from methods.catalog import Method, method_named
+from records.choices import Aggregation
 from records.look import Look
 from utils import as_ranges, numbers_of
 

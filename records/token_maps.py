@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from attention_processor import chosen_indices
 from methods.catalog import Method, method_named
+from records.choices import chosen_indices
 from records.shown import cell
 from utils import as_ranges
 
