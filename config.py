@@ -8,7 +8,7 @@ import difflib
 import re
 from collections.abc import Callable
 
-from methods.catalog import METHODS
+from methods.catalog import METHODS as _METHODS
 
 # --- Model --------------------------------------------------------------------------------------------------
 
@@ -167,7 +167,7 @@ RULES: dict[str, Rule] = {
     "TEMPERATURE": _number(0, 10),
     "TOP_P": ("a number above 0 and up to 1", lambda value: _number(0, 1)[1](value) and value != 0),
     "SEED": _whole(0, 2**63 - 1),
-    "METHOD": _one_of(*METHODS),
+    "METHOD": _one_of(*_METHODS),
     "AGGREGATION": _one_of("mean", "max", "min"),
     "HEATMAP_COLORMAP": _text('the name of a matplotlib colour map, such as "viridis"', r"\w+"),
     "HEATMAP_ALPHA": _number(0, 1),
