@@ -8,7 +8,7 @@ from PIL import Image
 
 import viewer
 from tests.test_attention_processor import PROMPT_TOKENS, made_capture
-from tests.test_viewer import attention_of
+from tests.viewer.test_payload import attention_of
 
 LARGE_GRID, LARGE_TOKENS = (30, 40), 128
 

@@ -31,7 +31,7 @@ from records.capture import Capture
 from report.view import whole_drawing
 from tests.choosing import explored, selection_of
 from tests.serving import HEADS, LAYERS, PROMPT, noise
-from tests.test_viewer import read_back
+from tests.viewer.test_payload import read_back
 from utils import Stopped
 
 pytestmark = pytest.mark.timeout(240)

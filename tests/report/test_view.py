@@ -21,7 +21,7 @@ from report.formats import export
 from report.view import UNPROVEN, Subject, coloured, drawings, facts, whole_drawing
 from tests.report.test_formats import CAVEAT, WORDS, texts_of
 from tests.test_attention_processor import GRID, HEADS, RECORDED, TOKENS, made_capture
-from tests.test_viewer import Parts, read_back
+from tests.viewer.test_payload import Parts, read_back
 
 MADE = TokenMaps(
     method="occlusion",

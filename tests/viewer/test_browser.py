@@ -21,7 +21,7 @@ from records.look import Look
 from tests.large import LARGE_TOKENS, large_payload
 from tests.seeing import cell_of, choose, colour, pane_of, part, pixels, said, slide, state, word
 from tests.test_attention_processor import GRID, HEADS, PROMPT_TOKENS, RECORDED, TOKENS, made_capture
-from tests.test_viewer import attention_of, maps_of
+from tests.viewer.test_payload import attention_of, maps_of
 
 PATIENCE = 30_000  # milliseconds: these tests may share two cores with others
 HOT_TOKEN, HOT = 2, (1, 4)  # the word "cat", planted at row 1, column 4 of 5 × 7

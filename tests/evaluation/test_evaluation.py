@@ -54,7 +54,7 @@ from methods import METHODS, Cost, Question, covered, covering, token_maps
 from records.capture import Capture
 from records.words import Word
 from tests.conftest import traces
-from tests.test_methods import LANDSCAPE, PORTRAIT, picture, small_model
+from tests.methods.test_methods import LANDSCAPE, PORTRAIT, picture, small_model
 from utils import Stopped
 
 RNG = np.random.default_rng(0)

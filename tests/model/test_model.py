@@ -44,7 +44,7 @@ from tests.fake_hub import fake_hub
 from tests.numerics import assert_same
 from tests.tiny import SPECIAL_TOKENS, save_tiny, tiny_model, tiny_tokenizer
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parent.parent.parent
 PROMPT = "What is at the top left?"
 
 
