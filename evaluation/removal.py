@@ -19,7 +19,7 @@ from PIL import Image
 from torch import Tensor
 
 from methods.occlusion import Fill, covered, covering
-from methods.reading import Question
+from methods.question import Question
 from model import Processor
 from records.capture import Capture
 from records.choices import chosen_indices
@@ -61,7 +61,7 @@ def logprobs_without(
 
     Each different picture is read once, and serves all tokens.
     """
-    reading, cover = question.reading, covering(question.reading, filling)
+    forced, cover = question.forced, covering(question.forced, filling)
     places: dict[bytes, int] = {}
     pictures: list[Callable[[], Tensor]] = []
     indices = []
@@ -69,9 +69,9 @@ def logprobs_without(
         key = cells.tobytes()
         if key not in places:
             places[key] = len(pictures)
-            pictures.append(partial(covered, reading, cells, cover))
+            pictures.append(partial(covered, forced, cells, cover))
         indices.append(places[key])
-    return reading.logprobs(pictures, question.watch).numpy()[indices]
+    return forced.logprobs(pictures, question.watch).numpy()[indices]
 
 
 @dataclass(frozen=True, eq=False)

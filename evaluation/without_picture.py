@@ -21,7 +21,7 @@ from attention_processor import AttentionProcessor
 from evaluation.removal import probability_text
 from internals.exclusive import lent
 from internals.memory import within_memory
-from methods.reading import Question
+from methods.question import Question
 from model import Processor, model_device
 from records.capture import Capture
 from utils import OnProgress, Watch
@@ -116,9 +116,9 @@ def without_image(
     if not capture.token_ids:
         raise ValueError("the model gave an empty answer: there is nothing to check")
     watch = Watch(on_progress, stop)
-    reading = Question(capture, tuple(range(len(capture.token_ids))), model, processor, image).reading
+    forced = Question(capture, tuple(range(len(capture.token_ids))), model, processor, image).forced
     watch.tell(0, 2)
-    seen = reading.logprobs([lambda: reading.pixels])[0].numpy()
+    seen = forced.logprobs([lambda: forced.pixels])[0].numpy()
     watch.tell(1, 2)
     unseen = _text_logprobs(model, processor, capture)
     watch.tell(2, 2)

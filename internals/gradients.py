@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from internals.hooks import hooked
 from internals.memory import USABLE, attempt, free_bytes, pass_bytes, recomputed, tokens_at_once
-from internals.teacher_forcing import teacher_forced
+from internals.teacher_forcing import teacher_forced_inputs
 from model import Encoded, decoder_layers
 from records.targets import Explained, Score
 from utils import Watch
@@ -45,7 +45,7 @@ class LayerGradients:
     def inputs(self, samples: range) -> dict[str, Tensor]:
         """Return what the model reads, each sample a row of the batch."""
         said = self.explained.token_ids[: self.read - self.encoded.prompt_length]
-        return teacher_forced(self.encoded, said, list(map(self.picture, samples)))
+        return teacher_forced_inputs(self.encoded, said, list(map(self.picture, samples)))
 
     def forward(self, samples: range) -> tuple[list[Tensor], Tensor]:
         """Return each layer's features (sample, token, channel), and logits (sample, row, vocabulary)."""

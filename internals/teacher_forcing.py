@@ -20,7 +20,9 @@ from utils import Watch
 _OF_TOKENS = {"attention_mask": 1, "mm_token_type_ids": 0}
 
 
-def teacher_forced(encoded: Encoded, said: Sequence[int], pictures: Sequence[Tensor]) -> dict[str, Tensor]:
+def teacher_forced_inputs(
+    encoded: Encoded, said: Sequence[int], pictures: Sequence[Tensor]
+) -> dict[str, Tensor]:
     """Return what the model reads: the prompt and the tokens said, once with each picture, in one batch.
 
     A picture is `pixel_values` (patch, value) of the prompt's own grid. Every key of the processor is passed
@@ -47,7 +49,7 @@ def check_belongs(capture: Capture, encoded: Encoded, model: Any) -> None:
 
 
 @dataclass(frozen=True, eq=False)
-class Reading:
+class TeacherForced:
     """A model, and the prompt and answer that it reads in one pass."""
 
     model: Any
@@ -78,7 +80,7 @@ class Reading:
     def inputs(self, pictures: Sequence[Tensor] = ()) -> dict[str, Tensor]:
         """Return what the model reads, each picture a row of the batch; the given one by default."""
         said = self.ids[: self.read - self.encoded.prompt_length]
-        return teacher_forced(self.encoded, said, pictures or [self.pixels])
+        return teacher_forced_inputs(self.encoded, said, pictures or [self.pixels])
 
     def logits(self, pictures: Sequence[Tensor] = ()) -> Tensor:
         """Return the logits (picture, row, vocabulary) that predict the tokens that are explained."""

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 from methods.catalog import METHODS, Method
 
 if TYPE_CHECKING:
-    from internals.teacher_forcing import Reading
+    from internals.teacher_forcing import TeacherForced
     from methods.heads import HeadRank, rank_heads, top_heads
     from methods.maps import Options, token_maps
     from methods.occlusion import covered, covering
-    from methods.reading import Question
+    from methods.question import Question
     from methods.selected import SelectedMaps, selected_maps
     from methods.sinks import Sink, sink_patches, without_sinks
     from records.token_maps import Cost, TokenMaps
@@ -28,8 +28,8 @@ _FOUND_IN = {
     "Cost": "records.token_maps",
     "HeadRank": "methods.heads",
     "Options": "methods.maps",
-    "Question": "methods.reading",
-    "Reading": "internals.teacher_forcing",
+    "Question": "methods.question",
+    "TeacherForced": "internals.teacher_forcing",
     "SelectedMaps": "methods.selected",
     "Sink": "methods.sinks",
     "TokenMaps": "records.token_maps",
@@ -50,9 +50,9 @@ __all__ = [
     "Method",
     "Options",
     "Question",
-    "Reading",
     "SelectedMaps",
     "Sink",
+    "TeacherForced",
     "TokenMaps",
     "covered",
     "covering",

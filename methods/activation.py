@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from internals.exclusive import lent
 from internals.memory import within_memory
-from internals.teacher_forcing import Reading
-from methods.reading import Maps, Question
+from internals.teacher_forcing import TeacherForced
+from methods.question import Maps, Question
 
 SIDE = 3  # of the window of the rank-Gaussian filter
 
@@ -26,42 +26,42 @@ def token_activation(question: Question) -> Maps:
     at a token of the prompt itself, and for a token of the answer those that predicted it. What is below 0
     after that is 0; then the rank-Gaussian filter. Of lm_head only the rows of tokens that occur are used.
     """
-    reading, found = question.reading, []
+    forced, found = question.forced, []
     question.watch.tell(0, 1)
-    places, ids = _earlier(reading)
-    with lent(reading.model), torch.no_grad():
-        visual, text, weights = within_memory(partial(_features, reading, places, ids))
+    places, ids = _earlier(forced)
+    with lent(forced.model), torch.no_grad():
+        visual, text, weights = within_memory(partial(_features, forced, places, ids))
     question.watch.tell(1, 1)
-    before = len(reading.encoded.prompt_positions)
+    before = len(forced.encoded.prompt_positions)
     for token in question.tokens:
         here = before + token
         earlier = [place for place in range(here) if ids[place] != ids[here]]
         activation = _clipped(visual @ weights[here])  # (patch,)
         pulls = _clipped(text[earlier] @ weights[here])
         found.append(_without(activation, _clipped(visual @ weights[earlier].T), pulls))
-    maps = [rank_gaussian(one.reshape(reading.encoded.grid)) for one in found]
+    maps = [rank_gaussian(one.reshape(forced.encoded.grid)) for one in found]
     return Maps(np.stack(maps).astype(np.float32), forward=1)
 
 
-def _earlier(reading: Reading) -> tuple[list[int], list[int]]:
+def _earlier(forced: TeacherForced) -> tuple[list[int], list[int]]:
     """Return f_j's position and j's id, for the prompt's text and then for the answer, up to the last one."""
-    encoded, said = reading.encoded, reading.ids[: reading.tokens[-1] + 1]
+    encoded, said = forced.encoded, forced.ids[: forced.tokens[-1] + 1]
     of_prompt = encoded.prompt_positions
     places = of_prompt.tolist() + [encoded.prompt_length + index - 1 for index in range(len(said))]
     return places, encoded.input_ids[of_prompt].tolist() + list(said)
 
 
 def _features(
-    reading: Reading, places: list[int], ids: list[int]
+    forced: TeacherForced, places: list[int], ids: list[int]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """Return features of the patches, of the tokens of text, and their rows of lm_head: (…, channel)."""
-    head = reading.model.get_output_embeddings().weight
+    head = forced.model.get_output_embeddings().weight
     if head.device.type == "meta":
         raise ValueError("the model's lm_head is not in memory; TAM needs a model that fits into memory")
-    features = reading.model.model(**reading.inputs(), use_cache=False).last_hidden_state[0]
+    features = forced.model.model(**forced.inputs(), use_cache=False).last_hidden_state[0]
     weights = head[torch.tensor(ids, device=head.device)]
     of_text = features[torch.tensor(places, device=features.device)]
-    of_patches = features[reading.patches.to(features.device)]
+    of_patches = features[forced.patches.to(features.device)]
     visual, text, rows = (part.double().cpu().numpy() for part in (of_patches, of_text, weights))
     return visual, text, rows
 

@@ -15,7 +15,7 @@ from attention_processor import AttentionProcessor
 from internals.attention_rows import Mixing, attention_rows, attention_watched
 from internals.exclusive import lent
 from internals.memory import within_memory
-from methods.reading import Maps, Question, later_half
+from methods.question import Maps, Question, later_half
 from records.choices import Aggregation, fold_of
 
 GENERAL_PROMPT = "Write a general description of the image."
@@ -99,7 +99,7 @@ def _named(question: Question, chosen: Pairs, asked: Pairs | None) -> dict[str, 
 
 def _general(question: Question, layers: Sequence[int]) -> dict[int, NDArray[np.float32]]:
     """Return A'[l, h, q', V] (head, patch) of each layer."""
-    model, encoded = question.reading.model, question.encoded(GENERAL_PROMPT)
+    model, encoded = question.forced.model, question.encoded(GENERAL_PROMPT)
     found: dict[int, NDArray[np.float32]] = {}
     last = torch.tensor([encoded.prompt_length - 1])
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from methods.grad_cam import token_grad_cams
-from methods.reading import Maps, Question, later_half
+from methods.question import Maps, Question, later_half
 from records.layers import WHY_NOT_LAST
 
 
@@ -29,7 +29,7 @@ def grad_cam(
     below = [layer for layer in numbers if layer < count - 1]
     if not below:
         raise ValueError(f"layer {count - 1} is the last one and has no Grad-CAM: {WHY_NOT_LAST}")
-    model, image = question.reading.model, question.image
+    model, image = question.forced.model, question.image
     assert image is not None  # there would be no reading
     cams = token_grad_cams(
         model,

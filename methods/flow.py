@@ -20,8 +20,8 @@ from torch import Tensor
 from internals.attention_rows import Mixing, attention_rows, attention_watched
 from internals.exclusive import lent
 from internals.memory import USABLE, attempt, free_bytes, pass_bytes, recomputed, within_memory
-from internals.teacher_forcing import Reading
-from methods.reading import Maps, Question
+from internals.teacher_forcing import TeacherForced
+from methods.question import Maps, Question
 from model import decoder_layers
 from utils import Watch
 
@@ -49,21 +49,21 @@ def rollout(
     question: Question, layers: Sequence[int] | None = None, heads: Sequence[int] | None = None
 ) -> Maps:
     """Return row q, columns V of Ã_L ⋯ Ã_1, Ã_l = (mean over heads of A_l + I) / 2, for each token."""
-    reading, chosen = question.reading, question.heads(heads)
+    forced, chosen = question.forced, question.heads(heads)
     numbers = question.layers(layers)
     question.watch.tell(0, 1)
-    with lent(reading.model), torch.no_grad():
-        mixings, _ = within_memory(partial(_read, reading, numbers))
-        relevance = _rows(reading)
+    with lent(forced.model), torch.no_grad():
+        mixings, _ = within_memory(partial(_read, forced, numbers))
+        relevance = _rows(forced)
         for layer in reversed(numbers):
             question.watch.check()
             relevance = relevance.to(mixings[layer].query.device)
             mixed = torch.zeros_like(relevance)
-            for rows, attention in _blocks(mixings[layer], reading.read):
+            for rows, attention in _blocks(mixings[layer], forced.read):
                 mixed += relevance[:, rows] @ attention[chosen].mean(dim=0)
             relevance = (relevance + mixed) / 2
     question.watch.tell(1, 1)
-    return Maps(_maps(reading, relevance), _settings(numbers, chosen), forward=1)
+    return Maps(_maps(forced, relevance), _settings(numbers, chosen), forward=1)
 
 
 def gradient_attention(
@@ -74,14 +74,14 @@ def gradient_attention(
     s is the token's logit. All tokens share one forward pass, whose graph is kept; each costs one backward
     pass.
     """
-    reading, chosen = question.reading, question.heads(heads)
+    forced, chosen = question.forced, question.heads(heads)
     numbers = question.layers(layers)
-    tries = partial(_explained, reading, numbers, chosen, question.watch)
+    tries = partial(_explained, forced, numbers, chosen, question.watch)
     # The graph begins inside the lowest layer: what is kept of that one counts too.
     begins = [layer - 1 for layer in numbers]
-    with lent(reading.model):
-        needed = pass_bytes(reading.model, reading.read, len(reading.rows), begins)
-        fits = needed < USABLE * free_bytes(reading.model)
+    with lent(forced.model):
+        needed = pass_bytes(forced.model, forced.read, len(forced.rows), begins)
+        fits = needed < USABLE * free_bytes(forced.model)
         found = attempt(partial(tries, recompute=False)) if fits else None
         if found is None:
             found = within_memory(partial(tries, recompute=True))
@@ -89,30 +89,34 @@ def gradient_attention(
 
 
 def _explained(
-    reading: Reading, layers: Sequence[int], heads: list[int], watch: Watch, recompute: bool
+    forced: TeacherForced, layers: Sequence[int], heads: list[int], watch: Watch, recompute: bool
 ) -> NDArray[np.float32]:
     """Return the maps (token, h, w) of gradient × attention."""
-    count = len(reading.tokens)
+    count = len(forced.tokens)
     watch.tell(0, count + 1)
     # The lowest layer is where the graph begins, so that its inside is not computed again.
-    with recomputed(decoder_layers(reading.model)[layers[0] + 1 :], recompute):
-        mixings, logits = _read(reading, layers)
+    with recomputed(decoder_layers(forced.model)[layers[0] + 1 :], recompute):
+        mixings, logits = _read(forced, layers)
         watch.tell(1, count + 1)
         outputs, found = [mixings[layer].output for layer in layers], []
-        for index, token in enumerate(reading.tokens):
-            score = logits[0, index, reading.ids[token]].float()
+        for index, token in enumerate(forced.tokens):
+            score = logits[0, index, forced.ids[token]].float()
             slopes = torch.autograd.grad(score, outputs, retain_graph=index < count - 1)
             with torch.no_grad():
-                found.append(_chained(reading, index, [mixings[layer] for layer in layers], slopes, heads))
+                found.append(_chained(forced, index, [mixings[layer] for layer in layers], slopes, heads))
             watch.tell(index + 2, count + 1)
-    return _maps(reading, torch.stack([row.cpu() for row in found]))
+    return _maps(forced, torch.stack([row.cpu() for row in found]))
 
 
 def _chained(
-    reading: Reading, index: int, mixings: Sequence[Mixing], gradients: Sequence[Tensor], heads: list[int]
+    forced: TeacherForced,
+    index: int,
+    mixings: Sequence[Mixing],
+    gradients: Sequence[Tensor],
+    heads: list[int],
 ) -> Tensor:
     """Return the relevance (position,) of one token, from the last layer down."""
-    end, relevance = reading.rows[index] + 1, _rows(reading)[index]
+    end, relevance = forced.rows[index] + 1, _rows(forced)[index]
     for mixing, gradient in reversed(list(zip(mixings, gradients, strict=True))):
         relevance = relevance.to(mixing.query.device)
         mixed = torch.zeros_like(relevance)
@@ -124,7 +128,7 @@ def _chained(
     return relevance
 
 
-def _read(reading: Reading, layers: Sequence[int]) -> tuple[dict[int, Mixing], Tensor]:
+def _read(forced: TeacherForced, layers: Sequence[int]) -> tuple[dict[int, Mixing], Tensor]:
     """Return what each layer's attention is rebuilt from, and the logits (1, row, vocabulary).
 
     With gradients switched on, the graph begins at the lowest layer's output.
@@ -140,8 +144,8 @@ def _read(reading: Reading, layers: Sequence[int]) -> tuple[dict[int, Mixing], T
             query=mixing.query.detach(), key=mixing.key.detach(), value=mixing.value.detach()
         )
 
-    with attention_watched(reading.model, layers, keep):
-        logits = reading.logits()
+    with attention_watched(forced.model, layers, keep):
+        logits = forced.logits()
     return kept, logits
 
 
@@ -149,11 +153,11 @@ def _settings(layers: Sequence[int], heads: Sequence[int]) -> dict[str, Any]:
     return {"layers": list(layers), "heads": list(heads)}
 
 
-def _rows(reading: Reading) -> Tensor:
+def _rows(forced: TeacherForced) -> Tensor:
     """Return a one at each token's own row: (token, position)."""
-    return torch.nn.functional.one_hot(torch.tensor(reading.rows), reading.read).float()
+    return torch.nn.functional.one_hot(torch.tensor(forced.rows), forced.read).float()
 
 
-def _maps(reading: Reading, relevance: Tensor) -> NDArray[np.float32]:
+def _maps(forced: TeacherForced, relevance: Tensor) -> NDArray[np.float32]:
     """Return the image's columns of (token, position) as maps (token, h, w)."""
-    return relevance.cpu()[:, reading.patches.cpu()].reshape(-1, *reading.encoded.grid).numpy()
+    return relevance.cpu()[:, forced.patches.cpu()].reshape(-1, *forced.encoded.grid).numpy()

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from methods.attended import attention
-from methods.reading import Maps, Question
+from methods.question import Maps, Question
 from records.capture import Capture
 from records.choices import chosen_indices
 

@@ -14,7 +14,7 @@ from PIL import Image
 
 import config
 from methods.catalog import FromConfig, Method, method_named
-from methods.reading import Maps, Question
+from methods.question import Maps, Question
 from model import Processor, decoder_config
 from records.capture import Capture
 from records.choices import Aggregation, chosen_indices

@@ -15,8 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from internals.teacher_forcing import Reading
-from methods.reading import Maps, Question
+from internals.teacher_forcing import TeacherForced
+from methods.question import Maps, Question
 
 Fill = Literal["mean", "blur"]
 BLUR = 1.0  # σ of the Gaussian blur, in merged patches
@@ -32,13 +32,13 @@ def occlusion(
     that cover it. The answer is kept, and all tokens share the same passes: one for each region, and one for
     the picture as it is. Values can be negative: the word became likelier.
     """
-    reading = question.reading
-    size = max(1, round(min(reading.encoded.grid) / 4)) if size is None else size
+    forced = question.forced
+    size = max(1, round(min(forced.encoded.grid) / 4)) if size is None else size
     stride = max(1, size // 2) if stride is None else stride
-    regions = _regions(reading.encoded.grid, size, stride)
-    filling = covering(reading, fill)
-    pictures = [lambda: reading.pixels] + [partial(covered, reading, region, filling) for region in regions]
-    logprobs = reading.logprobs(pictures, question.watch).numpy()  # (picture, token)
+    regions = _regions(forced.encoded.grid, size, stride)
+    filling = covering(forced, fill)
+    pictures = [lambda: forced.pixels] + [partial(covered, forced, region, filling) for region in regions]
+    logprobs = forced.logprobs(pictures, question.watch).numpy()  # (picture, token)
     falls = logprobs[0] - logprobs[1:]  # (region, token)
     each = np.einsum("rt,rhw->thw", falls, regions) / regions.sum(axis=0)
     settings: dict[str, Any] = {"size": size, "stride": stride, "regions": len(regions)}
@@ -59,34 +59,34 @@ def _regions(grid: tuple[int, int], size: int, stride: int) -> NDArray[np.bool_]
     return regions
 
 
-def covering(reading: Reading, fill: Fill = "mean") -> Tensor:
+def covering(forced: TeacherForced, fill: Fill = "mean") -> Tensor:
     """Return what covers the picture, as `pixel_values` (patch, value): its mean colour, or a blur of it."""
     if fill not in get_args(Fill):
         raise ValueError(f"fill must be one of {', '.join(get_args(Fill))}; got {fill!r}")
-    picture = _picture(reading)  # (h, w, merge row, merge col, channel, copy, row, col)
+    picture = _picture(forced)  # (h, w, merge row, merge col, channel, copy, row, col)
     if fill == "mean":
         mean = picture.float().mean(dim=(0, 1, 2, 3, 5, 6, 7), keepdim=True).to(picture.dtype)
-        return mean.expand_as(picture).reshape(reading.pixels.shape)
+        return mean.expand_as(picture).reshape(forced.pixels.shape)
     plain = picture.permute(4, 5, 0, 2, 6, 1, 3, 7)  # (channel, copy, h, merge row, row, w, merge col, col)
     channels, copies, h, merge, side, w, _, _ = plain.shape
     blurred = _blurred(plain.reshape(channels * copies, h * merge * side, w * merge * side), merge * side)
     back = blurred.reshape(plain.shape).permute(2, 5, 3, 6, 0, 1, 4, 7)
-    return back.reshape(reading.pixels.shape)
+    return back.reshape(forced.pixels.shape)
 
 
-def covered(reading: Reading, cells: NDArray[np.bool_], filling: Tensor) -> Tensor:
+def covered(forced: TeacherForced, cells: NDArray[np.bool_], filling: Tensor) -> Tensor:
     """Return the picture's `pixel_values` with these cells (h, w) replaced by the filling."""
-    of_cell = len(reading.pixels) // cells.size  # the unmerged patches of a cell stand together
-    chosen = torch.from_numpy(np.repeat(cells.reshape(-1), of_cell)).to(reading.pixels.device)
-    return torch.where(chosen[:, None], filling, reading.pixels)
+    of_cell = len(forced.pixels) // cells.size  # the unmerged patches of a cell stand together
+    chosen = torch.from_numpy(np.repeat(cells.reshape(-1), of_cell)).to(forced.pixels.device)
+    return torch.where(chosen[:, None], filling, forced.pixels)
 
 
-def _picture(reading: Reading) -> Tensor:
+def _picture(forced: TeacherForced) -> Tensor:
     """Return the pixels with their axes apart."""
-    vision, (h, w) = reading.model.config.vision_config, reading.encoded.grid
+    vision, (h, w) = forced.model.config.vision_config, forced.encoded.grid
     merge, side = vision.spatial_merge_size, vision.patch_size
     shape = (h, w, merge, merge, vision.in_channels, vision.temporal_patch_size, side, side)
-    return reading.pixels.reshape(shape)
+    return forced.pixels.reshape(shape)
 
 
 def _blurred(planes: Tensor, cell: int) -> Tensor:

@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
-class Question:
+class Inquiry:
     """A picture and a question that can be put to a model."""
 
     image: Image
@@ -34,7 +34,7 @@ class Question:
     settings: dict[str, Any]  # max_new_tokens, temperature, top_p, seed
 
     @classmethod
-    def of(cls, upload: Any, prompt: Any, *settings: Any) -> "Question":
+    def of(cls, upload: Any, prompt: Any, *settings: Any) -> "Inquiry":
         """Return the question as the page's components hold it.
 
         Raises:
@@ -58,7 +58,7 @@ class Answering:
     room: ModelRoom
     store: Store
 
-    def asked(self, upload: Any, prompt: Any, *settings: Any) -> Question:
+    def asked(self, upload: Any, prompt: Any, *settings: Any) -> Inquiry:
         """Return the question if it can be answered now.
 
         Raises:
@@ -67,9 +67,9 @@ class Answering:
         """
         if self.room.loaded is None:
             raise ModelError("No model is loaded: press Load first.")
-        return Question.of(upload, prompt, *settings)
+        return Inquiry.of(upload, prompt, *settings)
 
-    def answer(self, question: Question, job: Job, reuse: bool = False) -> Run:
+    def answer(self, question: Inquiry, job: Job, reuse: bool = False) -> Run:
         """Return the answer with its picture; with `reuse` the one that is kept, if there is one.
 
         Raises:
@@ -102,7 +102,7 @@ class Answering:
             self.keep(run, question, key if same else None)
         return run
 
-    def keep(self, run: Run, question: Question, key: str | None) -> None:
+    def keep(self, run: Run, question: Inquiry, key: str | None) -> None:
         """Keep an answer in the store; one that cannot be kept is shown all the same."""
         try:
             run.kept = self.store.save(run.capture, run.original, key, question.image_hash)

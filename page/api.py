@@ -21,9 +21,9 @@ from page.gradcam_tab import STOPPED, GradCamTab
 from page.inputs import RefusedError, gradient_settings
 from page.jobs import Job, Part, Progress, changes
 from page.parts import told, visitor_of
-from page.reading import SCALE_LABELS, caption, drawn, subject_of
 from page.selection import ATTENTION, method_asked
 from page.sessions import Run
+from page.shown import SCALE_LABELS, caption, drawn, subject_of
 from records.look import VIEWS, Look
 from records.selection import parsed_selection
 from report.layers import Style, layer_grid

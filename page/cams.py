@@ -20,9 +20,9 @@ from methods.grad_cam import Noise, smooth_grad_cam
 from page.inputs import RefusedError, gradient_settings
 from page.jobs import Job, Progress
 from page.model_room import Loaded, ModelRoom
-from page.reading import DASH
 from page.selection import Pick, look_of, pick_of
 from page.sessions import Run
+from page.shown import DASH
 from records.grad_cam import LABELS, GradCam
 from records.layers import NAMED_LAYERS, Layers, chosen_layers
 from records.targets import Contrast, Target, Text, target_choice

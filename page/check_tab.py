@@ -21,9 +21,9 @@ from page.inputs import RefusedError
 from page.jobs import Job, Shown, passes, refusing
 from page.model_room import Loaded
 from page.parts import AT_ONCE, LONG, Outputs, line
-from page.reading import subject_of
 from page.selection import Controls, pick_of
 from page.sessions import Run
+from page.shown import subject_of
 from report.view import whole_drawing
 
 STOPPED = "Stopped: nothing was checked."

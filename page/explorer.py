@@ -19,9 +19,9 @@ from page.jobs import Job, Shown, passes, refusing
 from page.model_room import Loaded, ModelRoom
 from page.parts import AGAIN, AT_ONCE, LATEST, LONG, Outputs, line, told, visitor_of
 from page.parts import text_of as file_of
-from page.reading import SCALE_LABELS, choices, explored, first_pick
 from page.selection import ATTENTION, Controls, alone_of, pick_of
 from page.sessions import Run
+from page.shown import SCALE_LABELS, choices, explored, first_pick
 
 ROOT = "document.querySelector('#viewer .lens-viewer')"
 STATE = f"{ROOT}?.viewer?.state()"

@@ -139,12 +139,12 @@ class Layout:
 
     def _show(self) -> None:
         heading("3 · Answer")
-        self.reading = gr.HTML(
+        self.answer_state = gr.HTML(
             {"state": "empty"},
-            html_template=text_of("reading.html"),
-            js_on_load=text_of("reading.js"),
+            html_template=text_of("answering.html"),
+            js_on_load=text_of("answering.js"),
             apply_default_css=False,
-            elem_id="reading",
+            elem_id="answering",
         )
         with gr.Tabs(elem_id="tabs"):
             with gr.Tab("Words", elem_id="attention_tab", render_children=True):

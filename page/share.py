@@ -18,8 +18,8 @@ from page.explorer import LOOK, Explorer
 from page.inputs import RefusedError
 from page.jobs import Job, Progress, Shown, refusing
 from page.parts import AT_ONCE, HIDDEN, Outputs, line
-from page.reading import subject_of
 from page.selection import Controls
+from page.shown import subject_of
 from report.formats import FORMATS, Exported, export
 from report.view import Subject
 from utils import Watch

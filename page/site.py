@@ -12,7 +12,7 @@ from typing import Any
 import gradio as gr
 
 import config
-from page.answering import Answering, Question, state_of
+from page.answering import Answering, Inquiry, state_of
 from page.api import Api
 from page.around import Around
 from page.inputs import RefusedError
@@ -92,7 +92,7 @@ class Page(Layout):
         """Return the components of `blank`."""
         explorer = self.explorer
         return [
-            self.reading,
+            self.answer_state,
             self.run_id,
             explorer.token,
             explorer.viewer,
@@ -119,7 +119,7 @@ class Page(Layout):
     def blank(self, state: str) -> Outputs:
         """Return a page without an answer."""
         return {
-            self.reading: {"state": state},
+            self.answer_state: {"state": state},
             self.run_id: None,
             self.problem: "",
             self.stop: gr.Button(interactive=state == "waiting"),
@@ -143,7 +143,7 @@ class Page(Layout):
             sliders = self.spanning(*now)
         run_id = self.sessions.keep(visitor, run)
         return {
-            self.reading: {
+            self.answer_state: {
                 "state": "stopped" if capture.stopped else "done",
                 "count": len(capture.token_ids),
                 "seconds": seconds,
@@ -207,7 +207,7 @@ class Page(Layout):
         """Refuse at once what cannot be answered; write the answer; show its maps and pick a word."""
         asked, reuse, held = form[:6], form[6] is True, Held.of(*form[7:])
 
-        def checked() -> tuple[str, Question]:
+        def checked() -> tuple[str, Inquiry]:
             Controls.of(held.ranges)  # no answer is written that could not be shown
             return visitor_of(request), self.answering.asked(*asked)
 
@@ -218,7 +218,7 @@ class Page(Layout):
             return self.answering.answer(question, job, reuse)
 
         def so_far(progress: Progress) -> Outputs:
-            return {self.reading: {**state_of(progress), "limit": limit, "seconds": progress.seconds}}
+            return {self.answer_state: {**state_of(progress), "limit": limit, "seconds": progress.seconds}}
 
         def failed(reason: str) -> Outputs:
             return {**self.blank("empty"), self.problem: reason}

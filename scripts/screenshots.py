@@ -81,7 +81,7 @@ def photograph(states: Sequence[tuple[str, int, int, str, str]]) -> None:
                     answer(tab)
                 STEPS[step](tab)
                 if width < 760:
-                    tab.locator("#reading").evaluate("one => one.scrollIntoView()")
+                    tab.locator("#answering").evaluate("one => one.scrollIntoView()")
                 tab.mouse.move(0, 0)
                 tab.wait_for_timeout(800)  # until nothing fades any more
                 tab.screenshot(path=DOCS / name)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from page import reading
+from page import shown
 from page.selection import ATTENTION, Controls
 from page.sessions import Run
 from records.selection import Selection
@@ -24,4 +24,4 @@ def selection_of(
 def explored(
     run: Run, run_id: str, key: str, ranges: Sequence[Any], method: Any, no_sinks: Any
 ) -> dict[str, Any]:
-    return reading.explored(run, run_id, key, Controls.of([*ranges, method, no_sinks]))
+    return shown.explored(run, run_id, key, Controls.of([*ranges, method, no_sinks]))

@@ -453,16 +453,16 @@ def test_deletion_and_insertion_are_areas_under_probabilities_read_one_at_a_time
     assert len([value for value in found.values if value.metric == "insertion"]) == 4
     capture = generated(small, sample("x"))
     heat = AttentionProcessor(capture).get_attention_heatmap_for_token((1, 2))
-    reading = Question(capture, (1, 2), *small, picture()).reading
-    filling = covering(reading, "blur")
+    forced = Question(capture, (1, 2), *small, picture()).forced
+    filling = covering(forced, "blur")
     order = sorted(range(28), key=lambda cell: -heat.reshape(-1)[cell])
     for figure in ("deletion", "insertion"):
         curve = []
         for count in (0, 1, 2, 4, 8, 16, 28):
             cells = np.isin(np.arange(28), order[:count]).reshape(LANDSCAPE)
-            pixels = covered(reading, cells if figure == "deletion" else ~cells, filling)
+            pixels = covered(forced, cells if figure == "deletion" else ~cells, filling)
             with torch.no_grad():
-                logprobs = reading.logits([pixels])[0].double().log_softmax(dim=1)
+                logprobs = forced.logits([pixels])[0].double().log_softmax(dim=1)
             each = [float(logprobs[row, capture.token_ids[t]]) for row, t in enumerate((1, 2))]
             curve.append(np.exp(sum(each)))
         area = sum(

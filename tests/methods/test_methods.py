@@ -19,13 +19,13 @@ from PIL import Image
 import config
 import internals.attention_rows as attention_rows_room
 import methods.flow
-import methods.reading
+import methods.question
 from attention_extractor import AttentionExtractor
 from attention_processor import AttentionProcessor
 from internals import exclusive, teacher_forcing
 from internals.exclusive import alone
 from internals.hooks import hooked
-from internals.teacher_forcing import Reading
+from internals.teacher_forcing import TeacherForced
 from methods import METHODS, TokenMaps, rank_heads, sink_patches, token_maps, top_heads, without_sinks
 from methods.activation import rank_gaussian
 from methods.attended import GENERAL_PROMPT
@@ -493,20 +493,20 @@ def test_all_tokens_share_the_passes_of_occlusion(
 def test_a_smaller_batch_where_memory_does_not_suffice(
     small: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    usual, logits, tried = maps_of(small, "occlusion"), Reading.logits, []
+    usual, logits, tried = maps_of(small, "occlusion"), TeacherForced.logits, []
 
-    def short(self: Reading, pictures: Any = ()) -> torch.Tensor:
+    def short(self: TeacherForced, pictures: Any = ()) -> torch.Tensor:
         tried.append(len(pictures))
         if len(pictures) > 2:
             raise torch.OutOfMemoryError
         return logits(self, pictures)
 
-    monkeypatch.setattr(Reading, "logits", short)
+    monkeypatch.setattr(TeacherForced, "logits", short)
     found = maps_of(small, "occlusion")
     assert_same(found.maps, usual.maps, terms=LOGITS)
     assert tried[0] > 2
     assert sum(size for size in tried if size <= 2) == 29
-    monkeypatch.setattr(Reading, "logits", lambda self, pictures=(): short(self, [*pictures] * 3))
+    monkeypatch.setattr(TeacherForced, "logits", lambda self, pictures=(): short(self, [*pictures] * 3))
     with pytest.raises(MemoryError, match="not enough memory for one pass"):
         maps_of(small, "occlusion")
 
@@ -549,8 +549,8 @@ def test_the_blur_equals_its_definition(small: tuple[Any, Any]) -> None:
         return np.stack(found)
 
     np.testing.assert_allclose(encoded.inputs["pixel_values"], patches(plain_), atol=1e-5)
-    reading = Reading(small[0], encoded, (65,), (0,))
-    np.testing.assert_allclose(covering(reading, "blur"), patches(blurred), atol=1e-5)
+    forced = TeacherForced(small[0], encoded, (65,), (0,))
+    np.testing.assert_allclose(covering(forced, "blur"), patches(blurred), atol=1e-5)
 
 
 # --- The model, kept as it was ------------------------------------------------------------------------------
@@ -618,7 +618,7 @@ def test_a_capture_of_something_else_is_refused(small: tuple[Any, Any], method: 
 
 def test_grown_keys_of_the_processor_are_passed_on(small: tuple[Any, Any]) -> None:
     """Without mm_token_type_ids the model falls back to text positions, silently: the maps would differ."""
-    inputs = Reading(small[0], encode(*small, picture(), PROMPT), (65, 66, 67), (1,)).inputs()
+    inputs = TeacherForced(small[0], encode(*small, picture(), PROMPT), (65, 66, 67), (1,)).inputs()
     assert set(inputs) == set(encode(*small, picture(), PROMPT).inputs)
     assert inputs["input_ids"][0, -1] == 65
     assert inputs["mm_token_type_ids"].shape == inputs["input_ids"].shape

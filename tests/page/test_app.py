@@ -33,9 +33,9 @@ from model import ModelError
 from page.guard import only_uploaded_files
 from page.jobs import Job, Jobs
 from page.model_room import Loaded, ModelRoom
-from page.reading import caption, choices, first_pick, subject_of
 from page.selection import Pick, pick_of
 from page.sessions import Run, RunGoneError, Sessions
+from page.shown import caption, choices, first_pick, subject_of
 from page.site import Page
 from records.capture import Capture
 from records.selection import parsed_selection

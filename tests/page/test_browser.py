@@ -31,8 +31,8 @@ from attention_processor import AttentionProcessor
 from demo.scenes import HELD_OUT_SEED, make_scene
 from methods.grad_cam import smooth_grad_cam
 from page.jobs import Job
-from page.reading import choices, first_pick
 from page.sessions import Run
+from page.shown import choices, first_pick
 from page.site import Page
 from records.capture import Capture
 from tests.seeing import cell_of, colour, pane_of, part, said, slide, state, word
@@ -208,7 +208,7 @@ def answered(tab: Tab) -> None:
     try:
         tab.wait_for_selector(".reading:is([data-state=done], [data-state=stopped])", state="attached")
     except TooLateError:
-        says = [tab.get_attribute(".reading", "data-state"), tab.inner_text("#reading .line")]
+        says = [tab.get_attribute(".reading", "data-state"), tab.inner_text("#answering .line")]
         raise AssertionError(f"no answer: the page says {says}, {tab.inner_text('#problem')!r}") from None
     tab.wait_for_selector("#viewer .lens-viewer")
     tab.wait_for_function("document.querySelector('#viewer .lens-viewer').viewer?.state().values")
@@ -316,7 +316,7 @@ def test_from_a_picture_to_a_map(tab: Tab, files: Path, direct: Capture) -> None
     assert picked(tab) == first.key
     listed(tab, labels(direct)[first.key])
     expect_map(tab, direct, first.tokens)
-    assert re.fullmatch(rf"{NEW} tokens · \d+\.\d s.*", tab.inner_text("#reading .line"))
+    assert re.fullmatch(rf"{NEW} tokens · \d+\.\d s.*", tab.inner_text("#answering .line"))
     share = 100 * AttentionProcessor(direct).shares(first.tokens)[0]
     assert re.search(rf"\b{share:.1f}|{share:.0f} %", said(part(tab, "caption")))
     assert said(part(tab, "made")).startswith("attention · layers 0–2 · heads 0–3 · mean")
@@ -454,13 +454,13 @@ def test_stop_keeps_what_is_there(tab: Tab, site: tuple[Page, str], files: Path,
     assert tab.is_disabled("#stop")
     tab.click("#generate")
     tab.wait_for_function("document.querySelector('.reading .said').textContent.length > 3")
-    assert tab.locator("#reading progress").is_visible()
-    assert re.search(r"\d+ tokens? of at most 1000", tab.inner_text("#reading .line"))
+    assert tab.locator("#answering progress").is_visible()
+    assert re.search(r"\d+ tokens? of at most 1000", tab.inner_text("#answering .line"))
     assert tab.is_hidden("#viewer .lens-viewer")
     tab.click("#stop")
     tab.wait_for_selector(".reading[data-state=stopped]", state="attached")
     answered(tab)
-    told = re.match(r"Stopped after (\d+) token", tab.inner_text("#reading .line"))
+    told = re.match(r"Stopped after (\d+) token", tab.inner_text("#answering .line"))
     assert told is not None
     assert 1 <= int(told[1]) < 900
     choose_one(tab, "granularity", "tokens")
@@ -934,15 +934,15 @@ def test_two_visitors_wait_for_their_turn_and_each_see_their_own(
     prepare(two, files / "b.png", NEW + 1)
     one.click("#generate")
     one.wait_for_selector(".reading[data-state=writing]")
-    ahead = "document.querySelector('#reading .line').innerText.includes('1 ahead of you')"
+    ahead = "document.querySelector('#answering .line').innerText.includes('1 ahead of you')"
     two.click("#generate")
     two.wait_for_function(ahead)
     two.click("#stop")  # who waits need not
     problem(two, "Stopped before the answer began.")
     two.click("#generate")
     two.wait_for_function(ahead)
-    assert two.inner_text("#reading .line").startswith("Waiting for the model: 1 ahead of you · ")
-    assert two.locator("#reading progress").is_visible()
+    assert two.inner_text("#answering .line").startswith("Waiting for the model: 1 ahead of you · ")
+    assert two.locator("#answering progress").is_visible()
     assert one.get_attribute(".reading", "data-state") == "writing"
     one.click("#stop")
     answered(two)
@@ -978,11 +978,11 @@ def test_the_same_question_answers_at_once(
 
     monkeypatch.setattr(AttentionExtractor, "generate", counted)
     generate(tab)
-    assert "kept from before" in tab.inner_text("#reading .line")
+    assert "kept from before" in tab.inner_text("#answering .line")
     assert calls == []
     tab.uncheck("#reuse input")
     generate(tab)
-    assert "kept from before" not in tab.inner_text("#reading .line")
+    assert "kept from before" not in tab.inner_text("#answering .line")
     assert calls == [PROMPT]
     assert part(tab, "answer").text_content() == direct.text
     assert recent(tab).count() == 1
@@ -1019,7 +1019,7 @@ def test_recent_answers_survive_a_reload_and_a_restart_without_a_model(
         assert part(tab, "answer").text_content() == direct.text
         assert tab.input_value("#prompt textarea") == PROMPT
         tab.wait_for_selector("#image img")
-        assert "kept from before" in tab.inner_text("#reading .line")
+        assert "kept from before" in tab.inner_text("#answering .line")
         choose(tab, "#token", 'token 1 "')
         becomes(tab, "pick.key", "1")
         map_changes(tab, lambda: set_number(tab, "#layer_to", 1))

@@ -18,9 +18,9 @@ from evaluation.removal import check_map
 from evaluation.without_picture import NOTE, without_image
 from methods import METHODS, Sink, TokenMaps, token_maps, top_heads, without_sinks
 from page.explorer import told_of
-from page.reading import first_pick
 from page.selection import ATTENTION
 from page.sessions import Run
+from page.shown import first_pick
 from page.site import Page
 from records.capture import Capture
 from tests.page.test_browser import (

@@ -27,8 +27,8 @@ from page.cams import Asked, caption, contrast, layers_of, range_text, style, ta
 from page.gradcam_tab import STOPPED, GradCamTab
 from page.jobs import Job
 from page.model_room import ModelRoom
-from page.reading import Pick
 from page.sessions import Run
+from page.shown import Pick
 from page.site import Page
 from records.capture import Capture
 from records.grad_cam import GradCam

@@ -27,14 +27,14 @@ from attention_extractor import AttentionExtractor
 from attention_processor import AttentionProcessor
 from methods import token_maps
 from model import ModelError
-from page.answering import Question
+from page.answering import Inquiry
 from page.jobs import Job
 from page.model_room import ModelRoom
 from page.queue import FullError, Queue
-from page.reading import choices, first_pick, subject_of
 from page.selection import ATTENTION, Controls, alone_of, look_of
 from page.sessions import Run
 from page.share import STOPPED, sized
+from page.shown import choices, first_pick, subject_of
 from page.site import Page
 from records.capture import Capture
 from records.look import Look
@@ -441,7 +441,7 @@ def asked(
 ) -> list[Outputs]:
     """Press Generate, and return all that was shown."""
     told = page.on_generate(request(visitor), *question, mine, (LAYERS, HEADS), *ranges)
-    assert next(told)[page.reading] == {"state": "waiting"}
+    assert next(told)[page.answer_state] == {"state": "waiting"}
     return list(told)
 
 
@@ -461,13 +461,13 @@ def test_the_same_greedy_question_answers_at_once(
     page: Page, pictures: list[dict[str, str]], capture: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = asked(page, form(pictures[0]))[-1]
-    assert "note" in first[page.reading]
-    assert first[page.reading]["note"] == ""
+    assert "note" in first[page.answer_state]
+    assert first[page.answer_state]["note"] == ""
     assert first[page.recent.mine] == [entry.id for entry in page.store.recent()]
     with no_model(page, monkeypatch):
         again = asked(page, form(pictures[0]), first[page.recent.mine])[-1]
         other = list(asked(page, form(pictures[0]), None, [1, 1, 0, 3, "max"], "you"))[-1]
-        assert again[page.reading]["note"] == f"kept from before, by {capture.model_name}"
+        assert again[page.answer_state]["note"] == f"kept from before, by {capture.model_name}"
         seen = changes(again[page.explorer.viewer])["value"]
         assert seen["answer"]["text"] == capture.text
         expect_maps(seen, capture)
@@ -522,7 +522,7 @@ def test_without_the_store_the_model_answers_again_and_the_list_has_it_once(
     monkeypatch.setattr(page.room, "work", counted)
     for count in (1, 2):
         last = asked(page, form(pictures[0], reuse=False))[-1]
-        assert last[page.reading]["note"] == ""
+        assert last[page.answer_state]["note"] == ""
         assert len(calls) == count
     assert len(page.store.recent()) == 1
 
@@ -576,7 +576,7 @@ def test_another_models_answer_is_never_kept_under_the_first_ones_question(
     room = ModelRoom()
     first = room.load(str(folders[0]))
     page = Page(room, str(folders[0]), store=Store(tmp_path / "cache"))
-    key = Question.of(pictures[0], PROMPT, NEW, 0, 1, 0).key(first)
+    key = Inquiry.of(pictures[0], PROMPT, NEW, 0, 1, 0).key(first)
     assert key is not None
     work = room.work
 
@@ -592,7 +592,7 @@ def test_another_models_answer_is_never_kept_under_the_first_ones_question(
     assert [entry.model for entry in page.store.recent()] == [str(folders[1])]  # listed, but answers nothing
     room.work = work  # type: ignore[method-assign]
     room.load(str(folders[0]))
-    assert asked(page, form(pictures[0]))[-1][page.reading]["note"] == ""
+    assert asked(page, form(pictures[0]))[-1][page.answer_state]["note"] == ""
     kept = page.store.find(key)
     assert kept is not None
     assert kept.capture.model_name == str(folders[0])
@@ -603,7 +603,7 @@ def test_values_of_twelve_bits_are_spread_and_said(page: Page, tmp_path: Path) -
     Image.fromarray(np.linspace(0, 4095, 112 * 168).astype(np.uint16).reshape(112, 168)).save(file)
     last = asked(page, form({"path": str(file)}))[-1]
     said = "Its values run from 0 to 4,095: they are spread over all shades from black to white."
-    assert last[page.reading]["note"] == said
+    assert last[page.answer_state]["note"] == said
 
 
 def test_a_place_in_line_is_shown_and_an_answer_stopped_there_is_none(
@@ -612,12 +612,12 @@ def test_a_place_in_line_is_shown_and_an_answer_stopped_there_is_none(
     question = form(pictures[0])
     with page.room.queue.turn():
         told = page.on_generate(request(), *question, None, (LAYERS, HEADS), *ALL)
-        waiting = next(one for one in told if one[page.reading].get("ahead"))[page.reading]
+        waiting = next(one for one in told if one[page.answer_state].get("ahead"))[page.answer_state]
         assert (waiting["state"], waiting["ahead"]) == ("waiting", 1)
         page.on_stop(request())
         last = list(told)[-1]
     assert last[page.problem] == "Stopped before the answer began."
-    assert last[page.reading] == {"state": "empty"}
+    assert last[page.answer_state] == {"state": "empty"}
     assert not page.room.busy
     assert page.store.recent() == []
 
@@ -682,7 +682,7 @@ def test_an_answer_is_reopened_without_a_model(page: Page, kept: list[str], capt
     seen = changes(shown[empty.explorer.viewer])
     expect_maps(seen["value"], capture)
     assert seen["picture"]["url"] == viewer.picture_payload(noise(0))["url"]
-    assert shown[empty.reading]["state"] == "done"
+    assert shown[empty.answer_state]["state"] == "done"
     assert shown[empty.prompt] == PROMPT
     assert np.array_equal(np.asarray(changes(shown[empty.image])["value"]), np.asarray(noise(0)))
     assert shown[empty.recent.mine][0] == kept[0]

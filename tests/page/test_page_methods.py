@@ -22,9 +22,9 @@ from page.explorer import read_again, told_of
 from page.inputs import RefusedError
 from page.jobs import Job
 from page.model_room import ModelRoom
-from page.reading import subject_of
 from page.selection import ATTENTION, method_asked
 from page.sessions import Run
+from page.shown import subject_of
 from page.site import Held as HeldByBrowser
 from page.site import Page
 from records.capture import Capture
@@ -97,7 +97,7 @@ def expect_maps(value: dict[str, Any], capture: Capture, *chosen: Any) -> None:
         expect_packed(value[side]["maps"], np.stack([fold(token, *chosen) for token in range(count)]))
 
 
-def reading(room: ModelRoom, run: Run, way: str) -> Any:
+def answering(room: ModelRoom, run: Run, way: str) -> Any:
     """Have the page read an answer again, and return the maps."""
     return read_again(room, run, way, Job("me", "method"))
 
@@ -248,7 +248,7 @@ def test_attention_is_the_processors(run: Run) -> None:
 
 
 def test_the_map_that_is_checked_is_the_one_that_is_shown(room: ModelRoom, run: Run) -> None:
-    reading(room, run, "tam")
+    answering(room, run, "tam")
     ranges = [1, 1, 2, 3, "min"]
     fold = AttentionProcessor(run.capture).get_attention_heatmap_for_token
     np.testing.assert_array_equal(
@@ -318,9 +318,9 @@ def test_without_sinks_the_text_says_so_and_many_are_cut_short(capture: Capture)
 
 
 def test_maps_are_computed_once_and_kept(room: ModelRoom, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = reading(room, run, "rollout")
+    first = answering(room, run, "rollout")
     monkeypatch.setattr(explorer_room, "token_maps", None)  # from here on nothing is computed
-    assert reading(room, run, "rollout") is first
+    assert answering(room, run, "rollout") is first
     assert list(run.maps) == ["rollout"]
 
 
@@ -331,7 +331,7 @@ def test_an_answer_of_another_model_is_refused(folders: tuple[Path, Path], room:
             other.load(str(folders[1]))
         now = f"{folders[1]} is loaded now" if load else "no model is loaded now"
         calls: list[Callable[[], Any]] = [
-            lambda: reading(other, run, "tam"),
+            lambda: answering(other, run, "tam"),
             lambda: other.work(lambda _: pytest.fail("it was called"), Job("me", "check"), run.capture),
         ]
         for call in calls:
@@ -360,7 +360,7 @@ def test_a_stop_leaves_nothing_half(room: ModelRoom, run: Run) -> None:
     assert not room.busy
     with pytest.raises(Stopped):  # also before it began
         read_again(room, run, "occlusion", job)
-    whole = reading(room, run, "occlusion")
+    whole = answering(room, run, "occlusion")
     np.testing.assert_array_equal(whole.maps, computed(room, run, "occlusion").maps)
 
 
@@ -451,9 +451,9 @@ def test_superseded_by_another_question_nothing_is_shown(page: Page, run: Run, m
         held.reached.clear()
         steps = choose(page, mine, "occlusion")
         begun(steps, held)
-        (reading,) = page.jobs._jobs
+        (answering,) = page.jobs._jobs
         if ends_by_itself:  # too late to stop it
-            reading.stop = threading.Event()
+            answering.stop = threading.Event()
         with page.jobs.started("me", "answer") as newer:
             if ends_by_itself:
                 held.go.set()

@@ -1,7 +1,7 @@
 // How far the answer is, and what of it is written. Values come from the server as `props.value`:
 //   {state, ahead, text, count, limit, seconds, note}
 // Everything is written with textContent: a model's text never becomes HTML.
-const root = element.querySelector('.reading');
+const root = element.querySelector('.answering');
 
 function progressLine(value) {
   const seconds = value.seconds === undefined ? '' : ` · ${value.seconds.toFixed(1)} s`;

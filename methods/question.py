@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from attention_processor import AttentionProcessor
-from internals.teacher_forcing import Reading, check_belongs
+from internals.teacher_forcing import TeacherForced, check_belongs
 from model import Encoded, Processor, encode
 from records.capture import Capture
 from records.layers import decoder_layer_numbers
@@ -54,7 +54,7 @@ class Question:
         return encode(self.model, self.processor, self.image, prompt)
 
     @cached_property
-    def reading(self) -> Reading:
+    def forced(self) -> TeacherForced:
         """The model with the answer put into its mouth.
 
         Raises:
@@ -62,7 +62,7 @@ class Question:
         """
         encoded = self.encoded(self.capture.prompt)
         check_belongs(self.capture, encoded, self.model)
-        return Reading(self.model, encoded, self.capture.token_ids, self.tokens)
+        return TeacherForced(self.model, encoded, self.capture.token_ids, self.tokens)
 
     def layers(self, asked: Sequence[int] | None) -> tuple[int, ...]:
         """Return the decoder layers asked for, ascending; the later half for None."""
