@@ -198,7 +198,7 @@ def ask(tab: Tab, file: Path, tokens: int = NEW) -> None:
 
 
 def generate(tab: Tab) -> None:
-    tab.evaluate("() => { document.querySelector('.reading').dataset.state = 'asked'; }")
+    tab.evaluate("() => { document.querySelector('.answering').dataset.state = 'asked'; }")
     tab.click("#generate")
     answered(tab)
 
@@ -206,9 +206,9 @@ def generate(tab: Tab) -> None:
 def answered(tab: Tab) -> None:
     """Wait until the answer is there and its first word is drawn."""
     try:
-        tab.wait_for_selector(".reading:is([data-state=done], [data-state=stopped])", state="attached")
+        tab.wait_for_selector(".answering:is([data-state=done], [data-state=stopped])", state="attached")
     except TooLateError:
-        says = [tab.get_attribute(".reading", "data-state"), tab.inner_text("#answering .line")]
+        says = [tab.get_attribute(".answering", "data-state"), tab.inner_text("#answering .line")]
         raise AssertionError(f"no answer: the page says {says}, {tab.inner_text('#problem')!r}") from None
     tab.wait_for_selector("#viewer .lens-viewer")
     tab.wait_for_function("document.querySelector('#viewer .lens-viewer').viewer?.state().values")
@@ -453,12 +453,12 @@ def test_stop_keeps_what_is_there(tab: Tab, site: tuple[Page, str], files: Path,
     prepare(tab, files / "a.png", 1000)
     assert tab.is_disabled("#stop")
     tab.click("#generate")
-    tab.wait_for_function("document.querySelector('.reading .said').textContent.length > 3")
+    tab.wait_for_function("document.querySelector('.answering .said').textContent.length > 3")
     assert tab.locator("#answering progress").is_visible()
     assert re.search(r"\d+ tokens? of at most 1000", tab.inner_text("#answering .line"))
     assert tab.is_hidden("#viewer .lens-viewer")
     tab.click("#stop")
-    tab.wait_for_selector(".reading[data-state=stopped]", state="attached")
+    tab.wait_for_selector(".answering[data-state=stopped]", state="attached")
     answered(tab)
     told = re.match(r"Stopped after (\d+) token", tab.inner_text("#answering .line"))
     assert told is not None
@@ -477,7 +477,7 @@ def test_closing_the_tab_frees_everything(
     before = len(page.sessions)
     set_number(tab, "#max_new_tokens", 1000)
     tab.click("#generate")
-    tab.wait_for_selector(".reading[data-state=writing]")
+    tab.wait_for_selector(".answering[data-state=writing]")
     tab.close()
     other = open_tab()
     for _ in range(300):
@@ -829,7 +829,7 @@ def test_gradcam_can_be_stopped(
         tab.wait_for_selector("#cam .cam[data-state=empty]")
         if end == "#cam_stop":
             refused(tab, "Stopped: there is no map.")
-    tab.wait_for_selector(".reading[data-state=done]", state="attached")
+    tab.wait_for_selector(".answering[data-state=done]", state="attached")
     tab.wait_for_function("document.querySelector('#cam_stop').disabled")
     assert tab.get_attribute("#cam .cam", "data-state") == "empty"
     assert tab.inner_text("#cam_problem").strip() == ""
@@ -933,7 +933,7 @@ def test_two_visitors_wait_for_their_turn_and_each_see_their_own(
     prepare(one, files / "a.png", 999)
     prepare(two, files / "b.png", NEW + 1)
     one.click("#generate")
-    one.wait_for_selector(".reading[data-state=writing]")
+    one.wait_for_selector(".answering[data-state=writing]")
     ahead = "document.querySelector('#answering .line').innerText.includes('1 ahead of you')"
     two.click("#generate")
     two.wait_for_function(ahead)
@@ -943,7 +943,7 @@ def test_two_visitors_wait_for_their_turn_and_each_see_their_own(
     two.wait_for_function(ahead)
     assert two.inner_text("#answering .line").startswith("Waiting for the model: 1 ahead of you · ")
     assert two.locator("#answering progress").is_visible()
-    assert one.get_attribute(".reading", "data-state") == "writing"
+    assert one.get_attribute(".answering", "data-state") == "writing"
     one.click("#stop")
     answered(two)
     answered(one)
@@ -1124,7 +1124,7 @@ def test_the_page_fits_and_can_be_read(open_tab: OpenTab, files: Path, width: in
     for name in ("model", "load", "status", "image", "prompt", "generate", "stop", "token", "share_make"):
         assert tab.locator(f"#{name}").count() == 1
     assert contrast(tab, "#generate") > 4.5
-    assert contrast(tab, ".reading .hint") > 4.5
+    assert contrast(tab, ".answering .hint") > 4.5
     ask(tab, files / "a.png")
     tab.evaluate("document.querySelectorAll('#viewer details').forEach((one) => { one.open = true; })")
     part(tab, "headsCanvas").wait_for()
