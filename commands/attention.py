@@ -13,7 +13,7 @@ from commands.arguments import (
     add_view_argument,
     check_choice,
 )
-from commands.pictures import check_folder, look_of, opened
+from commands.pictures import check_folder, look_of, take_picture
 
 HELP = """Answer a prompt about an image and draw where the attention of each word was.
 
@@ -47,5 +47,5 @@ def check(args: argparse.Namespace) -> None:
     """Raise UsageError for what is wrong whatever the model answers; open the picture."""
     check_choice(args)
     args.look = look_of(args, args.view)
-    args.picture = opened(args.image)
+    take_picture(args, args.image)
     check_folder(args.output)

@@ -12,7 +12,7 @@ from commands.arguments import (
     method_names,
     ranges,
 )
-from commands.pictures import check_folder, opened
+from commands.pictures import check_folder, take_picture
 from methods import METHODS
 
 HELP = """Check a word's map on an answer: does the word fall when the map's hottest patches are removed?
@@ -64,5 +64,5 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 def check(args: argparse.Namespace) -> None:
     """Raise UsageError for what is wrong whatever the model answers; open the picture."""
-    args.picture = opened(args.image)
+    take_picture(args, args.image)
     check_folder(args.output)

@@ -14,7 +14,7 @@ from commands.arguments import (
     check_choice,
     prompt_text,
 )
-from commands.pictures import check_folder, look_of, opened
+from commands.pictures import check_folder, look_of, take_picture
 from commands.terminal import UsageError
 from report.formats import FORMATS
 
@@ -90,5 +90,7 @@ def check(args: argparse.Namespace) -> None:
         raise UsageError("--model belongs to a picture file with --prompt")
     check_choice(args)
     args.look = look_of(args, args.view)
-    args.picture = None if args.prompt is None else opened(args.source)
+    args.picture = None
+    if args.prompt is not None:
+        take_picture(args, args.source)
     check_folder(args.output)

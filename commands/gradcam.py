@@ -13,7 +13,7 @@ from commands.arguments import (
     ranges,
     setting,
 )
-from commands.pictures import check_folder, look_of, opened
+from commands.pictures import check_folder, look_of, take_picture
 from commands.terminal import UsageError
 from methods.catalog import LAYERED
 from records.targets import Chosen, target_choice
@@ -116,5 +116,5 @@ def check(args: argparse.Namespace) -> None:
     if args.at is not None and args.target.kind not in ("text", "contrast"):
         raise UsageError("--at belongs to --target text:… or contrast:…")
     args.look = look_of(args)
-    args.picture = opened(args.image)
+    take_picture(args, args.image)
     check_folder(args.output)

@@ -10,7 +10,7 @@ from PIL import Image
 import config
 from commands.terminal import UsageError, say
 from records.look import Look
-from records.pictures import ImageError, open_image
+from records.pictures import ImageError, image_hash, open_image
 
 
 def opened(path: str) -> Image.Image:
@@ -22,6 +22,12 @@ def opened(path: str) -> Image.Image:
     if "note" in image.info:
         say(f"note: {image.info['note']}")
     return image
+
+
+def take_picture(args: argparse.Namespace, path: str) -> None:
+    """Open the picture and hash it, once: whoever works with it later takes both from the arguments."""
+    args.picture = opened(path)
+    args.image_hash = image_hash(args.picture)
 
 
 def look_of(args: argparse.Namespace, view: str | None = None) -> Look:

@@ -78,23 +78,7 @@ def evaluate(
         raise ValueError(
             "no word of any answer could be judged: none names a thing that is known to be there"
         )
-    return Evaluation(
-        values=tuple(bench.values),
-        spent=bench.spent(),
-        settings={
-            "model": str(model.name_or_path),
-            "dtype": str(model.dtype).removeprefix("torch."),
-            "device": str(model.device),
-            "filling": filling,
-            "max_new_tokens": max_new_tokens,
-            "memory": memory.how(model),
-            **(settings or {}),
-            "seed": seed,
-        },
-        answers=bench.answers,
-        skipped=dict(bench.skipped),
-        seed=seed,
-    )
+    return bench.evaluation({"max_new_tokens": max_new_tokens, **(settings or {})})
 
 
 @dataclass
@@ -192,9 +176,24 @@ class _Bench:
             probabilities = np.exp(found[:, places].astype(np.float64).sum(axis=1))
             yield Value(row, metric, word.kind, group, area_under(probabilities, counts))
 
-    def spent(self) -> dict[str, Spent]:
-        """Return what each row took."""
-        return {row: _spent(costs) for row, costs in self.costs.items()}
+    def evaluation(self, settings: Mapping[str, Any]) -> Evaluation:
+        """Return all that was measured, with what it was measured by; `settings` are added to that."""
+        return Evaluation(
+            values=tuple(self.values),
+            spent={row: _spent(costs) for row, costs in self.costs.items()},
+            settings={
+                "model": str(self.model.name_or_path),
+                "dtype": str(self.model.dtype).removeprefix("torch."),
+                "device": str(self.model.device),
+                "filling": self.filling,
+                "memory": memory.how(self.model),
+                **settings,
+                "seed": self.seed,
+            },
+            answers=self.answers,
+            skipped=dict(self.skipped),
+            seed=self.seed,
+        )
 
 
 def steps(cells: int) -> tuple[int, ...]:

@@ -1,6 +1,7 @@
 """The command line: files against the same calls in Python, one-line errors, and nothing half-written."""
 
 import argparse
+import hashlib
 import json
 import os
 import re
@@ -27,6 +28,7 @@ import commands.run.export
 import commands.run.gradcam
 import config
 import model as model_room
+import records.pictures as pictures_room
 import visualization
 from attention_extractor import AttentionExtractor
 from attention_processor import AttentionProcessor
@@ -662,6 +664,26 @@ def test_help_needs_no_torch() -> None:
     done = in_a_shell("--help", code="import atexit; atexit.register(lambda: print('torch' in sys.modules))")
     assert done.returncode == 0
     assert done.stdout.endswith("False\n")
+
+
+def test_on_the_way_to_an_answer_the_picture_is_decoded_once_and_hashed_once(
+    run: Callable[..., int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[str] = []
+    decoded, sha256 = pictures_room._decoded, hashlib.sha256
+
+    def decoding(file: Any) -> Any:
+        calls.append("decoded")
+        return decoded(file)
+
+    def hashing(data: bytes) -> Any:
+        calls.append("hashed")
+        return sha256(data)
+
+    monkeypatch.setattr(pictures_room, "_decoded", decoding)
+    monkeypatch.setattr(pictures_room, "hashlib", SimpleNamespace(sha256=hashing))
+    assert run() == 0
+    assert calls == ["decoded", "hashed"]
 
 
 def test_a_further_command_is_one_entry(monkeypatch: pytest.MonkeyPatch) -> None:

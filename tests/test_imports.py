@@ -161,3 +161,30 @@ def test_the_projects_own_modules_are_imported_at_the_top(file: Path) -> None:
 )
 def test_an_import_inside_a_function_is_found(source: str, found: list[str]) -> None:
     assert inner_imports(source) == found
+
+
+# --- Small enough to read -----------------------------------------------------------------------------------
+
+LONGEST_FILE, LONGEST_FUNCTION = 400, 60  # lines
+
+
+def code_files() -> list[Path]:
+    """Return the files that the app is made of, JavaScript and CSS included."""
+    others = [
+        file
+        for name in ("page", "viewer")
+        for kind in ("js", "css")
+        for file in (ROOT / name).rglob(f"*.{kind}")
+    ]
+    return [file for file in project_files() if "tests" not in file.relative_to(ROOT).parts] + sorted(others)
+
+
+@pytest.mark.parametrize("file", code_files(), ids=lambda file: str(file.relative_to(ROOT)))
+def test_a_file_and_its_functions_are_small(file: Path) -> None:
+    text = file.read_text("utf-8")
+    assert len(text.splitlines()) <= LONGEST_FILE
+    if file.suffix == ".py":
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                length = (node.end_lineno or 0) - node.lineno + 1
+                assert length <= LONGEST_FUNCTION, f"{node.name} has {length} lines"

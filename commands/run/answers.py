@@ -17,7 +17,6 @@ from commands.terminal import bar, counter, printable, say, stop_on_interrupt
 from methods import selected_maps, token_maps
 from model import DEMO, Checkpoint, answer_key, checkpoint, load_model, model_layer_count
 from records.capture import Capture
-from records.pictures import image_hash
 from records.selection import Selection
 from records.store import Store
 from records.token_maps import TokenMaps
@@ -33,7 +32,7 @@ def loaded(args: argparse.Namespace) -> tuple[Any, Any]:
 
 def answered(args: argparse.Namespace, image: Image.Image) -> Capture:
     """Return the answer that is kept for this question, else load the model, generate, and keep it."""
-    if (kept := kept_answer(args, image, args.layers)) is not None:
+    if (kept := kept_answer(args, args.layers)) is not None:
         return kept
     model, processor = loaded(args)
     head_count = model.config.get_text_config().num_attention_heads
@@ -43,16 +42,14 @@ def answered(args: argparse.Namespace, image: Image.Image) -> Capture:
     return capture
 
 
-def kept_answer(
-    args: argparse.Namespace, image: Image.Image, layers: Sequence[Range] | None = None
-) -> Capture | None:
+def kept_answer(args: argparse.Namespace, layers: Sequence[Range] | None = None) -> Capture | None:
     """Return the answer to the same question, with these layers in it, if one is kept; and say so."""
     source = None if args.no_cache else checkpoint(args.model or default_model())
     if source is None:
         return None
     wanted = numbers(layers, source.layer_count, "layer", "the model") if layers else []
     for recorded in (None, wanted) if wanted else (None,):
-        kept = Store().find(question(args, image, source, recorded))
+        kept = Store().find(question(args, source, recorded))
         if kept is not None and set(wanted) <= set(kept.capture.layers):
             say("The same question was answered before: taken from the cache (--no-cache asks again).")
             return kept.capture
@@ -64,18 +61,17 @@ def keep(args: argparse.Namespace, image: Image.Image, capture: Capture, layers:
     source = None if args.no_cache else checkpoint(args.model or default_model())
     if source is not None:
         try:
-            Store().save(capture, image, question(args, image, source, layers))
+            key = question(args, source, layers)
+            Store().save(capture, image, key, known_hash=args.image_hash)
         except OSError as error:
             say(f"note: the answer could not be kept: {error.strerror or error}")
 
 
-def question(
-    args: argparse.Namespace, image: Image.Image, source: Checkpoint, layers: list[int] | None
-) -> str:
+def question(args: argparse.Namespace, source: Checkpoint, layers: list[int] | None) -> str:
     """Return the key of the question in the store."""
     names = ("max_new_tokens", "temperature", "top_p", "seed")
     settings = {name: getattr(args, name) for name in names}
-    return answer_key(source, image_hash(image), args.prompt, layers=layers, **settings)
+    return answer_key(source, args.image_hash, args.prompt, layers=layers, **settings)
 
 
 def generated(extractor: AttentionExtractor, args: argparse.Namespace, image: Image.Image) -> Capture:
@@ -99,6 +95,7 @@ def generated(extractor: AttentionExtractor, args: argparse.Namespace, image: Im
             seed=args.seed,
             on_token=on_token,
             stop=stop,
+            known_hash=args.image_hash,
         )
         progress.total = progress.n  # the answer ended here
     if stop.is_set():
@@ -119,7 +116,7 @@ def word_number(capture: Capture, number: int) -> Word:
 
 def answered_by(loaded: tuple[Any, Any], args: argparse.Namespace, image: Image.Image) -> Capture:
     """Return the answer that is kept for this question, else have a loaded model give it, and keep it."""
-    kept = kept_answer(args, image)
+    kept = kept_answer(args)
     if kept is None:
         kept = generated(AttentionExtractor(*loaded), args, image)
         keep(args, image, kept, None)

@@ -51,7 +51,7 @@ def explained(args: argparse.Namespace, image: Image.Image) -> GradCam:
     chosen_layers(model_layer_count(model), layers)  # refused before the answer is generated
     target, capture = target_of(args, None), None
     if needs_answer(target):
-        capture = kept_answer(args, image)
+        capture = kept_answer(args)
         capture = capture or generated(AttentionExtractor(model, processor, layers=[0]), args, image)
         print(printable(capture.text), flush=True)
         target = target_of(args, capture)

@@ -19,9 +19,7 @@ GUIDES = sorted((ROOT / "docs").glob("add-a-*.md"))
 _BLOCK = re.compile(
     r"^```python (?P<what>\w+)(=(?P<place>\S+))?\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL
 )
-LEFT_OUT = shutil.ignore_patterns(
-    ".git", ".venv", "node_modules", "cache", "outputs", "*.png", "*.gif", "__pycache__"
-)
+LEFT_OUT = shutil.ignore_patterns(".git", ".venv", "node_modules", "cache", "outputs", "__pycache__")
 
 
 class Step(NamedTuple):

@@ -16,6 +16,7 @@ import torch
 from PIL import Image
 from pycocotools import mask as rle
 
+from attention_extractor import AttentionExtractor
 from attention_processor import AttentionProcessor
 from evaluation import (
     METRICS,
@@ -414,8 +415,6 @@ def test_every_figure_of_every_word_is_what_it_is_alone(small: tuple[Any, Any]) 
 
 
 def generated(small: tuple[Any, Any], given: Sample) -> Capture:
-    from attention_extractor import AttentionExtractor
-
     extractor = AttentionExtractor(*small, store_on_cpu=True, float16=False)
     return extractor.generate(given.image, given.prompt, max_new_tokens=6, temperature=0.0)
 
