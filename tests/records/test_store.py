@@ -39,6 +39,7 @@ def capture_of(image: Image.Image, **changed: Any) -> Capture:
     whole = made_capture()
     parts: dict[str, Any] = {
         "image_hash": image_hash(image),
+        "picture": image,
         "settings": {"temperature": 0.0, "layers": [0, 2], "more": {"deep": [[1], None]}, "dtype": "float32"},
         "stopped": True,
         "attention": whole.attention.half(),
@@ -50,6 +51,8 @@ def capture_of(image: Image.Image, **changed: Any) -> Capture:
 def same(left: Any, right: Any) -> bool:
     if isinstance(left, torch.Tensor):
         return left.dtype == right.dtype and left.shape == right.shape and torch.equal(left, right)
+    if isinstance(left, Image.Image) and isinstance(right, Image.Image):
+        return left.mode == right.mode and left.size == right.size and left.tobytes() == right.tobytes()
     return type(left) is type(right) and left == right
 
 
