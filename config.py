@@ -1,7 +1,8 @@
 """Every setting of the project, as plain constants to edit, and `validate()`, which checks them.
 
 Imports only the standard library and the catalogue of methods, which does the same. The other rooms read a
-constant at the moment they need it (`config.MAX_PIXELS`), so that a value changed at run time counts.
+constant at the moment they need it (`config.MAX_PIXELS`), so that a value changed at run time counts. Each
+setting stands below what it does, and right above what it may be; they begin after the rules' own functions.
 """
 
 import difflib
@@ -10,96 +11,7 @@ from collections.abc import Callable
 
 from methods.catalog import METHODS as _METHODS
 
-# --- Model --------------------------------------------------------------------------------------------------
-
-# What is loaded when no other name is given and a CUDA device is there: a hub id, or a folder in the same
-# layout. Without CUDA the bundled model ("demo") is loaded instead.
-MODEL_NAME: str = "Qwen/Qwen2.5-VL-3B-Instruct"
-# "auto": CUDA where there is one, else the CPU. Or "cpu", "cuda", "cuda:1", "mps".
-DEVICE: str = "auto"
-# "auto": bfloat16 on CUDA, else float32. Or "float32", "bfloat16", "float16".
-DTYPE: str = "auto"
-# "auto": flash_attention_2 where it is installed and the model runs on CUDA, else sdpa.
-# Or one of these three by name: "sdpa", "flash_attention_2", "eager".
-ATTENTION_BACKEND: str = "auto"
-# The picture is resized to between so many pixels before the model sees it; one visual token is 28 x 28 of
-# them. None keeps the checkpoint's own bounds, which are narrowed here, never widened. 1_003_520 = 1,280
-# visual tokens.
-MIN_PIXELS: int | None = None
-MAX_PIXELS: int | None = 1_003_520
-
-# --- Capture ------------------------------------------------------------------------------------------------
-
-# True records every decoder layer; False only SPECIFIC_LAYERS (0 is the first layer, -1 the last).
-EXTRACT_ALL_LAYERS: bool = True
-SPECIFIC_LAYERS: list[int] = [-2, -1]
-# True moves what was recorded to main memory as it arrives; False leaves it on the model's device.
-STORE_ON_CPU: bool = True
-# True keeps it in float16 (half the memory, about three digits); False in float32.
-USE_FLOAT16: bool = True
-
-# --- Generation ---------------------------------------------------------------------------------------------
-
-MAX_NEW_TOKENS: int = 128
-# 0 always takes the likeliest token; above 0 draws, the more freely the higher.
-TEMPERATURE: float = 0.0
-# Draw only from the likeliest tokens that together reach this probability. Counts only where TEMPERATURE is
-# above 0.
-TOP_P: float = 1.0
-SEED: int = 0
-
-# --- Maps and pictures --------------------------------------------------------------------------------------
-
-# How the page explains an answer that was just given: "attention", which is there at once, or a method that
-# reads the answer again. The default found the object most often on the bundled model's scenes
-# (`python cli.py evaluate`); it costs a backward pass for each token. `python cli.py methods` lists all, each
-# with what it shows and how it misleads.
-METHOD: str = "gradient-attention"
-# How layers and heads are folded into one map: "mean", "max" or "min".
-AGGREGATION: str = "mean"
-# Any colour map of matplotlib.
-HEATMAP_COLORMAP: str = "viridis"
-# 0 shows the picture alone, 1 the map alone.
-HEATMAP_ALPHA: float = 0.6
-# "overlay", "side by side" or "heatmap".
-HEATMAP_VIEW: str = "overlay"
-# False draws one flat cell for each visual token, which is all that the model gives; True interpolates.
-HEATMAP_SMOOTH: bool = False
-# "own": each map is coloured from its own lowest to its own highest value. "shared": one range for all
-# tokens.
-HEATMAP_SCALE: str = "own"
-
-# --- Grad-CAM -----------------------------------------------------------------------------------------------
-
-# Noisy copies of the picture that a map is the mean of; each costs a forward and a backward pass.
-GRADCAM_SAMPLES: int = 10
-# Standard deviation of their noise, in normalised pixels. 0 is plain Grad-CAM, in one pass.
-GRADCAM_NOISE: float = 0.15
-
-# --- Page and limits ----------------------------------------------------------------------------------------
-
-# 127.0.0.1 answers this computer only. The page has no passwords: think before opening it to a network.
-HOST: str = "127.0.0.1"
-PORT: int = 7860
-# The largest file that the page accepts.
-MAX_UPLOAD: str = "20mb"
-# Pictures with more pixels, a shorter side than this, or a longer side of more than so many times the shorter
-# are refused before they are decoded.
-MAX_IMAGE_PIXELS: int = 40_000_000
-MIN_IMAGE_SIDE: int = 8
-MAX_ASPECT_RATIO: float = 30.0
-MAX_PROMPT_CHARACTERS: int = 4000
-# Answers kept in memory over all visitors; the oldest goes first.
-MAX_CAPTURES: int = 16
-# Visitors who may wait for the model at a time; the next one is told to come back.
-QUEUE_SIZE: int = 16
-OUTPUT_DIR: str = "outputs"
-CACHE_DIR: str = "cache"
-# Answers kept on disk in CACHE_DIR, all together; the one not used for longest goes first. 0 keeps none.
-MAX_CACHE_BYTES: int = 2_000_000_000
-
-
-# --- Checks -------------------------------------------------------------------------------------------------
+# --- What a value may be ------------------------------------------------------------------------------------
 
 Rule = tuple[str, Callable[[object], bool]]
 
@@ -152,43 +64,133 @@ def _layer_numbers() -> Rule:
 _NOT_BLANK = r"\s*\S.*"
 _FOLDER: Rule = _text("the name of a folder", _NOT_BLANK)
 
-RULES: dict[str, Rule] = {
-    "MODEL_NAME": _text('a hub id such as "Qwen/Qwen2.5-VL-3B-Instruct", a folder, or "demo"', _NOT_BLANK),
-    "DEVICE": _text('"auto", "cpu", "cuda", "cuda:N" or "mps"', r"auto|cpu|mps|cuda(:\d+)?"),
-    "DTYPE": _one_of("auto", "float32", "bfloat16", "float16"),
-    "ATTENTION_BACKEND": _one_of("auto", "sdpa", "flash_attention_2", "eager"),
-    "MIN_PIXELS": _or_none(_whole(784, 100_000_000)),
-    "MAX_PIXELS": _or_none(_whole(784, 100_000_000)),
-    "EXTRACT_ALL_LAYERS": _flag(),
-    "SPECIFIC_LAYERS": _layer_numbers(),
-    "STORE_ON_CPU": _flag(),
-    "USE_FLOAT16": _flag(),
-    "MAX_NEW_TOKENS": _whole(1, 32_768),
-    "TEMPERATURE": _number(0, 10),
-    "TOP_P": ("a number above 0 and up to 1", lambda value: _number(0, 1)[1](value) and value != 0),
-    "SEED": _whole(0, 2**63 - 1),
-    "METHOD": _one_of(*_METHODS),
-    "AGGREGATION": _one_of("mean", "max", "min"),
-    "HEATMAP_COLORMAP": _text('the name of a matplotlib colour map, such as "viridis"', r"\w+"),
-    "HEATMAP_ALPHA": _number(0, 1),
-    "HEATMAP_VIEW": _one_of("overlay", "side by side", "heatmap"),
-    "HEATMAP_SMOOTH": _flag(),
-    "HEATMAP_SCALE": _one_of("own", "shared"),
-    "GRADCAM_SAMPLES": _whole(1, 10_000),
-    "GRADCAM_NOISE": _number(0, 10),
-    "HOST": _text("a host name or address without spaces", r"\S+"),
-    "PORT": _whole(1, 65_535),
-    "MAX_UPLOAD": _text('a size such as "20mb"', r"\d+(\.\d+)? *(b|kb|mb|gb)"),
-    "MAX_IMAGE_PIXELS": _whole(1, 10**9),
-    "MIN_IMAGE_SIDE": _whole(1, 1000),
-    "MAX_ASPECT_RATIO": _number(1, 200),
-    "MAX_PROMPT_CHARACTERS": _whole(1, 1_000_000),
-    "MAX_CAPTURES": _whole(1, 10_000),
-    "QUEUE_SIZE": _whole(1, 10_000),
-    "OUTPUT_DIR": _FOLDER,
-    "CACHE_DIR": _FOLDER,
-    "MAX_CACHE_BYTES": _whole(0, 10**15),
-}
+RULES: dict[str, Rule] = {}  # of each setting: in words, and as a test. It stands right below the setting
+
+# --- Model --------------------------------------------------------------------------------------------------
+
+# What is loaded when no other name is given and a CUDA device is there: a hub id, or a folder in the same
+# layout. Without CUDA the bundled model ("demo") is loaded instead.
+MODEL_NAME: str = "Qwen/Qwen2.5-VL-3B-Instruct"
+RULES["MODEL_NAME"] = _text('a hub id such as "Qwen/Qwen2.5-VL-3B-Instruct", a folder, or "demo"', _NOT_BLANK)
+# "auto": CUDA where there is one, else the CPU. Or "cpu", "cuda", "cuda:1", "mps".
+DEVICE: str = "auto"
+RULES["DEVICE"] = _text('"auto", "cpu", "cuda", "cuda:N" or "mps"', r"auto|cpu|mps|cuda(:\d+)?")
+# "auto": bfloat16 on CUDA, else float32. Or "float32", "bfloat16", "float16".
+DTYPE: str = "auto"
+RULES["DTYPE"] = _one_of("auto", "float32", "bfloat16", "float16")
+# "auto": flash_attention_2 where it is installed and the model runs on CUDA, else sdpa.
+# Or one of these three by name: "sdpa", "flash_attention_2", "eager".
+ATTENTION_BACKEND: str = "auto"
+RULES["ATTENTION_BACKEND"] = _one_of("auto", "sdpa", "flash_attention_2", "eager")
+# The picture is resized to between so many pixels before the model sees it; one visual token is 28 x 28 of
+# them. None keeps the checkpoint's own bounds, which are narrowed here, never widened. 1_003_520 = 1,280
+# visual tokens.
+MIN_PIXELS: int | None = None
+RULES["MIN_PIXELS"] = _or_none(_whole(784, 100_000_000))
+MAX_PIXELS: int | None = 1_003_520
+RULES["MAX_PIXELS"] = _or_none(_whole(784, 100_000_000))
+
+# --- Capture ------------------------------------------------------------------------------------------------
+
+# True records every decoder layer; False only SPECIFIC_LAYERS (0 is the first layer, -1 the last).
+EXTRACT_ALL_LAYERS: bool = True
+RULES["EXTRACT_ALL_LAYERS"] = _flag()
+SPECIFIC_LAYERS: list[int] = [-2, -1]
+RULES["SPECIFIC_LAYERS"] = _layer_numbers()
+# True moves what was recorded to main memory as it arrives; False leaves it on the model's device.
+STORE_ON_CPU: bool = True
+RULES["STORE_ON_CPU"] = _flag()
+# True keeps it in float16 (half the memory, about three digits); False in float32.
+USE_FLOAT16: bool = True
+RULES["USE_FLOAT16"] = _flag()
+
+# --- Generation ---------------------------------------------------------------------------------------------
+
+MAX_NEW_TOKENS: int = 128
+RULES["MAX_NEW_TOKENS"] = _whole(1, 32_768)
+# 0 always takes the likeliest token; above 0 draws, the more freely the higher.
+TEMPERATURE: float = 0.0
+RULES["TEMPERATURE"] = _number(0, 10)
+# Draw only from the likeliest tokens that together reach this probability. Counts only where TEMPERATURE is
+# above 0.
+TOP_P: float = 1.0
+RULES["TOP_P"] = ("a number above 0 and up to 1", lambda value: _number(0, 1)[1](value) and value != 0)
+SEED: int = 0
+RULES["SEED"] = _whole(0, 2**63 - 1)
+
+# --- Maps and pictures --------------------------------------------------------------------------------------
+
+# How the page explains an answer that was just given: "attention", which is there at once, or a method that
+# reads the answer again. The default found the object most often on the bundled model's scenes
+# (`python cli.py evaluate`); it costs a backward pass for each token. `python cli.py methods` lists all, each
+# with what it shows and how it misleads.
+METHOD: str = "gradient-attention"
+RULES["METHOD"] = _one_of(*_METHODS)
+# How layers and heads are folded into one map: "mean", "max" or "min".
+AGGREGATION: str = "mean"
+RULES["AGGREGATION"] = _one_of("mean", "max", "min")
+# Any colour map of matplotlib.
+HEATMAP_COLORMAP: str = "viridis"
+RULES["HEATMAP_COLORMAP"] = _text('the name of a matplotlib colour map, such as "viridis"', r"\w+")
+# 0 shows the picture alone, 1 the map alone.
+HEATMAP_ALPHA: float = 0.6
+RULES["HEATMAP_ALPHA"] = _number(0, 1)
+# "overlay", "side by side" or "heatmap".
+HEATMAP_VIEW: str = "overlay"
+RULES["HEATMAP_VIEW"] = _one_of("overlay", "side by side", "heatmap")
+# False draws one flat cell for each visual token, which is all that the model gives; True interpolates.
+HEATMAP_SMOOTH: bool = False
+RULES["HEATMAP_SMOOTH"] = _flag()
+# "own": each map is coloured from its own lowest to its own highest value. "shared": one range for all
+# tokens.
+HEATMAP_SCALE: str = "own"
+RULES["HEATMAP_SCALE"] = _one_of("own", "shared")
+
+# --- Grad-CAM -----------------------------------------------------------------------------------------------
+
+# Noisy copies of the picture that a map is the mean of; each costs a forward and a backward pass.
+GRADCAM_SAMPLES: int = 10
+RULES["GRADCAM_SAMPLES"] = _whole(1, 10_000)
+# Standard deviation of their noise, in normalised pixels. 0 is plain Grad-CAM, in one pass.
+GRADCAM_NOISE: float = 0.15
+RULES["GRADCAM_NOISE"] = _number(0, 10)
+
+# --- Page and limits ----------------------------------------------------------------------------------------
+
+# 127.0.0.1 answers this computer only. The page has no passwords: think before opening it to a network.
+HOST: str = "127.0.0.1"
+RULES["HOST"] = _text("a host name or address without spaces", r"\S+")
+PORT: int = 7860
+RULES["PORT"] = _whole(1, 65_535)
+# The largest file that the page accepts.
+MAX_UPLOAD: str = "20mb"
+RULES["MAX_UPLOAD"] = _text('a size such as "20mb"', r"\d+(\.\d+)? *(b|kb|mb|gb)")
+# Pictures with more pixels, a shorter side than this, or a longer side of more than so many times the shorter
+# are refused before they are decoded.
+MAX_IMAGE_PIXELS: int = 40_000_000
+RULES["MAX_IMAGE_PIXELS"] = _whole(1, 10**9)
+MIN_IMAGE_SIDE: int = 8
+RULES["MIN_IMAGE_SIDE"] = _whole(1, 1000)
+MAX_ASPECT_RATIO: float = 30.0
+RULES["MAX_ASPECT_RATIO"] = _number(1, 200)
+MAX_PROMPT_CHARACTERS: int = 4000
+RULES["MAX_PROMPT_CHARACTERS"] = _whole(1, 1_000_000)
+# Answers kept in memory over all visitors; the oldest goes first.
+MAX_CAPTURES: int = 16
+RULES["MAX_CAPTURES"] = _whole(1, 10_000)
+# Visitors who may wait for the model at a time; the next one is told to come back.
+QUEUE_SIZE: int = 16
+RULES["QUEUE_SIZE"] = _whole(1, 10_000)
+OUTPUT_DIR: str = "outputs"
+RULES["OUTPUT_DIR"] = _FOLDER
+CACHE_DIR: str = "cache"
+RULES["CACHE_DIR"] = _FOLDER
+# Answers kept on disk in CACHE_DIR, all together; the one not used for longest goes first. 0 keeps none.
+MAX_CACHE_BYTES: int = 2_000_000_000
+RULES["MAX_CACHE_BYTES"] = _whole(0, 10**15)
+
+
+# --- All of them --------------------------------------------------------------------------------------------
 
 
 def validate() -> None:
