@@ -7,8 +7,8 @@ import torch
 from PIL import Image
 
 import viewer
-from tests.test_attention_processor import PROMPT_TOKENS, made_capture
-from tests.viewer.test_payload import attention_of
+from tests.attention_processor.kit import PROMPT_TOKENS, made_capture
+from tests.viewer.payload.kit import attention_of
 
 LARGE_GRID, LARGE_TOKENS = (30, 40), 128
 

@@ -1,1 +1,1 @@
-"""Tests of evaluation/."""
+"""Evaluation."""

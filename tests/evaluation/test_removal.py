@@ -27,7 +27,7 @@ from methods import Question
 from model import encode
 from records.capture import Capture
 from tests.conftest import traces
-from tests.methods.test_methods import CELL, LANDSCAPE, MEAN, answer, picture, plain, read, small_model
+from tests.methods.kit import CELL, LANDSCAPE, MEAN, answer, picture, plain, read, small_model
 from tests.numerics import assert_same
 from utils import Stopped, Watch
 

@@ -23,7 +23,7 @@ from page.sessions import Run
 from page.shown import first_pick
 from page.site import Page
 from records.capture import Capture
-from tests.page.test_browser import (
+from tests.page.browser.kit import (
     GRID,
     NEW,
     PATIENCE,
@@ -41,7 +41,7 @@ from tests.page.test_browser import (
     typed,
     words_of,
 )
-from tests.page.test_page_methods import loaded_of
+from tests.page.methods.kit import loaded_of
 from tests.seeing import cell_of, pane_of, part, said, state, word
 from tests.seeing import choose as choose_one
 from tests.serving import noise

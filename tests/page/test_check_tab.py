@@ -22,7 +22,7 @@ from page.model_room import ModelRoom
 from page.sessions import Run
 from page.site import Page
 from records.capture import Capture
-from tests.page.test_page_methods import ALL, NEW, answer_to, changes, loaded_of, planted, request
+from tests.page.methods.kit import ALL, NEW, answer_to, changes, loaded_of, planted, request
 from tests.serving import noise
 from utils import Stopped
 

@@ -8,7 +8,7 @@ import pytest
 
 from records.look import Look
 from records.selection import Selection, parsed_selection, parsed_tokens
-from tests.test_attention_processor import HEADS, PROMPT_TOKENS, RECORDED, TOKENS, made_capture
+from tests.attention_processor.kit import HEADS, PROMPT_TOKENS, RECORDED, TOKENS, made_capture
 
 ALL = Selection(RECORDED, tuple(range(HEADS)))
 

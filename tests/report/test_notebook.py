@@ -12,7 +12,7 @@ from PIL import Image
 
 from methods import token_maps
 from records.capture import Capture
-from tests.test_attention_processor import GRID, PROMPT_TOKENS, TOKENS, made_capture
+from tests.attention_processor.kit import GRID, PROMPT_TOKENS, TOKENS, made_capture
 
 
 @pytest.fixture(scope="module")

@@ -19,9 +19,9 @@ from records.selection import Selection
 from records.token_maps import TokenMaps
 from report.formats import export
 from report.view import UNPROVEN, Subject, coloured, drawings, facts, whole_drawing
-from tests.report.test_formats import CAVEAT, WORDS, texts_of
-from tests.test_attention_processor import GRID, HEADS, RECORDED, TOKENS, made_capture
-from tests.viewer.test_payload import Parts, read_back
+from tests.attention_processor.kit import GRID, HEADS, RECORDED, TOKENS, made_capture
+from tests.report.formats.kit import CAVEAT, WORDS, texts_of
+from tests.viewer.payload.kit import Parts, read_back
 
 MADE = TokenMaps(
     method="occlusion",

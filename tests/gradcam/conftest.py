@@ -1,0 +1,24 @@
+"""Fixtures that several tests here share."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.conftest import traces
+from tests.gradcam.kit import (
+    small_model,
+)
+
+
+@pytest.fixture(scope="module")
+def lent() -> tuple[Any, Any]:
+    return small_model()
+
+
+@pytest.fixture
+def small(lent: tuple[Any, Any]) -> Iterator[tuple[Any, Any]]:
+    """Lend the module's small (model, processor); fail the test that leaves it changed."""
+    before = traces(lent[0])
+    yield lent
+    assert traces(lent[0]) == before, "the test left hooks, modes, gradients or a backend behind"

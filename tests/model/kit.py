@@ -1,0 +1,228 @@
+"""What several tests here share."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file, save_file
+from transformers import Qwen2_5_VLForConditionalGeneration
+
+from model import (
+    ModelError,
+    encode,
+    load_model,
+    placement,
+)
+
+ROOT = Path(__file__).parent.parent.parent
+PROMPT = "What is at the top left?"
+
+
+def noise(height: int, width: int, seed: int = 0) -> Image.Image:
+    return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8))
+
+
+TEXTS = [
+    "Describe this image.",
+    "A red circle at the top left and a blue star; it's 3.14 m²!",
+    "画像を説明してください。左上に何がありますか？",
+    "이 그림을 설명해 주세요.",
+    "👩‍🚀🚀 and 🦊🏳️‍🌈, then ẞtraße, naïve café",
+    "e\u0301 is é after NFC; \ufb01 stays",
+    "  two spaces\n\n\nand\ttabs \r\n",
+    "صف هذه الصورة من فضلك",
+]
+PROMPTS = [
+    *TEXTS,
+    "s",
+    "assistant",
+    "user\nassistant\n",
+    "vision_end|> <|image_pad",
+    "You are a helpful assistant.",
+    "{{ 7 * 7 }} {% raw %} }}",
+    "\ue000",
+    "a\ue000b\ue000",
+    " ",
+    "the the the the",
+    "\u1112\u1161\u11ab\u1100\u116e\u11a8",  # six letters that NFC joins into two
+    "🦊" * 50,
+    "x" * 4000,
+]
+
+
+def greedy(model: Any, processor: Any) -> tuple[list[int], torch.Tensor]:
+    """Return the answer's token ids and the logits of the prompt."""
+    inputs = encode(model, processor, noise(140, 196), PROMPT).inputs
+    with torch.no_grad():
+        logits = model(**inputs).logits
+        ids = model.generate(**inputs, max_new_tokens=8, do_sample=False, temperature=None)[0]
+    return ids.tolist(), logits
+
+
+def copied(source: Path, target: Path) -> Path:
+    """Return a copy of a model folder, to be broken."""
+    folder = target / "broken"
+    folder.mkdir()
+    for file in source.iterdir():
+        (folder / file.name).write_bytes(file.read_bytes())
+    return folder
+
+
+def said(name: str | Path, **settings: Any) -> str:
+    """Return the one line with which loading fails, and check that it is one."""
+    with pytest.raises(ModelError) as error:
+        load_model(name, **settings)
+    message = str(error.value)
+    assert "\n" not in message
+    assert len(message.replace(str(name), "")) < 300
+    assert "Traceback" not in message
+    assert message.replace(str(name), "NAME").count("/tmp") == 0
+    return message.replace(str(name), "NAME")
+
+
+def rewrite(file: str, **changes: Any) -> Callable[[Path], None]:
+    """Return a fault: a JSON file with these entries changed, those that are None left out."""
+
+    def fault(folder: Path) -> None:
+        content = {**json.loads((folder / file).read_text()), **changes}
+        (folder / file).write_text(
+            json.dumps({key: value for key, value in content.items() if value is not None})
+        )
+
+    return fault
+
+
+def write(file: str, content: bytes) -> Callable[[Path], None]:
+    def fault(folder: Path) -> None:
+        (folder / file).write_bytes(content)
+
+    return fault
+
+
+def remove(file: str) -> Callable[[Path], None]:
+    def fault(folder: Path) -> None:
+        (folder / file).unlink()
+
+    return fault
+
+
+def pickled(folder: Path) -> None:
+    (folder / "model.safetensors").unlink()
+    torch.save({"weight": torch.zeros(3)}, folder / "pytorch_model.bin")
+
+
+def cut_short(folder: Path) -> None:
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1000])
+
+
+def without_a_tensor(folder: Path) -> None:
+    tensors = load_file(folder / "model.safetensors")
+    del tensors["model.layers.1.mlp.up_proj.weight"]
+    save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+
+
+def with_a_shard_missing(folder: Path) -> None:
+    (folder / "model.safetensors").rename(folder / "model-00001-of-00003.safetensors")
+    index = {"weight_map": {"a": "model-00001-of-00003.safetensors", "b": "model-00002-of-00003.safetensors"}}
+    index["weight_map"]["c"] = "model-00003-of-00003.safetensors"
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+
+
+def with_an_empty_index(folder: Path) -> None:
+    (folder / "model.safetensors").unlink()
+    (folder / "model.safetensors.index.json").write_text("{}")
+
+
+NO_QWEN = "NAME is no Qwen2.5-VL model: its config.json"
+FAULTS: list[tuple[Callable[[Path], None], str]] = [
+    (remove("config.json"), "NAME is no model folder: it has no config.json."),
+    (
+        rewrite("config.json", model_type="qwen2_vl"),
+        f'{NO_QWEN} says model_type "qwen2_vl", not "qwen2_5_vl".',
+    ),
+    (rewrite("config.json", model_type=None), f"{NO_QWEN} says nothing of a model_type"),
+    (rewrite("config.json", model_type="x\n" * 99), f'{NO_QWEN} says model_type "x x '),
+    (write("config.json", b"{"), "NAME: config.json cannot be read as JSON."),
+    (write("config.json", b"\xff\xfe"), "NAME: config.json cannot be read as JSON."),
+    (write("config.json", b"[]"), "NAME: config.json holds no settings."),
+    (remove("model.safetensors"), "NAME has no weights: model.safetensors is missing."),
+    (pickled, "NAME has only pickled weights (pytorch_model.bin), which can run any code when loaded; "),
+    (cut_short, "NAME: model.safetensors is damaged or not complete."),
+    (write("model.safetensors", b""), "NAME: model.safetensors is damaged or not complete."),
+    (write("model.safetensors", bytes(500)), "NAME: model.safetensors is damaged or not complete."),
+    (write("model.safetensors", b"\xff" * 500), "NAME: model.safetensors is damaged or not complete."),
+    (
+        write("model.safetensors", b"version https://git-lfs"),
+        "NAME: model.safetensors is a Git LFS pointer; ",
+    ),
+    (
+        without_a_tensor,
+        "NAME is not complete: its files lack 1 weights, model.language_model.layers.1.mlp.up_proj",
+    ),
+    (
+        with_a_shard_missing,
+        "NAME is not complete: model-00002-of-00003.safetensors is missing (2 of 3 files).",
+    ),
+    (with_an_empty_index, "NAME: model.safetensors.index.json lists no weights."),
+    (rewrite("config.json", text_config={"hidden_size": 32}), "NAME cannot be loaded: "),
+    (remove("tokenizer.json"), "NAME has no tokenizer: tokenizer.json is missing."),
+    (write("tokenizer.json", b"{"), "NAME cannot be loaded: "),
+    (remove("processor_config.json"), "NAME has no image processor: preprocessor_config.json is missing."),
+    (write("processor_config.json", b"nothing"), "NAME cannot be loaded: "),
+    (remove("chat_template.jinja"), "NAME cannot be loaded: it has no chat template"),
+]
+
+
+def refuse_to_load(folder: Path, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    """Load with a library that fails in this way."""
+
+    def from_pretrained(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(Qwen2_5_VLForConditionalGeneration, "from_pretrained", from_pretrained)
+    load_model(folder)
+
+
+def with_cuda(monkeypatch: pytest.MonkeyPatch, devices: int = 2, flash: bool = False) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: devices)
+    monkeypatch.setattr(placement, "_flash_attention_imports", lambda: flash)
+
+
+LOAD_EACH = """
+import json, sys
+from model import load_model
+for name in sys.argv[1:]:
+    try:
+        said = "loaded " + load_model(name)[0].name_or_path
+    except Exception as error:
+        said = f"{type(error).__name__}: {error}"
+    print(json.dumps(said))
+"""
+
+
+def load_elsewhere(endpoint: str, cache: Path, *names: str, **env: str) -> list[str]:
+    """Load the names in another process with this hub and cache; return what is said of each."""
+    settings = {
+        key: value for key, value in os.environ.items() if not key.startswith(("HF_", "TRANSFORMERS_"))
+    }
+    settings |= {"HF_ENDPOINT": endpoint, "HF_HOME": str(cache), "HF_HUB_DISABLE_PROGRESS_BARS": "1", **env}
+    done = subprocess.run(
+        [sys.executable, "-c", LOAD_EACH, *names],
+        cwd=ROOT,
+        env=settings,
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]

@@ -1,0 +1,77 @@
+"""The page in a browser: looks; the bundled model."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from demo.scenes import HELD_OUT_SEED, make_scene
+from tests.page.browser.kit import OpenTab, ask, contrast, generate, recent, upload
+from tests.seeing import choose as choose_one
+from tests.seeing import part, state
+from tests.serving import served
+
+pytestmark = [
+    pytest.mark.timeout(280),
+    # Gradio's queue statistics use what this pandas deprecates.
+    pytest.mark.filterwarnings("ignore::pandas.errors.Pandas4Warning"),
+]
+
+
+# --- Looks ---
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1440, 1024, 390])
+def test_the_page_fits_and_can_be_read(open_tab: OpenTab, files: Path, width: int, scheme: str) -> None:
+    tab = open_tab(viewport={"width": width, "height": 844}, color_scheme=scheme)
+
+    def fits() -> bool:
+        return bool(tab.evaluate("document.documentElement.scrollWidth") <= width)
+
+    assert fits()
+    for name in ("model", "load", "status", "image", "prompt", "generate", "stop", "token", "share_make"):
+        assert tab.locator(f"#{name}").count() == 1
+    assert contrast(tab, "#generate") > 4.5
+    assert contrast(tab, ".answering .hint") > 4.5
+    ask(tab, files / "a.png")
+    tab.evaluate("document.querySelectorAll('#viewer details').forEach((one) => { one.open = true; })")
+    part(tab, "headsCanvas").wait_for()
+    for view in ("side by side", "wipe"):
+        choose_one(tab, "view", view)
+        state(tab)
+        assert fits(), view
+    for selector in ('[data-part="caption"]', '[data-part="answer"] .lens-word', '[data-part="legend"]'):
+        assert contrast(tab, selector) > 4.5, selector
+    assert recent(tab).count() == 1
+    tab.click("#gradcam_tab-button")
+    assert fits()
+
+
+# --- The bundled model ---
+
+
+def test_two_clicks_to_a_picture_that_makes_sense(open_tab: OpenTab, tmp_path: Path) -> None:
+    """The bundled model as a newcomer meets it: an example, Generate, a map; and a right answer."""
+    with served("demo") as (_, url):
+        tab = open_tab(url)
+        tab.locator("#examples button.gallery-item").first.click()
+        tab.wait_for_selector("#image img")
+        generate(tab)
+        assert re.fullmatch(r"An? [a-z, ]+\.", part(tab, "answer").text_content() or "")
+        assert len(set(state(tab)["values"])) > 4
+
+        scene = make_scene(HELD_OUT_SEED + 2, n_objects=1)
+        scene.image.save(tmp_path / "scene.png")
+        upload(tab, tmp_path / "scene.png")
+        tab.fill("#prompt textarea", "Describe this image.")
+        generate(tab)
+        assert part(tab, "answer").text_content() == scene.caption
+        thing = scene.objects[0]
+        button = part(tab, "answer").locator(".lens-word", has_text=re.compile(rf"^{thing.name}$"))
+        button.click()
+        tab.wait_for_function(
+            "name => document.querySelector('[data-part=caption]').textContent.includes(name)",
+            arg=f"“{thing.name}”",
+        )
+        assert button.get_attribute("aria-pressed") == "true"

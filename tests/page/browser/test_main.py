@@ -1,0 +1,225 @@
+"""The page in a browser: the main way through."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from playwright.sync_api import Page as Tab
+
+from attention_processor import AttentionProcessor
+from page.sessions import Run
+from page.shown import first_pick
+from page.site import Page
+from records.capture import Capture
+from tests.page.browser.kit import (
+    GRID,
+    NEW,
+    OpenTab,
+    answered,
+    ask,
+    becomes,
+    choose,
+    expect_map,
+    key_of,
+    labels,
+    listed,
+    map_of,
+    picked,
+    prepare,
+    set_number,
+    typed,
+    words_of,
+)
+from tests.seeing import cell_of, colour, pane_of, part, said, state, word
+from tests.seeing import choose as choose_one
+from tests.serving import PROMPT, noise
+
+pytestmark = [
+    pytest.mark.timeout(280),
+    # Gradio's queue statistics use what this pandas deprecates.
+    pytest.mark.filterwarnings("ignore::pandas.errors.Pandas4Warning"),
+]
+
+
+def test_from_a_picture_to_a_map(tab: Tab, files: Path, direct: Capture) -> None:
+    assert tab.is_hidden("#viewer .lens-viewer")
+    ask(tab, files / "a.png")
+    first = first_pick(Run(direct, noise(0)))
+    assert first is not None
+    assert part(tab, "answer").text_content() == direct.text
+    assert part(tab, "prompt").text_content() == PROMPT
+    assert picked(tab) == first.key
+    listed(tab, labels(direct)[first.key])
+    expect_map(tab, direct, first.tokens)
+    assert re.fullmatch(rf"{NEW} tokens · \d+\.\d s.*", tab.inner_text("#answering .line"))
+    share = 100 * AttentionProcessor(direct).shares(first.tokens)[0]
+    assert re.search(rf"\b{share:.1f}|{share:.0f} %", said(part(tab, "caption")))
+    assert said(part(tab, "made")).startswith("attention · layers 0–2 · heads 0–3 · mean")
+    truth = map_of(direct, first.tokens)
+    hottest = divmod(int(truth.argmax()), GRID[1])
+    place = f"highest at row {hottest[0]}, column {hottest[1]}."
+    assert (part(tab, "canvas").get_attribute("aria-label") or "").endswith(place)
+    choose_one(tab, "view", "heatmap")
+    drawn = pane_of(tab, "heatmap")
+    assert (cell_of(drawn, *hottest, GRID) == colour(1)).all()
+    shares = (truth - truth.min()) / np.ptp(truth)
+    for row, col in np.ndindex(GRID):
+        near = [colour(max(0, shares[row, col] + step)) for step in (-1 / 256, 0, 1 / 256)]
+        inside = cell_of(drawn, row, col, GRID)
+        assert any((inside == one).all() for one in near), (row, col)
+
+
+def test_hovering_previews_and_a_click_keeps(tab: Tab, files: Path, direct: Capture) -> None:
+    ask(tab, files / "a.png")
+    words = words_of(direct)
+    word(tab, 0).click()
+    tab.mouse.move(2, 2)
+    assert (picked(tab), state(tab)["shown"]) == (key_of(words[0]), key_of(words[0]))
+    word(tab, 2).hover()
+    assert (picked(tab), state(tab)["shown"]) == (key_of(words[0]), key_of(words[2]))
+    expect_map(tab, direct, words[2])
+    tab.mouse.move(2, 2)
+    expect_map(tab, direct, words[0])
+    listed(tab, labels(direct)[key_of(words[0])])
+    word(tab, 2).click()
+    tab.mouse.move(2, 2)
+    expect_map(tab, direct, words[2])
+    listed(tab, labels(direct)[key_of(words[2])])
+    assert word(tab, 2).get_attribute("aria-pressed") == "true"
+
+
+def test_viewer_and_list_are_in_step(tab: Tab, files: Path, direct: Capture, watches: Any) -> None:
+    ask(tab, files / "a.png")
+    named, words = labels(direct), words_of(direct)
+    asked = list(watches[tab].asked)
+    for tokens in (words[-1], words[0]):
+        word(tab, words.index(tokens)).click()
+        listed(tab, named[key_of(tokens)])
+        expect_map(tab, direct, tokens)
+    part(tab, "prompt").locator(".lens-word").first.click()
+    listed(tab, named["p0-7"])
+    expect_map(tab, direct, range(8), of_prompt=True)
+    part(tab, "whole").click()
+    listed(tab, named["all"])
+    expect_map(tab, direct, range(NEW))
+    word(tab, 0).click()
+    word(tab, 2).click(modifiers=["Shift"])
+    span = range(words[0][0], words[2][-1] + 1)
+    listed(tab, named.get(key_of(span), key_of(span)))
+    expect_map(tab, direct, span)
+
+    choose(tab, "#token", named["p0-7"])
+    becomes(tab, "pick.key", "p0-7")
+    choose(tab, "#token", named[key_of(words[1])])
+    becomes(tab, "pick.key", key_of(words[1]))
+    expect_map(tab, direct, words[1])
+    assert word(tab, 1).get_attribute("aria-pressed") == "true"
+    typed(tab, "#token", "3-5")
+    becomes(tab, "pick.key", "3-5")
+    expect_map(tab, direct, [3, 4, 5])
+    assert tab.input_value("#token input") == "3-5"
+    choose(tab, "#token", "the whole answer")
+    becomes(tab, "pick.key", "all")
+    assert watches[tab].asked == asked  # all of this without the server
+
+
+def test_keys_walk_over_the_words(tab: Tab, files: Path, direct: Capture) -> None:
+    ask(tab, files / "a.png")
+    named, words = labels(direct), words_of(direct)
+    word(tab, 0).focus()
+    for _ in words[1:]:
+        tab.keyboard.press("ArrowRight")
+    becomes(tab, "pick.key", key_of(words[-1]))  # quick keys end at the word that is marked
+    listed(tab, named[key_of(words[-1])])
+    expect_map(tab, direct, words[-1])
+    tab.keyboard.press("Home")
+    tab.keyboard.press("Shift+ArrowRight")
+    span = range(words[0][0], words[1][-1] + 1)
+    becomes(tab, "pick.key", key_of(span))
+    listed(tab, named.get(key_of(span), key_of(span)))
+    tab.keyboard.press("Escape")
+    becomes(tab, "pick.key", "all")
+    listed(tab, named["all"])
+    expect_map(tab, direct, range(NEW))
+
+
+def test_with_the_keyboard_alone(tab: Tab, files: Path, direct: Capture) -> None:
+    prepare(tab, files / "a.png")
+
+    def tab_to(condition: str, most: int = 40) -> None:
+        """Press Tab until the element with the focus is the one."""
+        for _ in range(most):
+            tab.keyboard.press("Tab")
+            if tab.evaluate(f"(() => {{ const at = document.activeElement; return {condition}; }})()"):
+                return
+        raise AssertionError(f"Tab does not come to {condition}")
+
+    tab.locator("#prompt textarea").focus()
+    tab_to("at.closest('#generate')")
+    tab.keyboard.press("Enter")
+    answered(tab)
+    tab_to("at.matches('[data-part=answer] .lens-word')")
+    start = picked(tab)
+    number = [key_of(one) for one in words_of(direct)].index(start)
+    key, step = ("ArrowRight", 1) if number + 1 < len(words_of(direct)) else ("ArrowLeft", -1)
+    tab.keyboard.press(key)
+    expect_map(tab, direct, words_of(direct)[number + step])
+    tab_to("at.closest('[data-choices=view]')")
+    tab.keyboard.press("ArrowRight")
+    becomes(tab, "look.view", "side by side")
+    tab_to("at.matches('[data-part=frame]')")
+    tab.keyboard.press("Home")
+    truth = map_of(direct, words_of(direct)[number + step])
+    row, col = divmod(int(truth.argmax()), GRID[1])
+    assert state(tab)["cursor"] == {"row": row, "col": col}
+    tab_to("at.closest('[data-panel=heads]') && at.tagName === 'SUMMARY'")
+    tab.keyboard.press("Enter")
+    tab.wait_for_selector('[data-part="headsCanvas"]')
+    tab_to("at.closest('#token')")
+    tab.keyboard.press("Control+A")
+    tab.keyboard.type("the whole")
+    tab.wait_for_function("document.querySelectorAll('#token ul[role=listbox] li').length === 1")
+    tab.keyboard.press("Enter")
+    becomes(tab, "pick.key", "all")
+    tab_to("at.closest('#layer_from')")
+
+
+def test_stop_keeps_what_is_there(tab: Tab, site: tuple[Page, str], files: Path, slowly: None) -> None:
+    prepare(tab, files / "a.png", 1000)
+    assert tab.is_disabled("#stop")
+    tab.click("#generate")
+    tab.wait_for_function("document.querySelector('.answering .said').textContent.length > 3")
+    assert tab.locator("#answering progress").is_visible()
+    assert re.search(r"\d+ tokens? of at most 1000", tab.inner_text("#answering .line"))
+    assert tab.is_hidden("#viewer .lens-viewer")
+    tab.click("#stop")
+    tab.wait_for_selector(".answering[data-state=stopped]", state="attached")
+    answered(tab)
+    told = re.match(r"Stopped after (\d+) token", tab.inner_text("#answering .line"))
+    assert told is not None
+    assert 1 <= int(told[1]) < 900
+    choose_one(tab, "granularity", "tokens")
+    assert part(tab, "answer").locator(".lens-word").count() == int(told[1])
+    assert tab.is_disabled("#stop")
+    assert not site[0].room.busy
+
+
+def test_closing_the_tab_frees_everything(
+    open_tab: OpenTab, site: tuple[Page, str], files: Path, slowly: None
+) -> None:
+    page, tab = site[0], open_tab()
+    ask(tab, files / "a.png", tokens=2)
+    before = len(page.sessions)
+    set_number(tab, "#max_new_tokens", 1000)
+    tab.click("#generate")
+    tab.wait_for_selector(".answering[data-state=writing]")
+    tab.close()
+    other = open_tab()
+    for _ in range(300):
+        if not page.room.busy and len(page.sessions) < before:
+            break
+        other.wait_for_timeout(100)
+    assert not page.room.busy
+    assert len(page.sessions) == before - 1

@@ -1,0 +1,60 @@
+"""Fixtures that several tests here share."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import page.share as share_room
+from page.model_room import ModelRoom
+from page.sessions import Run
+from page.site import Page
+from records.capture import Capture
+from tests.page.callbacks.kit import answer_to
+from tests.serving import noise
+
+
+@pytest.fixture(scope="module")
+def capture(room: ModelRoom) -> Capture:
+    """The answer about the first picture, generated without the page."""
+    return answer_to(room, noise(0))
+
+
+@pytest.fixture
+def run(capture: Capture) -> Run:
+    return Run(capture, noise(0))
+
+
+@pytest.fixture
+def mine(page: Page, run: Run) -> str:
+    """The id of an answer kept for the visitor "me"."""
+    return page.sessions.keep("me", run)
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, str]]:
+    """Uploads of two pictures."""
+    folder = tmp_path_factory.mktemp("pictures")
+    for number in range(2):
+        noise(number).save(folder / f"{number}.png")
+    return [{"path": str(folder / f"{number}.png")} for number in range(2)]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def files_of_the_page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Put what is made to be downloaded into a folder of these tests."""
+    folder = tmp_path_factory.mktemp("files")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(share_room, "get_upload_folder", lambda: str(folder))
+        yield folder
+
+
+@pytest.fixture
+def kept(page: Page, room: ModelRoom, capture: Capture) -> list[str]:
+    """The ids of two answers in the store, the older one first."""
+    ids = []
+    for number, one in enumerate((capture, answer_to(room, noise(1)))):
+        entry = page.store.save(one, noise(number), f"{number}" * 32)
+        assert entry is not None
+        ids.append(entry)
+    return ids

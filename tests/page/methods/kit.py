@@ -1,0 +1,142 @@
+"""What several tests here share."""
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import gradio as gr
+import numpy as np
+import pytest
+import torch
+
+import page.explorer as explorer_room
+from attention_extractor import AttentionExtractor
+from attention_processor import AttentionProcessor
+from methods import METHODS, TokenMaps, token_maps
+from page.explorer import read_again
+from page.jobs import Job
+from page.model_room import ModelRoom
+from page.selection import ATTENTION
+from page.sessions import Run
+from page.shown import subject_of
+from page.site import Page
+from records.capture import Capture
+from tests.choosing import selection_of
+from tests.serving import HEADS, LAYERS, PROMPT
+from tests.viewer.payload.kit import read_back
+from utils import Stopped
+
+READ = [name for name, method in METHODS.items() if method.needs_model]
+LOCAL = {f"heads-{count}": count for count in (3, 5, 8)}
+CAVEAT = METHODS[ATTENTION].caveat
+NEW = 6  # tokens of the answer
+ALL = [0, LAYERS - 1, 0, HEADS - 1, "mean"]  # the sliders, spanning all
+Outputs = dict[Any, Any]
+
+
+def answer_to(room: ModelRoom, picture: Any) -> Capture:
+    return AttentionExtractor(*loaded_of(room).values()).generate(picture, PROMPT, max_new_tokens=NEW)
+
+
+def loaded_of(room: ModelRoom) -> dict[str, Any]:
+    assert room.loaded is not None
+    return {"model": room.loaded.model, "processor": room.loaded.processor}
+
+
+def request(visitor: str = "me") -> Any:
+    return SimpleNamespace(session_hash=visitor)
+
+
+def changes(component: Any) -> dict[str, Any]:
+    """What an update of a component changes."""
+    return component.constructor_args if isinstance(component, gr.blocks.Block) else component
+
+
+def expect_packed(packed: dict[str, Any], maps: np.ndarray) -> None:
+    """Compare packed maps with the truth (token, h, w), as exactly as 16 bits can say it."""
+    truth = maps.reshape(len(maps), -1).astype(np.float64)
+    found = read_back(packed)
+    assert found.shape == truth.shape
+    assert (np.abs(found - truth) <= 0.51 * np.ptp(truth, axis=1)[:, None] / 65535 + 1e-9).all()
+
+
+def expect_maps(value: dict[str, Any], capture: Capture, *chosen: Any) -> None:
+    """Compare the viewer's data with the processor."""
+    processor = AttentionProcessor(capture)
+    for side, fold, count in (
+        ("answer", processor.get_attention_heatmap_for_token, len(capture.token_ids)),
+        ("prompt", processor.get_attention_heatmap_for_prompt_token, len(capture.prompt_token_ids)),
+    ):
+        expect_packed(value[side]["maps"], np.stack([fold(token, *chosen) for token in range(count)]))
+
+
+def answering(room: ModelRoom, run: Run, way: str) -> Any:
+    """Have the page read an answer again, and return the maps."""
+    return read_again(room, run, way, Job("me", "method"))
+
+
+def maps_of(run: Run, ranges: Sequence[Any], method: str = ATTENTION, no_sinks: bool = False) -> TokenMaps:
+    """Return the maps of the answer that the page would show."""
+    selection = selection_of(run, ranges, method=method, no_sinks=no_sinks)
+    found = subject_of(run, selection).maps.answer
+    assert found is not None
+    return found
+
+
+def computed(room: ModelRoom, run: Run, way: str) -> Any:
+    """Return a method's maps, without the page."""
+    return token_maps(way, run.capture, image=run.original, **loaded_of(room))
+
+
+def planted(capture: Capture, patches: Sequence[int]) -> Capture:
+    """Return the capture with patches that every word looks at with every head; shares stay as they are."""
+    rows: dict[str, Any] = {}
+    for name in ("attention", "prompt_attention"):
+        given: torch.Tensor = getattr(capture, name).float()
+        totals = given.sum(-1, keepdim=True)
+        changed = given + 1e-4
+        for rank, patch in enumerate(patches):
+            changed[..., patch] = (given.amax(-1) + 1e-4) * (20 - rank)
+        rows[name] = (changed / changed.sum(-1, keepdim=True) * totals).to(getattr(capture, name).dtype)
+    return replace(capture, **rows)
+
+
+class Held:
+    """A method that waits in the middle of its work, and hears a stop there."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.reached, self.go, self.calls = threading.Event(), threading.Event(), 0
+        self.original = explorer_room.token_maps
+        monkeypatch.setattr(explorer_room, "token_maps", self.token_maps)
+
+    def token_maps(self, method: str, capture: Capture, **given: Any) -> Any:
+        self.calls += 1
+        tell, stop = given["on_progress"], given["stop"]
+        tell(3, 11)
+        self.reached.set()
+        while not self.go.wait(0.01):
+            if stop.is_set():
+                raise Stopped
+        return self.original(method, capture, **given)
+
+
+def begun(steps: Iterator[Outputs], held: Held) -> list[Outputs]:
+    """Let a reading go on until it is in the middle of its work; return what was shown so far."""
+    shown_first = [next(steps), next(steps)]  # the second starts it
+    assert held.reached.wait(30)
+    return shown_first
+
+
+def later(callbacks: Iterator[Outputs], until: Callable[[Outputs], bool]) -> Outputs:
+    """Return the first output of which something is true."""
+    return next(one for one in callbacks if until(one))
+
+
+def visible(component: Any) -> bool:
+    return bool(changes(component)["visible"])
+
+
+def choose(page: Page, run_id: Any, way: Any, visitor: str = "me") -> Iterator[Outputs]:
+    return page.explorer.on_method(request(visitor), run_id, *ALL, way, False)
