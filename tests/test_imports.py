@@ -169,14 +169,14 @@ LONGEST_FILE, LONGEST_FUNCTION = 400, 60  # lines
 
 
 def code_files() -> list[Path]:
-    """Return the files that the app is made of, JavaScript and CSS included."""
-    others = [
+    """Return every file of code, JavaScript and CSS included."""
+    found = [
         file
-        for name in ("page", "viewer")
+        for name in ("page", "viewer", "tests")
         for kind in ("js", "css")
         for file in (ROOT / name).rglob(f"*.{kind}")
     ]
-    return [file for file in project_files() if "tests" not in file.relative_to(ROOT).parts] + sorted(others)
+    return [*project_files(), *sorted(found)]
 
 
 @pytest.mark.parametrize("file", code_files(), ids=lambda file: str(file.relative_to(ROOT)))
