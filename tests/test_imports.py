@@ -46,12 +46,17 @@ ONLY_STANDARD_LIBRARY = {"config": {"config", "methods", "methods.catalog"}, "me
 # Work of the shell: loaded when a command runs.
 LATER = ("commands.run",)
 
+# Rooms above each other that need torch, which takes seconds: imported one after the other in one Python.
+# Each one's list has what those before it loaded, which none of them may load either.
+STACK = ("model", "internals", "attention_extractor", "methods", "gradcam", "evaluation", "page")
+
 LISTED = """
 import importlib, json, sys
 before = set(sys.modules)
-for name in sys.argv[1:]:
-    importlib.import_module(name)
-print(json.dumps(sorted(set(sys.modules) - before)))
+for room in json.loads(sys.argv[1]):
+    for name in room:
+        importlib.import_module(name)
+    print(json.dumps(sorted(set(sys.modules) - before)))
 """
 
 
@@ -65,13 +70,19 @@ def modules_of(room: str) -> list[str]:
 
 
 @cache
-def loaded_by(room: str) -> frozenset[str]:
-    """Return what a fresh Python has loaded once a room is imported."""
-    done = subprocess.run(
-        [sys.executable, "-c", LISTED, *modules_of(room)], cwd=ROOT, capture_output=True, text=True
-    )
+def loaded_after(*rooms: str) -> tuple[frozenset[str], ...]:
+    """Return what a fresh Python has loaded once each of the rooms, one after the other, is imported."""
+    asked = json.dumps([modules_of(room) for room in rooms])
+    done = subprocess.run([sys.executable, "-c", LISTED, asked], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    return frozenset(json.loads(done.stdout))
+    return tuple(frozenset(json.loads(line)) for line in done.stdout.splitlines())
+
+
+def loaded_by(room: str) -> frozenset[str]:
+    """Return what a room loads, with what the rooms below it in the stack load."""
+    if room in STACK:
+        return loaded_after(*STACK)[STACK.index(room)]
+    return loaded_after(room)[0]
 
 
 @pytest.mark.parametrize("room", NOT_LOADED)
@@ -103,7 +114,7 @@ def test_the_witness_sees_what_is_loaded(code: str, found: set[str], tmp_path: P
     """What a module loads is told by what was loaded, not by its text."""
     (tmp_path / "room.py").write_text(code)
     done = subprocess.run(
-        [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n{LISTED}", "room"],
+        [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n{LISTED}", '[["room"]]'],
         cwd=ROOT,
         capture_output=True,
         text=True,

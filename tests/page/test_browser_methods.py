@@ -307,8 +307,8 @@ def test_a_map_and_the_words_are_checked(
     tab.click("#check_map")
     loaded = loaded_of(site[0].room)
     both = (loaded["model"], loaded["processor"], noise(0), direct)
-    tam = computed(site, direct, "tam").maps
     tab.wait_for_function("document.querySelector('#check_curve img')?.naturalWidth > 400")
+    tam = computed(site, direct, "tam").maps  # the page has done with the model
     check = check_map(*both, 1, tam[1])
     assert said(tab.locator("#check_line .text")) == check.sentence(check.telling)
     assert tab.get_attribute("#check_curve img", "alt") == check.sentence(check.telling)
