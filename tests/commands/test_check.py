@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from attention_extractor import AttentionExtractor
-from cli import main
 from commands.run.check import tokens_meant
 from commands.terminal import UsageError, printable
 from evaluation.removal import check_map
@@ -16,6 +15,7 @@ from evaluation.without_picture import without_image
 from methods import token_maps
 from records.capture import Capture
 from records.pictures import open_image
+from tests.commands import conftest
 from tests.commands.kit import (
     AGAIN,
     CHECK_REFUSALS,
@@ -101,10 +101,10 @@ def test_a_check_takes_the_answer_that_is_kept(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert run("--tokens", "0") == 0
-    real: Any = main
+    real: Any = conftest.main
     monkeypatch.setattr(AttentionExtractor, "generate", None)
     arguments = ["--target", "1", "--model", str(checkpoint), "--repeats", "1", "--patches", "1"]
     without_no_cache = [*arguments]
-    monkeypatch.setitem(globals(), "main", lambda argv: real([one for one in argv if one != "--no-cache"]))
+    monkeypatch.setattr(conftest, "main", lambda argv: real([one for one in argv if one != "--no-cache"]))
     assert check(*without_no_cache) == 0
     assert AGAIN in capsys.readouterr().err
