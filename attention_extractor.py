@@ -27,7 +27,6 @@ from internals.recording import Recording, places_of
 from model import Encoded, Processor, decoder_layers, encode, model_layer_count
 from records.capture import Capture
 from records.layers import decoder_layer_numbers
-from records.pictures import rgb
 from records.tokens import Vocabulary, spelled, unfinished
 
 __all__ = ["AttentionExtractor", "Capture", "OnToken"]
@@ -103,7 +102,7 @@ class AttentionExtractor:
         recording = Recording(places, self._modules, store, self.float16)
         each, backend = self._run(encoded, recording, settings, self._teller(on_token), stop)
         facts = {**vars(settings), "attention_backend": backend}
-        return self._capture(image, encoded, recording, each, facts)
+        return self._capture(encoded, recording, each, facts)
 
     def _run(
         self,
@@ -143,7 +142,7 @@ class AttentionExtractor:
         return tell
 
     def _capture(
-        self, image: Image, encoded: Encoded, recording: Recording, each: EachToken, settings: dict[str, Any]
+        self, encoded: Encoded, recording: Recording, each: EachToken, settings: dict[str, Any]
     ) -> Capture:
         vocabulary, answer = self._vocabulary, recording.whole()
         prompt_ids = encoded.input_ids[encoded.prompt_positions].tolist()
@@ -178,5 +177,5 @@ class AttentionExtractor:
             model_name=str(self.model.name_or_path),
             settings={**settings, "dtype": str(self.model.dtype).removeprefix("torch.")},
             stopped=each.stopped,
-            picture=rgb(image),
+            picture=encoded.picture,
         )

@@ -28,10 +28,8 @@ def finished_folder(output: Path) -> Iterator[Path]:
     Files of the same names are replaced. Pictures that an earlier run wrote there (its maps.npz lists them)
     and this one did not are removed: what is left belongs together.
     """
-    check_folder(str(output))
-    base = next(folder for folder in (output, *output.absolute().parents) if folder.exists())
     try:
-        folder = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=base))
+        folder = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=check_folder(output)))
     except OSError as error:
         raise UsageError(f"cannot write into {output}: {error.strerror}") from error
     try:

@@ -35,8 +35,9 @@ def look_of(args: argparse.Namespace, view: str | None = None) -> Look:
     return Look(args.colormap, args.alpha, view or config.HEATMAP_VIEW, args.smooth)
 
 
-def check_folder(output: str) -> None:
-    """Raise UsageError unless files can be written into a folder of this name, which need not exist."""
+def check_folder(output: str | Path) -> Path:
+    """Return the folder to write into, or the nearest above it that is there; UsageError if it is a file."""
     base = next(folder for folder in (Path(output), *Path(output).absolute().parents) if folder.exists())
     if not base.is_dir():
         raise UsageError(f"cannot write into {output}: {base} is a file")
+    return base

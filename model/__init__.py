@@ -16,7 +16,7 @@ from model.families import (
     model_device,
     model_layer_count,
 )
-from model.hub import DEMO, DEMO_FOLDER
+from model.hub import DEMO, DEMO_FOLDER, default_model
 from model.identity import Checkpoint, answer_key, checkpoint
 from model.loading import load_model
 from model.placement import Placement, free_memory
@@ -36,6 +36,7 @@ __all__ = [
     "checkpoint",
     "decoder_config",
     "decoder_layers",
+    "default_model",
     "encode",
     "free_memory",
     "load_model",

@@ -28,6 +28,7 @@ class Encoded:
     grid: tuple[int, int]  # (h, w) in merged patches; patch = row * w + col
     image_positions: Tensor  # (patch,) position of each visual token in the sequence
     prompt_positions: Tensor  # (prompt token,) positions of the person's text, template left out
+    picture: Image.Image  # RGB, as it was given
     image_size: tuple[int, int]  # (h, w) of the picture given, in its own pixels
     image_hash: str
 
@@ -86,6 +87,7 @@ def encode(
         grid=grid,
         image_positions=(ids == model.config.image_token_id).nonzero()[:, 0],
         prompt_positions=in_prompt.nonzero()[:, 0].to(ids.device),
+        picture=picture,
         image_size=(picture.height, picture.width),
         image_hash=known_hash or image_hash(picture),
     )

@@ -11,6 +11,7 @@ import threading
 from contextlib import suppress
 from pathlib import Path
 
+import torch
 from huggingface_hub import (
     HfApi,
     get_session,
@@ -27,6 +28,7 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
 )
 
+import config
 from model.checkpoint import check_config, check_folder, no_weights
 from model.errors import ModelError
 from model.families import EXAMPLE_ID, known_families
@@ -41,6 +43,11 @@ DEMO_FOLDER = Path(__file__).parent.parent / "demo" / "model"
 
 HUB_SECONDS = 5.0
 HUB_FILES = ["*.json", "*.jinja", "*.txt", "*.safetensors"]
+
+
+def default_model() -> str:
+    """Return config's model where there is CUDA, else the bundled one."""
+    return config.MODEL_NAME if torch.cuda.is_available() else DEMO
 
 
 def checkpoint_folder(name: str, settings: Placement) -> Path:

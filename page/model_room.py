@@ -11,18 +11,12 @@ from typing import Any, TypeVar
 
 import torch
 
-import config
-from model import DEMO, Checkpoint, ModelError, checkpoint, load_model, model_layer_count
+from model import Checkpoint, ModelError, checkpoint, load_model, model_layer_count
 from page.jobs import Job
 from page.queue import Queue
 from records.capture import Capture
 
 Result = TypeVar("Result")
-
-
-def default_model() -> str:
-    """Return config's model where there is CUDA, else the bundled one."""
-    return config.MODEL_NAME if torch.cuda.is_available() else DEMO
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,11 +9,11 @@ import sys
 
 import config
 import viewer
-from model import DEMO, ModelError
+from model import DEMO, ModelError, default_model
 from page.guard import middleware
 from page.inputs import RefusedError
 from page.layout import theme
-from page.model_room import ModelRoom, default_model
+from page.model_room import ModelRoom
 from page.parts import text_of
 from page.site import Page
 from utils import one_line

@@ -6,16 +6,14 @@ import argparse
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from PIL import Image
 
-import config
 from attention_extractor import AttentionExtractor
 from attention_processor import AttentionProcessor
 from commands.arguments import choice, numbers
 from commands.terminal import bar, counter, printable, say, stop_on_interrupt
 from methods import selected_maps, token_maps
-from model import DEMO, Checkpoint, answer_key, checkpoint, load_model, model_layer_count
+from model import Checkpoint, answer_key, checkpoint, default_model, load_model, model_layer_count
 from records.capture import Capture
 from records.selection import Selection
 from records.store import Store
@@ -101,11 +99,6 @@ def generated(extractor: AttentionExtractor, args: argparse.Namespace, image: Im
     if stop.is_set():
         raise KeyboardInterrupt
     return capture
-
-
-def default_model() -> str:
-    """Return config's model where there is CUDA, else the bundled one."""
-    return config.MODEL_NAME if torch.cuda.is_available() else DEMO
 
 
 def word_number(capture: Capture, number: int) -> Word:

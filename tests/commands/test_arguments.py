@@ -19,7 +19,7 @@ import records.pictures as pictures_room
 from attention_extractor import AttentionExtractor
 from cli import main
 from commands.arguments import numbers, ranges
-from commands.run.answers import default_model
+from model import default_model
 from records.capture import Capture
 from tests.commands.kit import (
     TOKENS,
