@@ -9,7 +9,8 @@ ARGS ?=
 SIDE_BY_SIDE := --numprocesses logical --maxprocesses 4 --dist worksteal
 NUMERIC = $(shell grep -rl --include='test_*.py' 'mark\.numeric' tests)  # so that no other file is imported
 
-# Only format and lint of JavaScript and CSS need npm. Where it is missing they are left out, but not where CI is set.
+# Format and lint of JavaScript and CSS, and the test of the page by axe, need npm. Where it is missing they are left out,
+# but not where CI is set.
 ifneq ($(shell command -v npm 2> /dev/null)$(CI),)
 BIOME := node_modules/.bin/biome
 NPM_INSTALLED := node_modules/.installed
@@ -28,7 +29,7 @@ install: $(VENV)/.installed $(VENV)/.installed-dev ## Make .venv and install wha
 run: $(VENV)/.installed ## Open the page at http://127.0.0.1:7860 (ARGS="--model demo --port 7861")
 	$(BIN)/python app.py $(ARGS)
 
-test: $(VENV)/.installed-dev ## Run every test that this computer allows (ARGS="-k model -x")
+test: $(VENV)/.installed-dev $(NPM_INSTALLED) ## Run every test that this computer allows (ARGS="-k model -x")
 	$(BIN)/python -m pytest $(SIDE_BY_SIDE) $(ARGS)
 
 test-numerics: $(VENV)/.installed-dev ## Run the tests of numbers again on plainer kernels, with one and two threads

@@ -11,11 +11,14 @@ one query each.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL.Image import Image
 
 import config
@@ -29,9 +32,11 @@ from records.capture import Capture
 from records.layers import decoder_layer_numbers
 from records.tokens import Vocabulary, spelled, unfinished
 
-__all__ = ["AttentionExtractor", "Capture", "OnToken"]
+__all__ = ["AttentionExtractor", "Capture", "OnMap", "OnToken"]
 
 OnToken = Callable[[str, int], None]
+OnMap = Callable[[int, NDArray[np.float32]], None]
+MAP_EVERY = 0.25  # seconds between two maps of an unfinished answer at least: each takes a row of every layer
 
 
 class AttentionExtractor:
@@ -76,13 +81,17 @@ class AttentionExtractor:
         on_token: OnToken | None = None,
         stop: threading.Event | None = None,
         known_hash: str | None = None,
+        on_map: OnMap | None = None,
     ) -> Capture:
         """Return an answer to the prompt about the image, with its attention; None is read from `config`.
 
         Temperature 0 takes the likeliest token, above 0 draws from the `top_p` nucleus with `seed`. The
         checkpoint's own generation settings (repetition penalty, top-k, …) are not applied: the answer is
-        that of `model.generate` with a neutral `GenerationConfig` and these arguments. `on_token(text so far,
-        number of tokens)` is called after each token; setting `stop` ends the answer after the token at hand.
+        that of `model.generate` with a neutral `GenerationConfig` and these arguments.
+
+        `on_token(text so far, number of tokens)` is called after each token. Now and then, and before
+        `on_token` tells of it, `on_map(token, map (h, w))` is called with where the attention of the latest
+        token went, the mean over layers and heads. Setting `stop` ends the answer after the token at hand.
         `known_hash` is the picture's `image_hash`, for who has worked it out already. The model is put back
         as it was, also after an error.
 
@@ -100,7 +109,8 @@ class AttentionExtractor:
         places = places_of(encoded)
         store = torch.device("cpu") if self.store_on_cpu else None
         recording = Recording(places, self._modules, store, self.float16)
-        each, backend = self._run(encoded, recording, settings, self._teller(on_token), stop)
+        tell = self._teller(on_token, map_teller(recording, encoded.grid, on_map))
+        each, backend = self._run(encoded, recording, settings, tell, stop)
         facts = {**vars(settings), "attention_backend": backend}
         return self._capture(encoded, recording, each, facts)
 
@@ -126,12 +136,15 @@ class AttentionExtractor:
             generate(self.model, encoded.inputs, settings, choose, each)
         return each, backend
 
-    def _teller(self, on_token: OnToken | None) -> Callable[[list[int]], None]:
+    def _teller(
+        self, on_token: OnToken | None, tell_map: Callable[[int], None]
+    ) -> Callable[[list[int]], None]:
         """Return a function of the token ids so far that calls `on_token` with the answer so far."""
         text, rest = "", b""  # rest: the beginning of a character whose other bytes are to come
 
         def tell(ids: list[int]) -> None:
             nonlocal text, rest
+            tell_map(len(ids) - 1)
             if on_token is None:
                 return
             rest += self._vocabulary.piece(ids[-1])
@@ -179,3 +192,16 @@ class AttentionExtractor:
             stopped=each.stopped,
             picture=encoded.picture,
         )
+
+
+def map_teller(recording: Recording, grid: tuple[int, int], on_map: OnMap | None) -> Callable[[int], None]:
+    """Return a function of a token's number that calls `on_map` with its map, though not all too often."""
+    told = 0.0
+
+    def tell(token: int) -> None:
+        nonlocal told
+        if on_map is not None and time.monotonic() - told >= MAP_EVERY:
+            on_map(token, recording.latest_map().reshape(grid).numpy())
+            told = time.monotonic()
+
+    return tell

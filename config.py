@@ -129,20 +129,22 @@ RULES["METHOD"] = _one_of(*_METHODS)
 # How layers and heads are folded into one map: "mean", "max" or "min".
 AGGREGATION: str = "mean"
 RULES["AGGREGATION"] = _one_of("mean", "max", "min")
-# Any colour map of matplotlib.
-HEATMAP_COLORMAP: str = "viridis"
-RULES["HEATMAP_COLORMAP"] = _text('the name of a matplotlib colour map, such as "viridis"', r"\w+")
-# 0 shows the picture alone, 1 the map alone.
+# "glow" lights the picture up where a map has more than an even share, smoothly, and outlines the cells that
+# hold half of the map. Or any colour map of matplotlib, such as "viridis".
+HEATMAP_COLORMAP: str = "glow"
+RULES["HEATMAP_COLORMAP"] = _text('"glow", or the name of a matplotlib colour map such as "viridis"', r"\w+")
+# Of a colour map: 0 shows the picture alone, 1 the map alone. Glow has its full strength.
 HEATMAP_ALPHA: float = 0.6
 RULES["HEATMAP_ALPHA"] = _number(0, 1)
-# "overlay", "side by side" or "heatmap".
+# "overlay", "side by side", "heatmap" (the map alone) or "spotlight" (the picture, dim and grey where a map
+# has little).
 HEATMAP_VIEW: str = "overlay"
-RULES["HEATMAP_VIEW"] = _one_of("overlay", "side by side", "heatmap")
-# False draws one flat cell for each visual token, which is all that the model gives; True interpolates.
+RULES["HEATMAP_VIEW"] = _one_of("overlay", "side by side", "heatmap", "spotlight")
+# Of a colour map: False draws one flat cell for each visual token, which is all that the model gives; True
+# interpolates. Glow interpolates.
 HEATMAP_SMOOTH: bool = False
 RULES["HEATMAP_SMOOTH"] = _flag()
-# "own": each map is coloured from its own lowest to its own highest value. "shared": one range for all
-# tokens.
+# "own": each map is coloured by its own range of values. "shared": one range for all tokens.
 HEATMAP_SCALE: str = "own"
 RULES["HEATMAP_SCALE"] = _one_of("own", "shared")
 

@@ -3,16 +3,17 @@
 Goes in: a Pillow picture and a map (h, w), un-normalised. Comes out: Pillow RGB pictures. Knows nothing of
 models or tokens. Sizes are (h, w); Pillow's (width, height) is called `size_wh`, here only.
 
-A map is coloured linearly from `vmin` (default: its lowest value) to `vmax` (its highest), and both numbers
-stand on the colour bar. Cell (r, c) of a map (h, w) covers the pixel rows y with r·H/h <= y < (r+1)·H/h of a
-picture of H rows, columns alike. The overlay is (1 - alpha) · picture + alpha · colour, with the same alpha
-everywhere.
+By default the picture glows: see `drawing/glow.py`. Under a colour map a map is coloured linearly from
+`vmin` (default: its lowest value) to `vmax` (its highest), and the overlay is (1 - alpha) · picture + alpha ·
+colour, with the same alpha everywhere. Both ends of the range stand on the colour bar. Cell (r, c) of a
+map (h, w) covers the pixel rows y with r·H/h <= y < (r+1)·H/h of a picture of H rows, columns alike.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,17 +22,19 @@ from numpy.typing import ArrayLike, NDArray
 from PIL import Image, ImageDraw
 
 import utils
+from drawing import glow
 from drawing.colour_bar import Scale, number_labels
-from drawing.colours import INK, WHITE, colours
+from drawing.colours import INK, WHITE
 from drawing.figure import figure
 from drawing.fonts import text_size
 from drawing.grid import overlay_grid
+from drawing.map_pixels import lit, map_pixels, row_blocks, value_range
+from drawing.outline import half_cells, outlined
 from records.look import LARGEST, Look
 from records.pictures import rgb
 
 MIN_SIDE, MAX_SIDE = 640, 2048  # longer side, in pixels, of a picture that is written as a file
 THUMBNAIL_SIDE, THUMBNAIL_PIXELS = 320, 20e6  # longer side of a small picture; pixels of all together
-ROWS_AT_ONCE = 64  # rows blended at a time, so that a 40-megapixel picture needs little memory
 
 
 # --- values and colours -------------------------------------------------------------------------------------
@@ -54,94 +57,72 @@ def checked_map(attention_map: ArrayLike) -> NDArray[np.float64]:
 
 
 def shared_range(maps: Iterable[ArrayLike]) -> tuple[float, float]:
-    """(vmin, vmax) over all maps, for pictures whose colours can be compared with each other."""
-    checked = [checked_map(one) for one in maps]
-    if not checked:
-        raise ValueError("a shared scale needs at least one map")
+    """(vmin, vmax) over all maps, for pictures whose colours of a colour map can be compared."""
+    checked = _some(maps)
     return min(float(one.min()) for one in checked), max(float(one.max()) for one in checked)
 
 
-def value_range(values: NDArray[np.float64], look: Look) -> tuple[float, float]:
-    """(vmin, vmax) that the colours span: the look's own, else the map's lowest and highest value."""
-    low = float(values.min()) if look.vmin is None else float(look.vmin)
-    high = float(values.max()) if look.vmax is None else float(look.vmax)
-    if low > high:
-        raise ValueError(f"vmin must not be above vmax; got vmin={low:g}, vmax={high:g}")
-    if low == high and (values != low).any():
-        raise ValueError(
-            f"vmin and vmax are both {low:g}, but the map runs from {values.min():g} to {values.max():g}"
-        )
-    return low, high
+def _some(maps: Iterable[ArrayLike]) -> list[NDArray[np.float64]]:
+    checked = [checked_map(one) for one in maps]
+    if not checked:
+        raise ValueError("a shared scale needs at least one map")
+    return checked
 
 
-def cell_index(pixels: int, cells: int) -> NDArray[np.intp]:
-    """Cell of each pixel along one axis: pixel y is in cell r if r·pixels/cells <= y < (r+1)·pixels/cells."""
-    return np.arange(pixels) * cells // pixels
-
-
-def _between(pixels: NDArray[np.intp], size: int, cells: int) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
-    """For pixels along one axis: the cell centre before each, and the weight of the next one."""
-    position = np.clip((pixels + 0.5) * cells / size - 0.5, 0, cells - 1)
-    before = np.minimum(position.astype(np.intp), max(cells - 2, 0))
-    share = position - before
-    return before, share * share * (3 - 2 * share)
-
-
-def smooth_rows(values: NDArray[np.float64], size_hw: tuple[int, int], rows: slice) -> NDArray[np.float64]:
-    """Those pixel rows of the map at size (H, W), blended between cell centres.
-
-    The weights are a cubic with level ends (3t² - 2t³). Unlike bicubic interpolation it never leaves the
-    range of the cells around a pixel: no value is invented, and a peak stays at the centre of its own cell.
-    """
-    (h, w), (height, width) = values.shape, size_hw
-    row, down = _between(np.arange(height)[rows], height, h)
-    col, right = _between(np.arange(width), width, w)
-    upper, lower = values[row], values[np.minimum(row + 1, h - 1)]
-    lines = upper + down[:, None] * (lower - upper)  # (pixel row, cell column)
-    before, after = lines[:, col], lines[:, np.minimum(col + 1, w - 1)]
-    return before + right * (after - before)
-
-
-def _row_blocks(height: int) -> Iterator[slice]:
-    for start in range(0, height, ROWS_AT_ONCE):
-        yield slice(start, min(start + ROWS_AT_ONCE, height))
-
-
-def _map_pixels(values: NDArray[np.float64], size_hw: tuple[int, int], look: Look) -> NDArray[np.uint8]:
-    """RGB (H, W, 3) of the map drawn at that size."""
-    low, high = value_range(values, look)
-    if not look.smooth:
-        rows, columns = cell_index(size_hw[0], values.shape[0]), cell_index(size_hw[1], values.shape[1])
-        return colours(values, look.colormap, low, high, look.gamma)[rows[:, None], columns]
-    pixels = np.empty((*size_hw, 3), np.uint8)
-    for block in _row_blocks(size_hw[0]):
-        blended = smooth_rows(values, size_hw, block)
-        pixels[block] = colours(blended, look.colormap, low, high, look.gamma)
-    return pixels
+def shared_look(look: Look, maps: Iterable[ArrayLike]) -> Look:
+    """The look with one range for all these maps: vmin and vmax over all, under glow the largest top t."""
+    if look.is_glow:
+        return replace(look, vmax=glow.shared_top(_some(maps)))
+    low, high = shared_range(maps)
+    return replace(look, vmin=low, vmax=high)
 
 
 # --- views --------------------------------------------------------------------------------------------------
 
 
 def heatmap(attention_map: ArrayLike, size_hw: tuple[int, int], look: Look | None = None) -> Image.Image:
-    """The map alone at (height, width) pixels, without the picture."""
+    """The map alone at (height, width) pixels, without the picture; the glow then lies on a light ground."""
     values, look = checked_map(attention_map), look or Look()
     if min(size_hw) < 1:
         raise ValueError(f"a picture needs at least one pixel; got (h, w)={size_hw}")
-    return _crossed_out(Image.fromarray(_map_pixels(values, size_hw, look)), values.shape, look.crossed)
+    if look.is_glow:
+        return _glowing(Image.new("RGB", size_hw[::-1], glow.GROUND), values, replace(look, alpha=1))
+    return _crossed_out(Image.fromarray(map_pixels(values, size_hw, look)), values.shape, look.crossed)
 
 
 def overlay(image: Image.Image, attention_map: ArrayLike, look: Look | None = None) -> Image.Image:
-    """The map over the picture, at the picture's size: (1 - alpha) · picture + alpha · colour, rounded.
+    """The map over the picture, at the picture's size: glowing, or (1 - alpha) · picture + alpha · colour.
 
     A picture with fewer pixels than the map has cells is enlarged first, so that no cell is left out.
     """
     values, look = checked_map(attention_map), look or Look()
-    picture = np.asarray(_roomy(as_rgb(image), values.shape))
-    heat = _map_pixels(values, picture.shape[:2], look)
-    for rows in _row_blocks(len(heat)):
+    under = _roomy(as_rgb(image), values.shape)
+    if look.is_glow:
+        return _glowing(under, values, look)
+    picture = np.asarray(under)
+    heat = map_pixels(values, picture.shape[:2], look)
+    for rows in row_blocks(len(heat)):
         heat[rows] = np.rint(picture[rows] * (1 - look.alpha) + heat[rows] * look.alpha)
     return _crossed_out(Image.fromarray(heat), values.shape, look.crossed)
+
+
+def _glowing(picture: Image.Image, values: NDArray[np.float64], look: Look) -> Image.Image:
+    """The picture in its glow, with the outline of half of the map."""
+    warm = glow.warmth(picture)
+    shown = lit(picture, values, look, lambda pixels, v: glow.painted(pixels, v, warm, look.alpha))
+    return _crossed_out(outlined(shown, half_cells(values)), values.shape, look.crossed)
+
+
+def spotlight(image: Image.Image, attention_map: ArrayLike, look: Look | None = None) -> Image.Image:
+    """The picture dim and grey, but in its own colours and light where the map is high; at `overlay`'s size.
+
+    That is `glow.spotlit`, of the heat v or, under a colour map, of a value's place in the range.
+    """
+    values, look = checked_map(attention_map), look or Look()
+    strength = look.alpha
+    picture = _roomy(as_rgb(image), values.shape)
+    shown = lit(picture, values, look, lambda pixels, v: glow.spotlit(pixels, v, strength))
+    return _crossed_out(shown, values.shape, look.crossed)
 
 
 def _crossed_out(picture: Image.Image, grid: tuple[int, ...], cells: Sequence[int]) -> Image.Image:
@@ -174,6 +155,17 @@ def side_by_side(image: Image.Image, attention_map: ArrayLike, look: Look | None
     return pair
 
 
+def in_view(image: Image.Image, attention_map: ArrayLike, look: Look) -> Image.Image:
+    """The picture and its map as the look's view says."""
+    if look.view == "heatmap":
+        values = checked_map(attention_map)
+        picture = _roomy(as_rgb(image), values.shape)
+        return heatmap(values, (picture.height, picture.width), look)
+    return {"side by side": side_by_side, "spotlight": spotlight}.get(look.view, overlay)(
+        image, attention_map, look
+    )
+
+
 def visualize_attention_on_image(
     image: Image.Image,
     attention_map: ArrayLike,
@@ -196,13 +188,14 @@ def visualize_attention_on_image(
 ) -> Image.Image:
     """The map on its picture, ready to look at: view, colour bar and title in one RGB picture.
 
-    `attention_map` is (h, w), un-normalised. None for colormap, alpha, view and smooth takes config's value.
-    The colours run from `vmin` to `vmax`, by default the map's own range (`shared_range` gives one for
-    several maps); values beyond are drawn in the end's colour, and the colour bar then says ≤ or ≥. With unit
-    "%" the bar prints values times 100. `gamma` and `crossed` are those of `Look`. The picture keeps its size
-    unless `min_side` / `max_side` bound its longer side, in pixels. The colour bar and the title stand
-    outside it: without a title its top left corner is the result's, and `.info["picture_box"]` always has its
-    place (x0, y0, x1, y1).
+    `attention_map` is (h, w), un-normalised. None for colormap, alpha, view and smooth takes config's value:
+    as shipped the picture glows, and an alpha, vmin or vmax without a colormap means "viridis" (see `Look`).
+    A colour map's colours run from `vmin` to `vmax`, by default the map's own range (`shared_range` gives one
+    for several maps); values beyond are drawn in the end's colour, and the colour bar then says ≤ or ≥. With
+    unit "%" the bar prints values times 100; the glow's bar is in shares of the map, whatever its unit.
+    `gamma` and `crossed` are those of `Look`. The picture keeps its size unless `min_side` / `max_side` bound
+    its longer side, in pixels. The colour bar and the title stand outside it: without a title its top left
+    corner is the result's, and `.info["picture_box"]` always has its place (x0, y0, x1, y1).
 
     Raises:
         ValueError: one line, for a map, colour map, alpha, view or range that cannot be drawn.
@@ -220,12 +213,7 @@ def visualize_attention_on_image(
     look = Look(**{name: value for name, value in chosen.items() if value is not None})
     values = checked_map(attention_map)
     picture = _roomy(fitted(as_rgb(image), min_side, max_side), values.shape)
-    if look.view == "side by side":
-        content = side_by_side(picture, values, look)
-    elif look.view == "heatmap":
-        content = heatmap(values, (picture.height, picture.width), look)
-    else:
-        content = overlay(picture, values, look)
+    content = in_view(picture, values, look)
     scale = scale_of(values, look, scale_label, unit) if colorbar else None
     return figure(content, scale, title, subtitle, text_size(picture.size))
 
@@ -235,9 +223,22 @@ def scale_of(
 ) -> Scale:
     """What the colour bar of this map says."""
     low, high = value_range(values, look)
-    below, above = bool((values < low).any()), bool((values > high).any())
-    label += "" if look.gamma == 1 else f" (γ {look.gamma:.2f})"
-    return Scale(look.colormap, low, high, label, unit, below, above, look.gamma)
+    if look.is_glow:
+        label, unit = _glow_label(look, [values], "share of the map"), "%"
+        below, above = True, bool((glow.shares(values) > high).any())
+    else:
+        below, above = bool((values < low).any()), bool((values > high).any())
+    return Scale(look.bar, low, high, label + _contrast(look), unit, below, above, look.gamma)
+
+
+def _contrast(look: Look) -> str:
+    return "" if look.gamma == 1 else f" (γ {look.gamma:.2f})"
+
+
+def _glow_label(look: Look, maps: Iterable[NDArray[np.float64]], what: str) -> str:
+    """What the numbers of a glow are, and the outline where there is one."""
+    has_outline = look.view != "spotlight" and any(half_cells(one).any() for one in maps)
+    return what + " · outline: half of it" * has_outline
 
 
 def save_image(image: Image.Image, path: str | Path) -> Path:
@@ -285,10 +286,8 @@ def thumbnails(image: Image.Image, maps: Sequence[ArrayLike], look: Look | None 
     look = look or Look()
     side = min(THUMBNAIL_SIDE, max(96, int((THUMBNAIL_PIXELS / max(1, len(maps))) ** 0.5)))
     small = fitted(as_rgb(image), side, side)
-    if look.view != "heatmap":
-        return [overlay(small, one, look) for one in maps]
-    sizes = [_roomy(small, checked_map(one).shape).size for one in maps]
-    return [heatmap(one, (height, width), look) for one, (width, height) in zip(maps, sizes, strict=True)]
+    view = "overlay" if look.view == "side by side" else look.view
+    return [in_view(small, one, replace(look, view=view)) for one in maps]
 
 
 def map_grid(
@@ -305,13 +304,28 @@ def map_grid(
 ) -> Image.Image:
     """Pictures of maps in a grid, with what their colours mean.
 
-    That is one colour bar where the look names vmin and vmax, and else each map's own range beside its label.
+    That is one colour bar where the look has a range, and else each map's own range beside its label.
     """
-    if look.vmin is not None and look.vmax is not None:
-        key = Scale(look.colormap, look.vmin, look.vmax, scale_label, unit, gamma=look.gamma)
-    else:
-        key = Scale(look.colormap, 0.0, 1.0, "of each map's own range", gamma=look.gamma)
-        ranges = [value_range(checked_map(one), look) for one in maps]
-        ends = [number_labels(list(both), unit) for both in ranges]
+    checked = [checked_map(one) for one in maps]
+    if not look.has_range:
+        ends = [range_labels(one, look, unit) for one in checked]
         labels = [f"{label}  {low} to {high}" for label, (low, high) in zip(labels, ends, strict=True)]
+    key = grid_scale(checked, look, scale_label, unit)
     return overlay_grid(pictures, labels, columns, title=title, subtitle=subtitle, scale=key)
+
+
+def grid_scale(maps: Sequence[NDArray[np.float64]], look: Look, label: str, unit: str) -> Scale:
+    """What the one colour bar beside many maps says: their range, or that each has its own."""
+    low, high = value_range(maps[0], look) if look.has_range else (0.0, 1.0)
+    if not look.has_range:
+        label, unit = "of each map's own range", "%"
+    if look.is_glow:
+        label, unit = _glow_label(look, maps, "share of the map" if look.has_range else label), "%"
+    below = look.is_glow and look.has_range
+    return Scale(look.bar, low, high, label + _contrast(look), unit, below, gamma=look.gamma)
+
+
+def range_labels(values: NDArray[np.float64], look: Look, unit: str) -> list[str]:
+    """The numbers at both ends of a map's colours, as text: values in their unit, under glow shares of it."""
+    low, high = value_range(values, look)
+    return number_labels([low, high], "%" if look.is_glow else unit)

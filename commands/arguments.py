@@ -187,22 +187,21 @@ def add_drawing_arguments(command: argparse.ArgumentParser) -> None:
     add = command.add_argument_group("drawing").add_argument
     add(
         "--colormap",
-        default=config.HEATMAP_COLORMAP,
         metavar="NAME",
-        help="any of matplotlib's (default: %(default)s)",
+        help=f"glow, or any colour map of matplotlib's (default: {config.HEATMAP_COLORMAP})",
     )
     add(
         "--alpha",
         type=setting("HEATMAP_ALPHA", float),
-        default=config.HEATMAP_ALPHA,
         metavar="A",
-        help="0 shows the picture, 1 the map (default: %(default)s)",
+        help="of a colour map, viridis if none is named: 0 shows the picture, 1 the map "
+        f"(default: {config.HEATMAP_ALPHA}); with --colormap glow its strength (default: 1)",
     )
     add(
         "--smooth",
         action=argparse.BooleanOptionalAction,
-        default=config.HEATMAP_SMOOTH,
-        help="blend between cells; one cell is one visual token (default: %(default)s)",
+        help="blend between cells; one cell is one visual token "
+        f"(default: yes for glow, else {'yes' if config.HEATMAP_SMOOTH else 'no'})",
     )
     add(
         "--scale",
@@ -220,7 +219,7 @@ def add_view_argument(command: argparse.ArgumentParser) -> None:
         choices=VIEWS,
         default=config.HEATMAP_VIEW,
         metavar="VIEW",
-        help="overlay, side-by-side or heatmap (default: %(default)s)",
+        help="overlay, side-by-side, heatmap or spotlight (default: %(default)s)",
     )
 
 

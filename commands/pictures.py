@@ -31,7 +31,7 @@ def take_picture(args: argparse.Namespace, path: str) -> None:
 
 
 def look_of(args: argparse.Namespace, view: str | None = None) -> Look:
-    """Return how maps are drawn."""
+    """Return how maps are drawn; what was not said is config's."""
     return Look(args.colormap, args.alpha, view or config.HEATMAP_VIEW, args.smooth)
 
 

@@ -22,6 +22,7 @@ CAPTION_PROMPT = "Describe this image."
 CELL = 28  # pixels of one visual token; every side is a multiple of it, so that no scene is resampled
 SIDES = tuple(range(6 * CELL, 12 * CELL + 1, CELL))  # 168 … 336
 SUPERSAMPLING = 3
+FRAME = (110, 116, 128)  # colour of the thin frame round every scene
 
 # hue in degrees, saturation and value in 0..1, each jittered a little for every object
 COLORS: dict[str, tuple[float, float, float]] = {
@@ -320,6 +321,16 @@ def _pale(rng: np.random.Generator) -> np.ndarray:
     return np.array(rgb) * 255
 
 
+def is_framed(image: Image.Image) -> bool:
+    """Return whether a picture has the thin grey frame that every scene has: a cheap sign that it is none.
+
+    That is so if nine in ten of its outermost pixels are within 24 of 255 of the frame's colour.
+    """
+    pixels = np.asarray(image.convert("RGB")).astype(int)
+    border = np.concatenate([pixels[0], pixels[-1], pixels[1:-1, 0], pixels[1:-1, -1]])
+    return bool((np.abs(border - FRAME).max(axis=1) <= 24).mean() >= 0.9)
+
+
 def _background(rng: np.random.Generator, size: tuple[int, int]) -> Image.Image:
     """Plain, gradient, hills, stripes, dots or a soft cloud of two pale shades, inside a thin grey frame."""
     height, width = size
@@ -350,7 +361,7 @@ def _background(rng: np.random.Generator, size: tuple[int, int]) -> Image.Image:
     image = Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
     if rng.random() < 0.3:
         image = image.filter(ImageFilter.GaussianBlur(0.8))
-    ImageDraw.Draw(image).rectangle((0, 0, width - 1, height - 1), outline=(110, 116, 128), width=3)
+    ImageDraw.Draw(image).rectangle((0, 0, width - 1, height - 1), outline=FRAME, width=3)
     return image
 
 

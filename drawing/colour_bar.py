@@ -14,13 +14,16 @@ from PIL import Image, ImageDraw
 
 from drawing.colours import FAINT, INK, WHITE, colours
 from drawing.fonts import Font, font
+from records.look import GLOW, SPOTLIGHT
+
+FRAME = (190, 192, 196)
 
 
 @dataclass(frozen=True)
 class Scale:
     """What a colour bar says: colours, the values at its two ends, and what the numbers are."""
 
-    colormap: str
+    colormap: str  # of matplotlib; "glow" and "spotlight" have colours of their own
     vmin: float
     vmax: float
     label: str = "share of attention"
@@ -53,6 +56,8 @@ def colour_bar(scale: Scale, length: int, size: int, horizontal: bool = False) -
     canvas.info["bar_box"] = box
 
     draw = ImageDraw.Draw(canvas)
+    if scale.colormap in (GLOW, SPOTLIGHT):  # one end is white, as the paper is
+        draw.rectangle((box[0], box[1], box[2] - 1, box[3] - 1), outline=FRAME)
     places = [_place(value, scale, span) for value in values]
     for index in _apart(places, along, size):
         at, text = places[index], labels[index]

@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 
 from evaluation.explainers import Case, Rows
 from evaluation.removal import central
+from records.measured import CENTRE
 
-CENTRE = "centre prior"
 BLIND = (CENTRE, "random", "uniform")
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -18,11 +17,12 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from methods.occlusion import Fill, covered, covering
+from methods.occlusion import covered, covering
 from methods.question import Question
 from model import Processor
 from records.capture import Capture
-from records.choices import chosen_indices
+from records.choices import Fill, chosen_indices
+from records.map_check import MapCheck
 from utils import OnProgress, Watch
 
 Cells = NDArray[np.bool_]  # (h, w)
@@ -54,7 +54,7 @@ def first_cells(order: NDArray[np.intp], count: int, grid: tuple[int, int]) -> C
     return cells.reshape(grid)
 
 
-def logprobs_without(
+def logprobs_covered(
     question: Question, removed: Iterable[Cells], filling: Fill = "blur"
 ) -> NDArray[np.float32]:
     """Return log p of each token of the question with these cells of the picture covered (picture, token).
@@ -72,73 +72,6 @@ def logprobs_without(
             pictures.append(partial(covered, forced, cells, cover))
         indices.append(places[key])
     return forced.logprobs(pictures, question.watch).numpy()[indices]
-
-
-@dataclass(frozen=True, eq=False)
-class MapCheck:
-    """The probability of a word while patches of the picture are removed."""
-
-    text: str
-    tokens: tuple[int, ...]
-    counts: tuple[int, ...]  # patches removed, ascending, from 0
-    hottest: NDArray[np.float64]  # (count,): the word's probability without the map's hottest patches
-    random: NDArray[np.float64]  # (repeat, count): without random ones
-    central: NDArray[np.float64]  # (count,): without the most central ones
-    patches: int  # of the picture
-    filling: Fill
-    seed: int
-
-    def at(self, count: int) -> int:
-        """Return the place of a number of patches among those that were removed; ValueError if it is not."""
-        if count not in self.counts:
-            raise ValueError(f"{count} patches were not removed; removed were {self.counts}")
-        return self.counts.index(count)
-
-    def sentence(self, count: int) -> str:
-        """Return in a sentence what removing so many patches does."""
-        at = self.at(count)
-        drawn = self.random[:, at]
-        these = "this patch" if count == 1 else f"these {count} patches"
-        return (
-            f"Removing {these} takes “{self.text}” from {probability_text(self.hottest[0])} to "
-            f"{probability_text(self.hottest[at])}; random {count}: {probability_text(drawn.mean())} "
-            f"({probability_text(drawn.min())} to {probability_text(drawn.max())} in {len(drawn)} draws); "
-            f"centre {count}: {probability_text(self.central[at])}."
-        )
-
-    @property
-    def telling(self) -> int:
-        """The number of patches at which hottest and random ones differ most."""
-        apart = self.random.mean(axis=0) - self.hottest
-        return self.counts[int(np.argmax(np.abs(apart)))] or self.counts[-1]
-
-    def csv_text(self) -> str:
-        """Return the curve as CSV, a line for each number of patches."""
-        mean, std = self.random.mean(axis=0), self.random.std(axis=0)
-        rows = zip(self.counts, self.hottest, mean, std, self.central, strict=True)
-        lines = [",".join(f"{value:.6g}" for value in row) for row in rows]
-        return "\n".join(["patches,hottest,random_mean,random_std,centre", *lines, ""])
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return all of it, JSON-ready."""
-        return {
-            "text": self.text,
-            "tokens": list(self.tokens),
-            "patches": list(self.counts),
-            "patches_in_all": self.patches,
-            "hottest": self.hottest.tolist(),
-            "random_mean": self.random.mean(axis=0).tolist(),
-            "random_std": self.random.std(axis=0).tolist(),
-            "random": self.random.tolist(),
-            "centre": self.central.tolist(),
-            "filling": self.filling,
-            "seed": self.seed,
-        }
-
-
-def probability_text(probability: float) -> str:
-    """Return a probability to read; small ones as such, not as 0."""
-    return f"{probability:.2f}" if probability >= 0.005 or probability == 0 else f"{probability:.0e}"
 
 
 def check_map(
@@ -160,8 +93,9 @@ def check_map(
 
     Beside it: as many random patches, the first of `repeats` random orders, and as many central ones.
     Removing is covering, by a blur of the picture or by its mean colour. `patches` are the numbers that are
-    removed, by default 1, 2, 4, 8, … up to half of all. The probability of a word of several tokens is the
-    product of theirs, each after those that were really said.
+    removed, by default 1, 2, 4, 8, … up to half of all. The map may be any method's and have values below 0:
+    only their order counts, and equal ones are in random order. The probability of a word of several tokens,
+    or of the whole answer, is the product of theirs, each after those that were really said.
 
     Raises:
         ValueError: for a token, a number of patches or a map that does not fit the capture.
@@ -180,7 +114,7 @@ def check_map(
     orders += [rng.permutation(heat.size) for _ in range(repeats)]
     removed = [first_cells(order, count, capture.grid) for order in orders for count in counts]
     question = Question(capture, chosen, model, processor, image, Watch(on_progress, stop))
-    found = np.exp(logprobs_without(question, removed, filling).astype(np.float64).sum(axis=1))
+    found = np.exp(logprobs_covered(question, removed, filling).astype(np.float64).sum(axis=1))
     hottest, centre, *drawn = found.reshape(len(orders), len(counts))
     return MapCheck(
         text=said(capture, chosen),
@@ -189,7 +123,10 @@ def check_map(
         hottest=hottest,
         random=np.stack(drawn),
         central=centre,
+        hottest_cells=orders[0][: counts[-1]],
+        random_cells=np.stack([order[: counts[-1]] for order in orders[2:]]),
         patches=heat.size,
+        ranked=int((heat > heat.min()).sum()),
         filling=filling,
         seed=seed,
     )

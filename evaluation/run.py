@@ -17,12 +17,12 @@ from evaluation import memory
 from evaluation.explainers import Case, Explainer, Rows
 from evaluation.metrics import Value, area_under, coverage, energy, function_iou, object_iou, pointing
 from evaluation.record import Evaluation, Spent
-from evaluation.removal import doubling, first_cells, hottest_first, logprobs_without
+from evaluation.removal import doubling, first_cells, hottest_first, logprobs_covered
 from evaluation.samples import Judged, JudgedWord, Sample, Tokens
 from methods import Cost, Question
-from methods.occlusion import Fill
 from model import Processor
 from records.capture import Capture
+from records.choices import Fill
 from utils import OnProgress, Watch
 
 CURVES = 12  # pictures for deletion and insertion, by far the dearest metrics
@@ -170,7 +170,7 @@ class _Bench:
         ]
         tokens = tuple(sorted({token for word in words for token in word.tokens}))
         question = Question(case.capture, tokens, case.model, case.processor, case.image, self.watch)
-        logprobs = logprobs_without(question, removed, self.filling).reshape(len(plans), len(counts), -1)
+        logprobs = logprobs_covered(question, removed, self.filling).reshape(len(plans), len(counts), -1)
         for (row, metric, word, _), found in zip(plans, logprobs, strict=True):
             places = [tokens.index(token) for token in word.tokens]
             probabilities = np.exp(found[:, places].astype(np.float64).sum(axis=1))

@@ -1,13 +1,17 @@
 """Is it there at all? Each word's probability with the picture, and to the same question without one.
 
-Goes in: a `Capture`, its model, processor and picture. Comes out: a `PictureCheck`. Knows nothing of maps,
-files and pages.
+Goes in: a `Capture`, its model and processor. Comes out: log-probabilities, or a `PictureCheck`. Knows
+nothing of maps, files and pages.
+
+Both sides are the model's own distribution over the whole vocabulary: no temperature, no nucleus, whatever
+the answer was drawn with. With the picture that is `capture.logprobs`, recorded from the logits as the answer
+was written; it is not read again.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -16,16 +20,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from torch import Tensor
 
 from attention_processor import AttentionProcessor
-from evaluation.removal import probability_text
 from internals.exclusive import lent
 from internals.memory import within_memory
-from methods.question import Question
-from model import Processor, model_device
+from internals.teacher_forcing import check_belongs
+from model import Processor, encode, model_device
 from records.capture import Capture
+from records.map_check import probability_text
 from utils import OnProgress, Watch
 
+BLOCK = 64  # tokens whose logits are in float32 together
 NOTE = "Each word stands after the words that were really said before it, which the picture had a part in."
 
 
@@ -100,12 +106,9 @@ def without_image(
     on_progress: OnProgress | None = None,
     stop: threading.Event | None = None,
 ) -> PictureCheck:
-    """Return each token's probability with the picture, and to the same question without one.
+    """Return each token's probability with the picture, as recorded, and to the same question without one.
 
-    "Without" is the checkpoint's chat template for a question of text alone: no visual token, and nothing
-    else in their place. The answer is kept, so a later word is judged after the same words. A grey picture
-    would be no such thing: it is a picture too, and says that nothing is there, which is much to say about a
-    question such as "Is there a cat?".
+    Otherwise as `logprobs_without`; the picture is looked at only to see that it is the capture's.
 
     Raises:
         ValueError: for an empty answer; for a capture that is not of this model, picture and prompt.
@@ -116,23 +119,40 @@ def without_image(
     if not capture.token_ids:
         raise ValueError("the model gave an empty answer: there is nothing to check")
     watch = Watch(on_progress, stop)
-    forced = Question(capture, tuple(range(len(capture.token_ids))), model, processor, image).forced
-    watch.tell(0, 2)
-    seen = forced.logprobs([lambda: forced.pixels])[0].numpy()
-    watch.tell(1, 2)
-    unseen = _text_logprobs(model, processor, capture)
-    watch.tell(2, 2)
+    check_belongs(capture, encode(model, processor, image, capture.prompt), model)
+    watch.tell(0, 1)
+    unseen = logprobs_without(model, processor, capture, stop)
+    watch.tell(1, 1)
+    seen = capture.logprobs.float().cpu().numpy()
     words = tuple((word.text, word.tokens) for word in AttentionProcessor(capture).words())
     return PictureCheck(capture.tokens, seen.astype(np.float64), unseen.astype(np.float64), words)
 
 
-def _text_logprobs(model: Any, processor: Processor, capture: Capture) -> NDArray[np.float32]:
-    """Return log p of each token of the answer (token,) after the prompt alone."""
+def logprobs_without(
+    model: Any, processor: Processor, capture: Capture, stop: threading.Event | None = None
+) -> NDArray[np.float32]:
+    """Return log p of each token of the answer (token,) to the same question without a picture: one pass.
+
+    "Without" is the checkpoint's chat template for a question of text alone: no visual token, and nothing
+    else in their place. The answer is kept, so a later word is judged after the same words. A grey picture
+    would be no such thing: it is a picture too, and says that nothing is there, which is much to say about a
+    question such as "Is there a cat?".
+
+    Raises:
+        ValueError: for another model's capture; if the model gives no numbers.
+        Stopped: if `stop` was set before the pass.
+        MemoryError: if it does not fit.
+        RuntimeError: if the model is at work for something else.
+    """
+    if capture.model_name != str(model.name_or_path):
+        raise ValueError(f"the answer was given by {capture.model_name}, not by {model.name_or_path}")
+    if not capture.token_ids:
+        return np.zeros(0, np.float32)
     turn = {"role": "user", "content": [{"type": "text", "text": capture.prompt}]}
     rendered = processor.apply_chat_template([turn], tokenize=False, add_generation_prompt=True)
     asked = processor.tokenizer(rendered, add_special_tokens=False)["input_ids"]
     ids = torch.tensor([[*asked, *capture.token_ids[:-1]]], device=model_device(model))
-    rows = torch.arange(len(asked) - 1, ids.shape[1])
+    Watch(stop=stop).check()
     with lent(model), torch.no_grad():
         logits = within_memory(
             partial(
@@ -141,8 +161,22 @@ def _text_logprobs(model: Any, processor: Processor, capture: Capture) -> NDArra
                 attention_mask=torch.ones_like(ids),
                 mm_token_type_ids=torch.zeros_like(ids),
                 use_cache=False,
-                logits_to_keep=rows,
+                logits_to_keep=torch.arange(len(asked) - 1, ids.shape[1]),
             )
-        ).logits[0]
-    logprobs = logits.float().log_softmax(dim=1).cpu()
-    return logprobs[torch.arange(len(rows)), torch.tensor(capture.token_ids)].numpy()
+        ).logits[0]  # (token, vocabulary)
+        found = torch.cat([_said(*some) for some in _blocks(logits, capture.token_ids)]).cpu().numpy()
+    if np.isnan(found).any():
+        raise ValueError("the probabilities have NaN values; bfloat16 or float32 may help")
+    return found
+
+
+def _blocks(logits: Tensor, token_ids: Sequence[int]) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield logits (token, vocabulary) and ids (token,), some tokens at a time: no second copy of all."""
+    said = torch.tensor(token_ids, device=logits.device)
+    yield from zip(logits.split(BLOCK), said.split(BLOCK), strict=True)
+
+
+def _said(logits: Tensor, said: Tensor) -> Tensor:
+    """Return log p (token,) of what was said, in float32."""
+    rows = logits.float()
+    return rows.gather(1, said[:, None])[:, 0] - rows.logsumexp(dim=1)

@@ -132,9 +132,29 @@ class Recording:
         if len(self.waiting) == BLOCK:
             self._file_block()
 
+    def latest_map(self) -> Tensor:
+        """Return where the attention of the token kept last went (patch,), the mean over layers and heads.
+
+        The rows are computed for this alone, and once more with their block; the record is as without.
+        """
+        if not self.waiting:
+            return self.blocks[-1].attention[-1].float().mean(dim=(0, 1)).cpu()
+        position = torch.tensor([self.places.prompt_length - 2 + self._filed() + len(self.waiting)])
+        maps = []
+        for layer, query in enumerate(self.waiting[-1]):
+            key = self.keys[layer]
+            assert key is not None
+            rows = attention_rows(query, key, self.scaling[layer], position)  # (head, 1, key)
+            maps.append(rows[:, 0, self.places.image].float().mean(dim=0).cpu())
+        return torch.stack(maps).mean(dim=0)
+
+    def _filed(self) -> int:
+        """The number of tokens whose rows are kept already."""
+        return sum(len(block.shares) for block in self.blocks)
+
     def _file_block(self) -> None:
         """Compute and keep the rows of the tokens that wait."""
-        before = sum(len(block.shares) for block in self.blocks)
+        before = self._filed()
         start = self.places.prompt_length - 1 + before
         positions = torch.arange(start, start + len(self.waiting))
         block = self._room(len(positions), self._text(before + len(positions)))
@@ -156,7 +176,7 @@ class Recording:
             self._file_block()
         if len(self.blocks) == 1:
             return self.blocks.pop()
-        count = sum(len(block.shares) for block in self.blocks)
+        count = self._filed()
         whole, start = self._room(count, self._text(count)), 0
         while self.blocks:
             block = self.blocks.pop(0)

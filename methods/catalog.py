@@ -25,6 +25,9 @@ class Method:
 
     name: str
     label: str
+    short: str  # two words or so, for a button
+    sentence: str  # what its maps are, in plain words: what stands after "this is"
+    cost: str  # what an answer's maps take, in a few words
     what: str  # one sentence: what a cell's value is
     paper: str  # authors, year, arXiv id
     unit: str  # of the values as they are; "" for numbers without one
@@ -52,6 +55,9 @@ def _local_heads(count: int) -> Method:
     return Method(
         name=f"heads-{count}",
         label=f"Attention, {count} most local heads",
+        short=f"{count} local heads",
+        sentence=f"attention of the {count} heads that look at one place most",
+        cost="free",
         what=f"The mean attention of the {count} heads whose maps are the most local: a high share on the "
         "image, in few pieces.",
         paper="Kang et al. 2025, arXiv 2503.06287",
@@ -68,6 +74,9 @@ _ROWS = (
     Method(
         name="attention",
         label="Attention",
+        short="Fast",
+        sentence="where this word's attention went; free",
+        cost="free",
         what="How much of the token's attention went to each patch, in the chosen layers and heads.",
         paper="Vaswani et al. 2017, arXiv 1706.03762",
         unit="share of attention",
@@ -85,6 +94,9 @@ _ROWS = (
     Method(
         name="relative",
         label="Relative attention",
+        short="Relative",
+        sentence="how many times more this word looks at a part than a general question does",
+        cost="one reading",
         what="How many times more the token looks at a patch than a general question does.",
         paper="Zhang et al. 2025, arXiv 2502.17422",
         unit="times",
@@ -97,6 +109,9 @@ _ROWS = (
     Method(
         name="rollout",
         label="Attention rollout",
+        short="Rollout",
+        sentence="how much of each part can reach this word, going by attention alone",
+        cost="one reading",
         what="How much of each patch reaches the token if all layers only mix by their attention.",
         paper="Abnar and Zuidema 2020, arXiv 2005.00928",
         unit="share",
@@ -109,6 +124,9 @@ _ROWS = (
     Method(
         name="gradient-attention",
         label="Gradient × attention",
+        short="Grad × attn",
+        sentence="attention that pushed this word up",
+        cost="one reading, and one pass back for each token",
         what="Attention of the chosen layers, where more of it would raise the token's logit, "
         "chained from layer to layer.",
         paper="Chefer et al. 2021, arXiv 2103.15679",
@@ -122,6 +140,9 @@ _ROWS = (
     Method(
         name="grad-cam",
         label="Grad-CAM",
+        short="Grad-CAM",
+        sentence="parts whose features push this word up",
+        cost="one reading, and one pass back for each token",
         what="How much the features of each patch raise the token's logit, the mean over the chosen layers.",
         paper="Selvaraju et al. 2017, arXiv 1610.02391",
         unit="",
@@ -134,6 +155,9 @@ _ROWS = (
     Method(
         name="smooth-grad-cam",
         label="Smooth Grad-CAM",
+        short="Smooth CAM",
+        sentence="Grad-CAM, averaged over noisy copies of the picture; slow",
+        cost="as Grad-CAM, for each noisy copy",
         what="Grad-CAM, the mean over noisy copies of the picture.",
         paper="Smilkov et al. 2017, arXiv 1706.03825",
         unit="",
@@ -151,6 +175,9 @@ _ROWS = (
     Method(
         name="gradient-norm",
         label="Gradient norm",
+        short="Grad norm",
+        sentence="parts whose small changes would move this word most, up or down",
+        cost="one reading, and one pass back for each token",
         what="How strongly the token's logit reacts to the features of each patch, up or down, "
         "the mean over the chosen layers.",
         paper="Simonyan et al. 2014, arXiv 1312.6034",
@@ -165,6 +192,9 @@ _ROWS = (
     Method(
         name="tam",
         label="Token activation map",
+        short="Token act.",
+        sentence="parts that suggest this word by themselves, less what earlier words suggest there",
+        cost="one reading",
         what="How strongly each patch's own features suggest the token, "
         "less what earlier words suggest there.",
         paper="Li et al. 2025, arXiv 2506.23270",
@@ -177,6 +207,9 @@ _ROWS = (
     Method(
         name="occlusion",
         label="Occlusion",
+        short="Causal",
+        sentence="what the word loses when each part is hidden; slow",
+        cost="one reading for each part",
         what="How far the token's log-probability falls when a region of the picture is covered.",
         paper="Zeiler and Fergus 2014, arXiv 1311.2901",
         unit="nats",

@@ -17,13 +17,12 @@ from methods.catalog import FromConfig, Method, method_named
 from methods.question import Maps, Question
 from model import Processor, decoder_config
 from records.capture import Capture
-from records.choices import Aggregation, chosen_indices
+from records.choices import Aggregation, Fill, chosen_indices
 from records.token_maps import Cost, TokenMaps
 from utils import OnProgress, Watch
 
 if TYPE_CHECKING:
     from methods.attended import Pairs
-    from methods.occlusion import Fill
 
 
 class Options(TypedDict, total=False):

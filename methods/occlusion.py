@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from functools import partial
 from itertools import product
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -17,8 +17,8 @@ from torch import Tensor
 
 from internals.teacher_forcing import TeacherForced
 from methods.question import Maps, Question
+from records.choices import Fill
 
-Fill = Literal["mean", "blur"]
 BLUR = 1.0  # σ of the Gaussian blur, in merged patches
 
 

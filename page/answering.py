@@ -8,15 +8,21 @@ import logging
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL.Image import Image
 
 from attention_extractor import AttentionExtractor
+from evaluation.without_picture import logprobs_without
+from methods import TokenMaps
 from model import ModelError, answer_key
-from page.inputs import asked, generation_settings, opened
+from page.inputs import asked, generation_settings
 from page.jobs import Job, Progress
 from page.model_room import Loaded, ModelRoom
 from page.sessions import Run
+from page.sources import opened
 from records.capture import Capture
+from records.map_check import MapCheck
 from records.pictures import image_hash
 from records.store import Store
 from utils import one_line
@@ -69,8 +75,10 @@ class Answering:
             raise ModelError("No model is loaded: press Load first.")
         return Inquiry.of(upload, prompt, *settings)
 
-    def answer(self, question: Inquiry, job: Job, reuse: bool = False) -> Run:
+    def answer(self, question: Inquiry, job: Job, reuse: bool = False, otherwise: str | None = None) -> Run:
         """Return the answer with its picture; with `reuse` the one that is kept, if there is one.
+
+        One that is cut off, or that nobody waits for any more, is kept under the id `otherwise`.
 
         Raises:
             Stopped: if the job was stopped before the answer began.
@@ -82,7 +90,7 @@ class Answering:
         key = question.key(here)
         kept = self.store.find(key) if key and reuse else None
         if kept is not None:
-            return Run(kept.capture, question.image, kept=kept.id, reused=True)
+            return Run.of(kept, question.image)
 
         def write(loaded: Loaded) -> tuple[Capture, bool]:
             extractor = AttentionExtractor(loaded.model, loaded.processor)
@@ -91,6 +99,7 @@ class Answering:
                 question.prompt,
                 **question.settings,
                 on_token=job.writes,
+                on_map=job.looks,
                 stop=job.stop,
                 known_hash=question.image_hash,
             )
@@ -99,21 +108,63 @@ class Answering:
         capture, same = self.room.work(write, job)
         run = Run(capture, question.image)
         if capture.token_ids:
-            self.keep(run, question, key if same else None)
+            self.keep(run, question, key if same and not job.left_to else None, otherwise)
         return run
 
-    def keep(self, run: Run, question: Inquiry, key: str | None) -> None:
+    def keep(self, run: Run, question: Inquiry, key: str | None, otherwise: str | None = None) -> None:
         """Keep an answer in the store; one that cannot be kept is shown all the same."""
         try:
-            run.kept = self.store.save(run.capture, run.original, key, question.image_hash)
+            run.kept = self.store.save(run.capture, run.original, key, question.image_hash, otherwise)
         except OSError as error:
             log.warning("the answer could not be kept in %s: %s", self.store.folder, one_line(error))
+
+    def need(self, run: Run, job: Job) -> NDArray[np.float32]:
+        """Return log p of each token (token,) without the picture: one pass, or what is known already.
+
+        It is kept with the answer. Beside `run.capture.logprobs` it says how much a word needed the picture.
+
+        Raises:
+            Stopped: if the job was stopped before the pass.
+            ModelError: one line, if another model is loaded than the one that gave the answer, or none.
+            FullError: if too many wait for the model already.
+        """
+        if run.without is not None:
+            return run.without
+
+        def read(loaded: Loaded) -> NDArray[np.float32]:
+            found = run.without  # who came first in the queue may have wanted it too
+            if found is None:
+                found = logprobs_without(loaded.model, loaded.processor, run.capture, job.stop)
+                self.remember(run, without=found)
+            return found
+
+        return self.room.work(read, job, run.capture)
+
+    def remember(
+        self,
+        run: Run,
+        *,
+        without: NDArray[np.float32] | None = None,
+        maps: TokenMaps | None = None,
+        check: MapCheck | None = None,
+    ) -> None:
+        """Keep what was worked out about an answer: with its visitor, and beside it in the store.
+
+        `maps` are those of a method that reads the answer again; others come from the capture at once.
+        """
+        run.learn(without=without, maps=maps, check=check)
+        if run.kept is None:
+            return
+        try:
+            self.store.add(run.kept, run.capture, without=without, maps=maps, check=check)
+        except OSError as error:
+            log.warning("what was found could not be kept in %s: %s", self.store.folder, one_line(error))
 
 
 def state_of(progress: Progress) -> dict[str, Any]:
     """Return how far an answer is: waiting, reading the picture, or writing."""
     state = "waiting" if not progress.begun else "writing" if progress.done else "reading"
-    ahead = {"ahead": progress.ahead} if progress.ahead else {}
+    ahead = {"ahead": progress.ahead, "wait": round(progress.wait)} if progress.ahead else {}
     return {"state": state, "text": progress.text, "count": progress.done, **ahead}
 
 

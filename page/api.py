@@ -13,14 +13,14 @@ import config
 from drawing.colours import colormaps
 from methods import METHODS
 from page import cams
-from page.answering import Answering, described, state_of
+from page.answering import described, state_of
 from page.around import Around
 from page.cams import Asked, layers_of, typed_target
-from page.explorer import read_again
 from page.gradcam_tab import STOPPED, GradCamTab
 from page.inputs import RefusedError, gradient_settings
 from page.jobs import Job, Part, Progress, changes
 from page.parts import told, visitor_of
+from page.reading_again import read_again
 from page.selection import ATTENTION, method_asked
 from page.sessions import Run
 from page.shown import SCALE_LABELS, caption, drawn, subject_of
@@ -38,13 +38,16 @@ Result = TypeVar("Result")
 class Api:
     """What calls from outside have and the page has not, and what answers them."""
 
-    def __init__(
-        self, around: Around, answering: Answering, question: list[Any], gradcam: GradCamTab
-    ) -> None:
-        """Add the three to the blocks that are being built; `question` are the page's own components."""
-        self.around, self.answering = around, answering
+    def __init__(self, around: Around, settings: list[Any], gradcam: GradCamTab) -> None:
+        """Add the three to the blocks that are being built; `settings` are those of the page's generation."""
+        self.around = around
         with gr.Group(visible=False):
             button = gr.Button()
+            question = [
+                gr.Image(label="image"),
+                gr.Textbox("Describe this image.", label="prompt"),
+                *settings,
+            ]
             facts, picture = gr.JSON(label="facts"), gr.Image(type="pil", format="png", label="picture")
             chosen, looks, method, explained = _chosen(), _looks(), _method(), _explained()
         run_id, noise = around.run_id, [gradcam.method, gradcam.samples, gradcam.noise, gradcam.seed]
@@ -69,11 +72,11 @@ class Api:
         """Answer a question about a picture and keep the answer for /heatmap; the last result is complete."""
         with told(plain=True):
             visitor = visitor_of(request)
-            question = self.answering.asked(image, prompt, max_new_tokens, temperature, top_p, seed)
+            question = self.around.answering.asked(image, prompt, max_new_tokens, temperature, top_p, seed)
             run = yield from self.followed(
                 visitor,
                 "answer",
-                lambda job: self.answering.answer(question, job),
+                lambda job: self.around.answering.answer(question, job),
                 lambda progress: ({**state_of(progress), "finished": False}, gr.skip()),
                 "Stopped before the answer began.",
             )
@@ -86,14 +89,14 @@ class Api:
         layers: str,
         heads: str,
         aggregation: str,
-        colormap: str,
-        alpha: float,
-        view: str,
-        cells: str,
-        scale: str,
-        method: str,
-        no_sinks: bool,
-        run_id: Any,
+        colormap: str | None = None,
+        alpha: float | None = None,
+        view: str | None = None,
+        cells: str | None = None,
+        scale: str = config.HEATMAP_SCALE,
+        method: str = ATTENTION,
+        no_sinks: bool = False,
+        run_id: Any = None,
     ) -> Iterator[tuple[Any, Any]]:
         """Draw a token of the session's answer: the picture, and the map (h, w) with its line.
 
@@ -111,15 +114,14 @@ class Api:
                 aggregation=aggregation,
                 method=method,
                 no_sinks=no_sinks is True,
-                look=Look(colormap, alpha, view, cells == "smooth"),
+                look=look_said(colormap, alpha, view, cells),
                 scale=scale,
             )
-            if row.needs_model and method not in run.maps:
-                room = self.around.room
+            if row.needs_model and run.missing(method):
                 yield from self.followed(
                     visitor,
                     "method",
-                    lambda job: read_again(room, run, method, job),
+                    lambda job: read_again(self.around, run, method, job),
                     lambda progress: (gr.skip(), {**cams.state_of(progress), "finished": False}),
                     STOPPED,
                 )
@@ -136,17 +138,17 @@ class Api:
         samples: float,
         noise: float,
         seed: float,
-        colormap: str,
-        alpha: float,
-        view: str,
-        cells: str,
-        scale: str,
-        run_id: Any,
+        colormap: str | None = None,
+        alpha: float | None = None,
+        view: str | None = None,
+        cells: str | None = None,
+        scale: str = config.HEATMAP_SCALE,
+        run_id: Any = None,
     ) -> Iterator[tuple[Any, Any]]:
         """Explain the session's answer: its layers in one picture, and the maps (layer, h, w)."""
         with told(plain=True):
             visitor, run = self.around.asked(request, run_id, NO_ANSWER)
-            drawing = Style(Look(colormap, alpha, view, cells == "smooth"), scale)
+            drawing = Style(look_said(colormap, alpha, view, cells), scale)
             asked = Asked(
                 layers_of(run, layers),
                 typed_target(run, str(target), str(at)),
@@ -200,14 +202,20 @@ def _chosen() -> list[Any]:
     ]
 
 
+def look_said(colormap: Any, alpha: Any, view: Any, cells: Any) -> Look:
+    """Return how a client wants a map drawn; what is None is `Look`'s own."""
+    smooth: Any = None if cells is None else cells == "smooth"
+    return Look(colormap, alpha, view, smooth)
+
+
 def _looks() -> list[Any]:
-    """Add how maps are folded and drawn."""
+    """Add how maps are folded and drawn. What is None depends on the colours: see `Look`."""
     return [
         gr.Radio(list(SCALE_LABELS), value=config.AGGREGATION),
-        gr.Dropdown(colormaps(), value=config.HEATMAP_COLORMAP),
-        gr.Slider(0, 1, config.HEATMAP_ALPHA),
-        gr.Radio(list(VIEWS), value=config.HEATMAP_VIEW),
-        gr.Radio(["cells", "smooth"], value="smooth" if config.HEATMAP_SMOOTH else "cells"),
+        gr.Dropdown(colormaps(), value=None, label="colormap", info=f"by default {config.HEATMAP_COLORMAP}"),
+        gr.Number(None, label="alpha", info="0 to 1; without a colormap that of viridis"),
+        gr.Radio(list(VIEWS), value=None, label="view", info=f"by default {config.HEATMAP_VIEW}"),
+        gr.Radio(["cells", "smooth"], value=None, label="cells", info="glow is smooth by default"),
         gr.Radio(["own", "shared"], value=config.HEATMAP_SCALE),
     ]
 

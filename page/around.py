@@ -5,6 +5,7 @@ from typing import Any
 
 import gradio as gr
 
+from page.answering import Answering
 from page.inputs import RefusedError
 from page.jobs import Jobs
 from page.model_room import ModelRoom
@@ -19,6 +20,7 @@ class Around:
     room: ModelRoom
     sessions: Sessions
     jobs: Jobs
+    answering: Answering
     run_id: Any  # the component that holds the id of the answer at hand
 
     def asked(self, request: gr.Request, run_id: Any, otherwise: str) -> tuple[str, Run]:

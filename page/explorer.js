@@ -1,35 +1,151 @@
 // The viewer on the page. From the server come
 //   `props.value`: what viewer.payload() returns without its picture, and `run`, the answer's id; null without one
 //   `props.picture`: the answer's picture, and the same `run`
-//   `props.heads`: layers × heads of a pick
-// A pick is told as `click`, another look as `select` (and to the rest of the page as an event `look`), layers × heads
-// that are wanted as `input`, and one layer and head to be shown alone, in data-alone, as `submit`. What happened is
-// read from the viewer's state, not from the event: one that has to wait is sent with the data of the one before.
+//   `props.heads`, `.without`, `.check`, `.compared`: what was asked for, of that answer
+//   `props.progress`: how far an answer is; `.work`: what the model does beside; `.notice`: one line
+//   `props.unmet`: the controls that were asked for, and that no maps will come of
+// A pick is told as `click`, another look as `select` (and to the rest of the page as an event `look`). What is asked for
+// is told as an event of its name, its details in the element's dataset: an event that has to wait is sent with the data
+// of the one before it.
 const root = element.querySelector('.lens-viewer');
+const slots = { ask: 'ask', token: 'token', methods: 'gradcam_box' };
+let told = null; // the pick that the list of words has
+let run = null; // the answer that is shown
+let note = null; // what was said when this answer came: it stays, whatever works beside
+let answered = null; // the picture of the answer, as it was chosen: {path, url, orig_name, example}
+let source = null; // the picture that is chosen now
 
-function told(change) {
-  if (change.look) {
+// Gradio's components stand where the viewer has room for them; some may come to be later than the viewer.
+function settle() {
+  let isWhole = true;
+  for (const [name, id] of Object.entries(slots)) {
+    const slot = root.querySelector(`[data-slot="${name}"]`);
+    const part = document.getElementById(id);
+    if (part && !slot.contains(part)) slot.append(part);
+    isWhole &&= Boolean(part);
+  }
+  return isWhole;
+}
+
+function settleAll() {
+  root.querySelector('[data-part="words"]').id = 'answer';
+  root.querySelector('[data-part="frame"]').id = 'overlay';
+  if (settle()) return;
+  const observer = new MutationObserver(() => settle() && observer.disconnect());
+  observer.observe(document.body, { childList: true, subtree: true });
+}
+
+const events = {
+  maps: () => trigger('maps'),
+  heads: () => trigger('heads'),
+  test: () => trigger('test'),
+  compare: () => trigger('compare'),
+  stop: () => trigger('stop'),
+  hide: () => trigger('hide'),
+  again: () => document.querySelector('#generate').click(),
+  back() {
+    trigger('back');
+    chosen(answered);
+  },
+};
+
+function ask(what, details) {
+  root.dataset[what] = JSON.stringify(details);
+  events[what]();
+}
+
+const host = {
+  can: { maps: true, heads: true, test: true, compare: true, hide: true },
+  onPick: () => trigger('click'),
+  onLook() {
     trigger('select');
     document.dispatchEvent(new CustomEvent('look'));
-  } else if (change.want) trigger('input');
-  else {
-    root.dataset.alone = JSON.stringify([change.layer, change.head]);
-    trigger('submit');
-  }
+  },
+  ask,
+};
+
+// The list of words shows what is picked, also where nobody picked it.
+function tellPick() {
+  const key = root.viewer.state().pick?.key ?? '';
+  if (key === told) return;
+  told = key;
+  trigger('click');
 }
 
 function show() {
   const { value, picture } = props;
-  root.hidden = !value;
+  if (!root.viewer) mountViewer(root, null, host);
   if (!value || !picture || value.run !== picture.run) return;
-  const payload = { ...value, picture };
-  if (root.viewer) root.viewer.update(payload);
-  else mountViewer(root, payload, { onPick: () => trigger('click'), onChange: told });
+  answered = value.facts?.source ?? answered;
+  root.dataset.answered = JSON.stringify(answered);
+  if (value.run !== run) {
+    told = null;
+    note = props.notice ?? null;
+  }
+  run = value.run;
+  root.viewer.update({ ...value, picture });
+  root.viewer.update({ work: props.work ?? null, ...standing() }); // another picture may be chosen meanwhile
+  tellPick();
 }
 
-watch('value', show);
-watch('picture', show);
-watch('heads', () => {
-  if (root.viewer && props.heads) root.viewer.update({ heads: props.heads });
+// What belongs to another answer than the one that is shown is of no use any more.
+const isOfThis = (one) => one && (!one.run || one.run === props.value?.run);
+
+settleAll();
+for (const name of ['value', 'picture']) watch(name, show);
+watch('heads', () => root.viewer && props.heads && root.viewer.update({ heads: props.heads }));
+watch('without', () => {
+  if (!isOfThis(props.without)) return;
+  root.viewer.update({ without: props.without.values });
+  tellPick();
 });
+watch('check', () => isOfThis(props.check) && root.viewer.update({ check: props.check }));
+watch('compared', () => isOfThis(props.compared) && root.viewer.update({ compared: props.compared }));
+watch('unmet', () => props.unmet && root.viewer?.update({ unmet: props.unmet }));
+watch('work', () => root.viewer?.update({ work: props.work ?? null }));
+watch('notice', () => {
+  if (!root.viewer) return;
+  const isThere = ['answered', 'stale'].includes(root.viewer.state().phase);
+  root.viewer.update({ notice: props.notice ?? (isThere ? standing().notice : null) });
+});
+watch('progress', () => {
+  const { progress } = props;
+  if (!progress) return;
+  const isBack = progress.phase === 'back'; // there is no new answer
+  root.viewer.update(
+    isBack ? { phase: phaseNow(), progress: null } : { phase: progress.phase, progress, notice: null },
+  );
+});
+document.addEventListener('picture-chosen', ({ detail }) => chosen(detail));
+
+const isSame = (a, b) => a?.example === b?.example && a?.path === b?.path;
+
+function phaseNow() {
+  const state = root.viewer.state();
+  if (!state.pick && !props.value) return 'empty';
+  return source && !isSame(source, answered) ? 'stale' : 'answered';
+}
+
+// Returns where an answer that is there is, and the line above it.
+function standing() {
+  const phase = phaseNow();
+  if (phase !== 'stale') return { phase, notice: note };
+  const name = answered?.orig_name ?? 'another picture';
+  const text = `This answer is about ${name}. Ask to see what the new picture brings.`;
+  return { phase, notice: { kind: 'warn', text, action: { text: `Back to ${name}`, ask: 'back' } } };
+}
+
+// Another picture is chosen: the answer that is there is about the one before.
+function chosen(picture) {
+  source = picture;
+  if (!picture) return;
+  const image = new Image();
+  image.onload = () => {
+    const { naturalWidth: width, naturalHeight: height } = image;
+    root.viewer.update({ source: { url: image.src, width, height } });
+  };
+  if (picture.url) image.src = picture.url;
+  if (['answered', 'stale'].includes(root.viewer.state().phase)) root.viewer.update(standing());
+}
+
 show();

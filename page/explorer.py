@@ -1,94 +1,63 @@
-"""The explorer: the viewer of an answer's maps, in step with the list of words and the map settings.
+"""The explorer: the viewer of an answer's maps, the list of words, and what they ask the model for.
 
-Goes in: a `Run`, layers and heads. Comes out: the viewer's data. What is pointed at and picked is drawn in
-the browser; the server is asked only for maps of other layers and heads. The viewer itself is `viewer/`.
+Goes in: a `Run`, and what the viewer asks for. Comes out: the viewer's data. What is pointed at and picked is
+drawn in the browser; the server is asked for maps of other layers, heads and methods, for layers × heads, for
+tests, and for each word's probability without the picture. The viewer itself is `viewer/`.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 import gradio as gr
 
 import config
 import viewer
-from evaluation.measured import CENTRE, best, figure_text, measured
-from methods import METHODS, Method, TokenMaps, token_maps
+from evaluation.removal import check_map
+from methods import TokenMaps
+from page.answering import state_of
 from page.around import Around
-from page.jobs import Job, Shown, passes, refusing
-from page.model_room import Loaded, ModelRoom
-from page.parts import AGAIN, AT_ONCE, LATEST, LONG, Outputs, line, told, visitor_of
+from page.inputs import RefusedError
+from page.jobs import Job, Part, Progress, Shown, refusing
+from page.model_room import Loaded
+from page.parts import AGAIN, AT_ONCE, LATEST, LONG, Outputs, told, visitor_of
 from page.parts import text_of as file_of
-from page.selection import ATTENTION, Controls, alone_of, pick_of
+from page.reading_again import Work, read_again
+from page.selection import ATTENTION, Controls, Pick, pick_of
 from page.sessions import Run
-from page.shown import SCALE_LABELS, choices, explored, first_pick
+from page.shown import choices, explored, notice_of, subject_of, tested, without_of
+from records.map_check import MapCheck
+from records.selection import Selection
+from report.view import Drawing, Subject, whole_drawing
 
 ROOT = "document.querySelector('#viewer .lens-viewer')"
 STATE = f"{ROOT}?.viewer?.state()"
 PICKED = f"() => {STATE}?.pick?.key ?? null"
 LOOK = f"() => {STATE}?.look ?? null"
+WANTED = f"() => {STATE}?.wanted ?? null"
 PICK = f"(key) => {{ {ROOT}?.viewer?.pick(key ?? 'all'); }}"
-WANTED = f"(run) => [run, {STATE}?.pick?.key ?? null]"
-ALONE = f"(run, alone, how) => [run, JSON.parse({ROOT}.dataset.alone), how]"
+# Details stand in the viewer's element: an event that has to wait is sent with the data of the one before.
+ASKED = "(run) => [run, JSON.parse({root}.dataset.{what} ?? 'null'), ({picked})(), ({wanted})()]"
+
+STOPPABLE: tuple[Part, ...] = ("method", "check", "answer")
+NEED = Work("need", "Reading the answer without the picture", "need")
+NO_ANSWER = "There is no answer yet: ask something first."
 
 
-@dataclass(frozen=True)
-class Ranges:
-    """The controls that say which layers and heads are folded into a map, and how."""
-
-    layer_from: Any
-    layer_to: Any
-    head_from: Any
-    head_to: Any
-    aggregation: Any
-    groups: tuple[Any, ...]  # what is there only where layers and heads count
-
-    @property
-    def all(self) -> list[Any]:
-        """The components, in the order in which callbacks take their values."""
-        return [self.layer_from, self.layer_to, self.head_from, self.head_to, self.aggregation]
-
-    @classmethod
-    def made(cls, layers: int, heads: int) -> "Ranges":
-        """Add them to the blocks that are being built."""
-        last_layer, last_head = last_of(layers), last_of(heads)
-        with gr.Column(elem_classes="attention_only") as column:
-            with gr.Group():
-                layer_from = gr.Slider(0, last_layer, 0, step=1, label="Layers from", elem_id="layer_from")
-                layer_to = gr.Slider(0, last_layer, last_layer, step=1, label="to layer", elem_id="layer_to")
-            with gr.Group():
-                head_from = gr.Slider(0, last_head, 0, step=1, label="Heads from", elem_id="head_from")
-                head_to = gr.Slider(0, last_head, last_head, step=1, label="to head", elem_id="head_to")
-            aggregation = gr.Radio(
-                list(SCALE_LABELS),
-                value=config.AGGREGATION,
-                label="Layers and heads are folded by",
-                elem_id="aggregation",
-            )
-        return cls(layer_from, layer_to, head_from, head_to, aggregation, (column,))
-
-    def spanning(self, layers: int, heads: int) -> Outputs:
-        """Return sliders that span all layers and heads."""
-        return {
-            self.layer_from: gr.Slider(maximum=last_of(layers), value=0),
-            self.layer_to: gr.Slider(maximum=last_of(layers), value=last_of(layers)),
-            self.head_from: gr.Slider(maximum=last_of(heads), value=0),
-            self.head_to: gr.Slider(maximum=last_of(heads), value=last_of(heads)),
-        }
+def asked(what: str) -> str:
+    """Return the JavaScript that gives a callback the answer's id, the details, the pick and the controls."""
+    return ASKED.format(root=ROOT, what=what, picked=PICKED, wanted=WANTED)
 
 
 class Explorer:
     """The list of words and the viewer; and once it is wired, what happens when something is chosen."""
 
     around: Around
-    ranges: Ranges
 
     def __init__(self) -> None:
         """Add what is not seen to the blocks that are being built."""
-        self.alone = gr.JSON(visible=False)  # [layer, head] to be shown alone; null is all of them
-        self.look = gr.JSON(
-            visible=False
-        )  # how the viewer draws: opacity, contrast, colormap, view, cells, scale
+        self.look = gr.JSON(visible=False)  # opacity, contrast, colormap, view, cells, scale
+        self.details, self.key, self.wanted = (gr.JSON(visible=False) for _ in range(3))  # see ASKED
 
     def add_list(self) -> None:
         """Add the list of words and tokens to the blocks that are being built."""
@@ -97,24 +66,10 @@ class Explorer:
             value=None,
             allow_custom_value=True,
             label="Word or token: choose, or type 3-5",
+            show_label=False,
+            container=False,
             elem_id="token",
         )
-        self.method = gr.Dropdown(
-            [(method.label, name) for name, method in METHODS.items()],
-            value=ATTENTION,
-            label="Method",
-            elem_id="method",
-        )
-        self.method_line = line(told_of(METHODS[ATTENTION]), "method_line")
-        self.method_stop = gr.Button("Stop", visible=False, elem_id="method_stop")
-        self.no_sinks = gr.Checkbox(
-            False,
-            label="Leave out sinks",
-            info="patches that nearly every word looks at; crossed out",
-            elem_id="no_sinks",
-            elem_classes="attention_only",
-        )
-        self.explained_by = [self.method, self.no_sinks]
 
     def add_viewer(self) -> None:
         """Add the viewer to the blocks that are being built."""
@@ -126,213 +81,300 @@ class Explorer:
             apply_default_css=False,
             picture=None,
             heads=None,
+            without=None,
+            check=None,
+            compared=None,
+            progress=None,
+            work=None,
+            notice=None,
+            unmet=None,
             elem_id="viewer",
         )
 
-    def wire(self, around: Around, ranges: Ranges) -> None:
+    def wire(self, around: Around) -> None:
         """Connect the components with each other and with the page around them."""
-        self.around, self.ranges, run_id = around, ranges, around.run_id
-        chosen = [*ranges.all, *self.explained_by]
+        self.around = around
+        inputs = [around.run_id, self.details, self.key, self.wanted]
         in_browser: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
         self.viewer.click(None, None, [self.token], js=PICKED, **in_browser)
         self.token.input(None, [self.token], None, js=PICK, **in_browser)
         self.viewer.select(None, None, [self.look], js=LOOK, **in_browser)
-        self.viewer.input(self.on_heads, [run_id, self.token], [self.viewer], js=WANTED, **LATEST)
-        self.viewer.submit(
-            self.on_alone,
-            [run_id, self.alone, ranges.aggregation],
-            [
-                self.viewer,
-                *ranges.all,
-                *self.explained_by,
-                *ranges.groups,
-                self.method_line,
-                self.method_stop,
-            ],
-            js=ALONE,
-            **LATEST,
-        )
-        for control in (*ranges.all, self.no_sinks):
-            control.input(self.on_maps, [run_id, *chosen], [self.viewer], **LATEST)
-        by_method = [self.viewer, self.method_line, self.method_stop, self.method]
-        by_method += [*ranges.groups, self.no_sinks]
-        # A list's `input` comes twice.
-        self.method.select(self.on_method, [run_id, *chosen], by_method, **AGAIN)
-        self.after: dict[str, Any] = {
-            "fn": self.on_default,
-            "inputs": [run_id, *ranges.all],
-            "outputs": by_method,
-            **LONG,
-        }  # what follows an answer
-        self.on_stop = around.jobs.stopper("method")
-        self.method_stop.click(self.on_stop, None, None, **AT_ONCE)
+        self.viewer.heads(self.on_heads, inputs, [self.viewer], js=asked("heads"), **LATEST)
+        self.viewer.maps(self.on_maps, inputs, [self.viewer], js=asked("maps"), **AGAIN)
+        tested = self.viewer.test(self.on_test, inputs, [self.viewer], js=asked("test"), **AGAIN)
+        compared = self.viewer.compare(self.on_compare, inputs, [self.viewer], js=asked("compare"), **AGAIN)
+        for event in (tested, compared):
+            event.success(self.on_rest, inputs, [self.viewer], js=asked("none"), **LONG)
+        self.viewer.stop(self.on_stop, inputs, None, js=asked("stop"), **AT_ONCE)
 
-    # Callbacks: guard, call, format
+    def after(self, written: Any) -> None:
+        """Have an answer followed by what it needs most: underlines, then the maps of config's method."""
+        inputs = [self.around.run_id, self.details, self.key, self.wanted]
+        needed = written.success(self.on_need, [self.around.run_id], [self.viewer], **LONG)
+        needed.success(self.on_default, inputs, [self.viewer], js=asked("none"), **LONG)
+
+    # What is shown
 
     def blank(self) -> Outputs:
         """Return the explorer without an answer."""
         return {
-            self.viewer: gr.HTML(None, picture=None, heads=None),
+            self.viewer: gr.HTML(None, picture=None, **NOTHING),
             self.token: gr.Dropdown(choices=[], value=None),
-            **self.attention(),
         }
 
-    def attention(self, note: str = "") -> Outputs:
-        """Return the controls as they are for attention."""
-        return {
-            self.method: ATTENTION,
-            self.method_line: note or told_of(METHODS[ATTENTION]),
-            self.method_stop: gr.Button(visible=False),
-            self.no_sinks: gr.Checkbox(False, visible=True),
-            **{group: gr.Column(visible=True) for group in self.ranges.groups},
-        }
+    def told(self, progress: Progress, limit: int) -> Outputs:
+        """Return the viewer with how far an answer is, and the map of its latest word."""
+        told = state_of(progress)
+        told |= {"phase": told.pop("state"), "limit": limit, "seconds": round(progress.seconds, 1)}
+        if progress.map is not None:
+            told |= {"map": viewer.packed(progress.map.reshape(1, -1)), "grid": list(progress.map.shape)}
+        return {self.viewer: gr.HTML(progress=told)}
 
-    def shown(self, run_id: str, run: Run, controls: Controls) -> Outputs:
-        """Return the explorer with an answer, by attention; its most telling word is picked."""
-        pick = first_pick(run)
-        key = pick.key if pick else None
+    def unanswered(self, reason: str) -> Outputs:
+        """Return the viewer with the reason why there is no new answer; the one from before stays."""
+        told = {"phase": "back"}
+        return {self.viewer: gr.HTML(progress=told, work=None, notice={"kind": "error", "text": reason})}
+
+    def shown(self, run_id: str, run: Run, facts: dict[str, Any], is_new: bool = False) -> Outputs:
+        """Return the explorer with an answer, by attention, or by config's method where its maps are there.
+
+        `facts` are what is said of how it came: {seconds, stopped, notes}. `on_need` follows a new one.
+        """
+        is_needed = is_new and run.without is None and run.capture.token_ids and self.around.room.loaded
+        work = NEED.at(Progress()) if is_needed else None
+        is_there = run.capture.token_ids and not run.missing(config.METHOD)
+        method = config.METHOD if is_there else ATTENTION
+        controls = Controls.of({"method": method})
         return {
             self.viewer: gr.HTML(
-                explored(run, run_id, key or "all", controls.of_attention),
+                {**explored(run, run_id, controls), "facts": facts, "pick": tested(run)},
                 picture={**run.picture_payload, "run": run_id},
-                heads=None,
+                **{**NOTHING, "work": work, "notice": notice_of(run, facts["notes"])},
             ),
-            self.token: gr.Dropdown(choices=choices(run), value=key),
+            self.token: gr.Dropdown(choices=choices(run)),
         }
 
-    def on_default(self, request: gr.Request, run_id: Any, *ranges: Any) -> Iterator[Outputs]:
-        """Show an answer that was just given by config's method; attention is there until then."""
-        if config.METHOD == ATTENTION or not isinstance(run_id, str):
+    # Callbacks: guard, call, format
+
+    def on_need(self, request: gr.Request, run_id: Any) -> Iterator[Outputs]:
+        """Underline the words of an answer by how much they needed the picture: one pass without it."""
+        run = yield from refusing(self.failed, lambda: self.around.own(request, run_id))
+        if run is None or run.without is not None or not run.capture.token_ids:
             yield gr.skip()
             return
-        yield {self.method: config.METHOD}
-        yield from self.on_method(request, run_id, *ranges, config.METHOD, False)
 
-    def on_method(self, request: gr.Request, run_id: Any, *chosen: Any) -> Iterator[Outputs]:
-        """Show the maps of another method; those that read the answer again are computed once."""
-        visitor, run, controls = yield from refusing(
-            self.method_line,
-            lambda: (visitor_of(request), self.around.own(request, run_id), Controls.of(chosen)),
+        def done(_: Any, __: float) -> Outputs:
+            without = {"run": run_id, "values": without_of(run)}
+            return {self.viewer: gr.HTML(without=without, work=None)}
+
+        shown: Shown[Any] = Shown(
+            begun=self.working(NEED),
+            so_far=lambda _: {},
+            done=done,
+            stopped=self.idle,
+            failed=lambda _: self.idle(),
+            left=lambda _: self.idle(),
         )
-        if run is None:
-            yield self.shown_for(controls.row)
+        visitor, need = visitor_of(request), self.around.answering.need
+        yield from self.around.jobs.run(visitor, "need", lambda job: need(run, job), shown)
+
+    def on_default(
+        self, request: gr.Request, run_id: Any, details: Any, key: Any, wanted: Any
+    ) -> Iterator[Outputs]:
+        """Show an answer that was just given by config's method; attention is there until then."""
+        chosen = isinstance(wanted, dict) and wanted.get("method") != ATTENTION
+        run = yield from refusing(self.complaint, lambda: self.around.own(request, run_id))
+        if config.METHOD == ATTENTION or chosen or run is None or not run.capture.token_ids:
+            yield gr.skip()
             return
-        jobs, method = self.around.jobs, controls.method
+        yield from self.on_maps(request, run_id, details, key, {"method": config.METHOD})
+
+    def on_maps(self, request: gr.Request, run_id: Any, _: Any, key: Any, wanted: Any) -> Iterator[Outputs]:
+        """Show maps of other layers and heads, or of another method; the browser keeps its pick.
+
+        A method that reads the answer again shows the picked word's map first.
+        """
+
+        def checked() -> tuple[str, Run, Controls]:
+            return *self.around.asked(request, run_id, NO_ANSWER), Controls.of(wanted)
+
+        def refused(reason: str) -> Outputs:
+            return {self.viewer: gr.HTML(unmet=wanted, notice={"kind": "error", "text": reason})}
+
+        visitor, run, controls = yield from refusing(refused, checked)
+        jobs, row = self.around.jobs, controls.row
         jobs.end(visitor, "method", by="method")
 
         def maps() -> Outputs:
-            return {self.viewer: explored(run, run_id, "all", controls), **self.shown_for(controls.row)}
+            return {self.viewer: gr.HTML(explored(run, run_id, controls), work=None, notice=None)}
 
-        if controls.row.needs_model and method not in run.maps:
-            room, shown = self.around.room, self._read_again(run, run_id, controls, maps)
-            yield from jobs.run(visitor, "method", lambda job: read_again(room, run, method, job), shown)
-        else:
-            yield (yield from refusing(self.method_line, maps))
+        if not row.needs_model or not run.missing(row.name):
+            yield (yield from refusing(refused, maps))
+            return
+        work = Work.reading(row)
+        first = yield from refusing(refused, lambda: pick_tokens(run, key))
+        known = len(run.missing(row.name))
 
-    def _read_again(
-        self, run: Run, run_id: str, controls: Controls, maps: Callable[[], Outputs]
-    ) -> Shown[TokenMaps]:
-        """Return what is shown while the model reads an answer again."""
+        def so_far(progress: Progress) -> Outputs:
+            nonlocal known
+            left = len(run.missing(row.name))
+            if left == known:
+                return self.working(work, progress)
+            known = left
+            return {self.viewer: gr.HTML(explored(run, run_id, controls), work=work.at(progress))}
 
-        def attention(note: str = "") -> Outputs:
-            return {
-                self.viewer: explored(run, run_id, "all", controls.of_attention),
-                **self.attention(note),
-            }
-
-        hidden = gr.Button(visible=False)
-        return Shown(
-            begun={
-                self.method_line: "Reading the answer again …",
-                self.method_stop: gr.Button(visible=True),
-            },
-            so_far=passes(self.method_line),
+        shown: Shown[TokenMaps] = Shown(
+            begun=self.working(work),
+            so_far=so_far,
             done=lambda *_: maps(),
-            stopped=lambda: attention("Stopped: attention is shown."),
-            failed=lambda reason: {self.method_line: reason, self.method_stop: hidden},
-            # What else begins leaves the list as it is; a new answer and another method do not.
-            left=lambda parts: {} if parts & {"answer", "method"} else attention(),
+            stopped=lambda: {self.viewer: gr.HTML(work=None, unmet=wanted)},
+            failed=lambda reason: {
+                self.viewer: gr.HTML(work=None, unmet=wanted, notice={"kind": "error", "text": reason})
+            },
+            left=lambda parts: {} if parts & {"answer", "method", "check"} else self.idle(),
+        )
+        yield from jobs.run(
+            visitor, "method", lambda job: read_again(self.around, run, row.name, job, first), shown
         )
 
-    def shown_for(self, method: Method) -> Outputs:
-        """Return the controls as they are for a method."""
-        return {
-            self.method_line: told_of(method),
-            self.method_stop: gr.Button(visible=False),
-            self.no_sinks: gr.Checkbox(visible=method.sinks),
-            **{group: gr.Column(visible=method.folds) for group in self.ranges.groups},
-        }
+    def on_rest(
+        self, request: gr.Request, run_id: Any, details: Any, key: Any, wanted: Any
+    ) -> Iterator[Outputs]:
+        """Go on with the maps that are shown, where something else came between."""
+        run = self.around.own(request, run_id)
+        controls = Controls.of(wanted)
+        if run is None or not controls.row.needs_model or not run.missing(controls.method):
+            yield gr.skip()
+            return
+        yield from self.on_maps(request, run_id, details, key, wanted)
 
-    def on_maps(self, request: gr.Request, run_id: Any, *chosen: Any) -> Outputs:
-        """Show maps of other layers and heads; the browser keeps its pick."""
-        with told():
-            run = self.around.own(request, run_id)
-            if run is None:
-                return gr.skip()
-            return {self.viewer: explored(run, run_id, "all", Controls.of(chosen))}
-
-    def on_heads(self, request: gr.Request, run_id: Any, key: Any) -> Outputs:
+    def on_heads(self, request: gr.Request, run_id: Any, details: Any, key: Any, _: Any) -> Outputs:
         """Show every layer and head of the picked word."""
         with told():
             run = self.around.own(request, run_id)
-            if run is None or not isinstance(key, str):
+            if run is None:
                 return gr.skip()
-            pick = pick_of(key, run.capture)
+            pick = pick_of(details.get("key") if isinstance(details, dict) else key, run.capture)
             heads = viewer.heads_payload(run.capture, pick.tokens, of_prompt=pick.of_prompt)
             return {self.viewer: gr.HTML(heads=heads)}
 
-    def on_alone(self, request: gr.Request, run_id: Any, alone: Any, aggregation: Any) -> Outputs:
-        """Restrict the maps to one layer and head, or to one of them; or lift that."""
+    def on_test(self, request: gr.Request, run_id: Any, _: Any, key: Any, wanted: Any) -> Iterator[Outputs]:
+        """Hide the hottest patches of the map that is shown, and show what becomes of the word."""
+
+        def checked() -> tuple[str, Run, Subject, Drawing]:
+            visitor, run = self.around.asked(request, run_id, NO_ANSWER)
+            if pick_of(key, run.capture).of_prompt:
+                raise RefusedError("Pick a word of the answer first.")
+            subject = subject_of(run, Controls.of(wanted).selection(run.capture, key))
+            return visitor, run, subject, whole_drawing(subject)
+
+        visitor, run, subject, drawing = yield from refusing(self.complaint, checked)
+
+        def read(job: Job) -> MapCheck:
+            def check(loaded: Loaded) -> MapCheck:
+                found = check_map(
+                    loaded.model,
+                    loaded.processor,
+                    run.original,
+                    run.capture,
+                    subject.tokens,
+                    drawing.values,
+                    on_progress=job.steps,
+                    stop=job.stop,
+                )
+                return replace(found, map_key=subject.found.key)
+
+            return self.around.room.work(check, job, run.capture)
+
+        def done(check: MapCheck, _: float) -> Outputs:
+            self.around.answering.remember(run, check=check)
+            return {self.viewer: gr.HTML(check={**check.as_dict(), "run": run_id}, work=None)}
+
+        yield from self.running(visitor, Work("check", "Testing this map", "test", key), read, done)
+
+    def on_compare(
+        self, request: gr.Request, run_id: Any, details: Any, key: Any, _: Any
+    ) -> Iterator[Outputs]:
+        """Show the picked word's map by another method, beside the others."""
+
+        def checked() -> tuple[str, Run, Pick, Selection]:
+            visitor, run = self.around.asked(request, run_id, NO_ANSWER)
+            controls = Controls.of({"method": details.get("name")} if isinstance(details, dict) else {})
+            return visitor, run, pick_of(key, run.capture), controls.selection(run.capture, key)
+
+        visitor, run, pick, selection = yield from refusing(self.complaint, checked)
+        row = selection.row
+
+        def done(*_: Any) -> Outputs:
+            subject = subject_of(run, selection)
+            one = viewer.packed(whole_drawing(subject).values.reshape(1, -1))
+            compared = {"run": run_id, "key": key, "name": row.name, "maps": one}
+            return {self.viewer: gr.HTML(compared=compared, work=None)}
+
+        if not row.needs_model or not set(pick.tokens) & set(run.missing(row.name)):
+            yield (yield from refusing(self.complaint, done))
+            return
+
+        def read(job: Job) -> None:
+            read_again(self.around, run, row.name, job, pick.tokens, only=True)
+
+        yield from self.running(visitor, Work.reading(row), read, done)
+
+    def on_stop(self, request: gr.Request, _: Any, details: Any, *__: Any) -> None:
+        """Stop what the model does beside an answer; what is there stays."""
+        part = details.get("part") if isinstance(details, dict) else None
+        parts: tuple[Part, ...] = (part,) if part in STOPPABLE else ("method", "check")
         with told():
-            run = self.around.own(request, run_id)
-            if run is None:
-                return gr.skip()
-            ranges = [*alone_of(alone, run.capture), aggregation]
-            self.around.jobs.end(visitor_of(request), "method", by="method")
-            shown = {self.viewer: explored(run, run_id, "all", Controls.of(ranges)), **self.attention()}
-            return shown | dict(zip(self.ranges.all, ranges, strict=True))
+            self.around.jobs.stop(visitor_of(request), *parts)
+
+    # What is told of work and of errors
+
+    def running(
+        self, visitor: str, work: Work, read: Callable[[Job], Any], done: Callable[[Any, float], Outputs]
+    ) -> Iterator[Outputs]:
+        """Have the model work for a visitor, tell how far it is, and show the result."""
+        shown: Shown[Any] = Shown(
+            begun=self.working(work),
+            so_far=lambda progress: self.working(work, progress),
+            done=done,
+            stopped=self.idle,
+            failed=self.failed,
+            left=lambda parts: {} if parts & {"answer", "method", "check"} else self.idle(),
+        )
+        yield from self.around.jobs.run(visitor, work.part, read, shown)
+
+    def working(self, work: Work, progress: Progress | None = None) -> Outputs:
+        """Return the viewer with what is being worked on."""
+        return {self.viewer: gr.HTML(work=work.at(progress or Progress()), notice=None)}
+
+    def idle(self) -> Outputs:
+        """Return the viewer with nothing being worked on."""
+        return {self.viewer: gr.HTML(work=None)}
+
+    def failed(self, reason: str) -> Outputs:
+        """Return the viewer with the reason why work came to nothing."""
+        return {self.viewer: gr.HTML(work=None, notice={"kind": "error", "text": reason})}
+
+    def complaint(self, reason: str) -> Outputs:
+        """Return the viewer with the reason why something was refused."""
+        return {self.viewer: gr.HTML(notice={"kind": "error", "text": reason})}
 
 
-def read_again(room: ModelRoom, run: Run, method: str, job: Job) -> TokenMaps:
-    """Have the model read an answer again, and return the maps of all its tokens; they are kept with it.
-
-    Raises:
-        Stopped: if the job was stopped.
-        ModelError: if the model in memory is not the one that gave the answer.
-        ValueError: if the method cannot explain this answer.
-        FullError: if too many wait for the model already.
-    """
-
-    def read(loaded: Loaded) -> TokenMaps:
-        if method not in run.maps:
-            run.maps[method] = token_maps(
-                method,
-                run.capture,
-                model=loaded.model,
-                processor=loaded.processor,
-                image=run.original,
-                on_progress=job.steps,
-                stop=job.stop,
-            )
-        return run.maps[method]
-
-    return room.work(read, job, run.capture)
+NOTHING: dict[str, Any] = {
+    "heads": None,
+    "without": None,
+    "check": None,
+    "compared": None,
+    "progress": None,
+    "work": None,
+    "notice": None,
+    "unmet": None,
+}
 
 
-def told_of(method: Method) -> str:
-    """Return what a method shows, how it misleads, its paper, and how often it found the object if known."""
-    told = f"{method.what} {method.caveat} ({method.paper})"
-    found, blind = measured().get(method.label), measured().get(CENTRE)
-    if found is None or blind is None:
-        return told
-    hit, prior = (figure_text("pointing", one["pointing"]) for one in (found, blind))
-    most = ", the most of all" if method.label == best() else ""
-    return (
-        f"{told} On the bundled model's scenes its hottest cell was on the object for {hit} of the "
-        f"words{most} ({CENTRE} {prior})."
-    )
-
-
-def last_of(count: int) -> int:
-    """Return the last number of so many from 0; at least 1, because a slider needs two ends."""
-    return max(1, count - 1)
+def pick_tokens(run: Run, key: Any) -> tuple[int, ...]:
+    """Return the tokens of the answer that are picked; none for the whole answer or words of the question."""
+    if not isinstance(key, str) or key == "all":
+        return ()
+    pick = pick_of(key, run.capture)
+    return () if pick.of_prompt else pick.tokens

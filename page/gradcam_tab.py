@@ -38,7 +38,7 @@ SHOWN = {
     "gradient-norm": "gradient norm: whose features would change it",
 }
 STOPPED = "Stopped: there is no map."
-NO_ANSWER = "There is no answer to explain yet: press Generate first."
+NO_ANSWER = "There is no answer to explain yet: ask something first."
 # Layer and look are read where they are: an event that had to wait carries those of the one before it.
 ENLARGED = f"""(run, layer, drawn, look) => {{
   const picked = document.querySelector('#cam .tile[aria-pressed="true"]');
@@ -187,7 +187,7 @@ class GradCamTab:
             visitor, run = self.around.asked(request, run_id, NO_ANSWER)
             return visitor, run, asked_of(run, form)
 
-        visitor, run, asked = yield from refusing(self.problem, checked)
+        visitor, run, asked = yield from refusing(lambda reason: {self.problem: reason}, checked)
 
         def work(job: Job) -> GradCam:
             run.cam = None  # also if this one is stopped: what is shown and what is kept agree

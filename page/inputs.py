@@ -7,14 +7,11 @@ that says why not. Knows nothing of Gradio.
 import logging
 from typing import Any
 
-from PIL import Image
-
 import config
 from model import ModelError
 from page.queue import FullError
 from page.sessions import RunGoneError
 from records.grad_cam import LABELS
-from records.pictures import open_image
 from utils import one_line
 
 MOST_NEW_TOKENS = max(1024, config.MAX_NEW_TOKENS)
@@ -36,16 +33,6 @@ def refusal(error: Exception) -> str:
         return one_line(error)
     log.error("unexpected", exc_info=error)
     return "Something went wrong. The terminal in which the page was started shows what."
-
-
-def opened(upload: Any) -> Image.Image:
-    """Return the uploaded picture, safe to use.
-
-    Gradio has made sure that the path is that of an upload; it has not opened the file.
-    """
-    if not isinstance(upload, dict) or not upload.get("path"):
-        raise RefusedError("Choose a picture first.")
-    return open_image(upload["path"])
 
 
 def asked(prompt: Any) -> str:

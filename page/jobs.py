@@ -17,13 +17,15 @@ from typing import Any, Generic, Literal, TypeVar
 import gradio as gr
 
 from page.inputs import refusal
-from page.parts import Outputs, toast, told, visitor_of
+from page.parts import Outputs, already_told, told, visitor_of
 from utils import Stopped
 
 TICK = 0.25  # seconds after which a caller hears something even if nothing happened
 PAUSE = 0.04  # seconds between two items at least: a page need not be told of every token of a fast model
 
-Part = Literal["answer", "method", "grad-cam", "check", "file", "load"]  # of the page, whose job it is
+Part = Literal[
+    "answer", "need", "method", "grad-cam", "check", "file", "load"
+]  # of the page, whose job it is
 OF_THE_MODEL: tuple[Part, ...] = ("answer", "method", "grad-cam", "check")  # one of these at a time
 Successor = Part | Literal["nobody"]  # what takes a job's place; nobody where the page was closed
 Item = TypeVar("Item")
@@ -35,10 +37,12 @@ class Progress:
     """How far a job is."""
 
     ahead: int = 0  # people ahead in the queue for the model
+    wait: float = 0.0  # seconds that this will take, by what others took
     begun: bool = False  # whether its turn has come
     done: int = 0  # passes, pictures or tokens
     count: int = 0  # of these in all; 0 where that is not known
     text: str = ""  # the answer so far
+    map: Any = None  # where the attention of its latest word went (h, w)
     seconds: float = 0.0  # since it was asked for
 
 
@@ -65,9 +69,9 @@ class Job:
 
     # What the work tells
 
-    def waits(self, ahead: int) -> None:
-        """Hear that people are ahead in the queue."""
-        self._tell(ahead=ahead)
+    def waits(self, ahead: int, seconds: float = 0.0) -> None:
+        """Hear that people are ahead in the queue, and how long that may take."""
+        self._tell(ahead=ahead, wait=seconds)
 
     def begins(self) -> None:
         """Hear that the turn has come."""
@@ -76,6 +80,10 @@ class Job:
     def steps(self, done: int, count: int) -> None:
         """Hear that so many steps of so many are done."""
         self._tell(done=done, count=count)
+
+    def looks(self, _: int, attention: Any) -> None:
+        """Hear where the attention of the latest token went (h, w)."""
+        self._progress = replace(self._progress, map=attention)
 
     def writes(self, text: str, tokens: int) -> None:
         """Hear the answer so far."""
@@ -203,11 +211,11 @@ class Jobs:
     ) -> Iterator[Outputs]:
         """Do the work for a visitor, and yield what the page shows of it.
 
-        Gradio shows a generator's last item once more: after something else took its place it is an empty
-        one.
+        Gradio shows a generator's last item once more: after something else took its place it is one that
+        changes nothing. An empty one would be taken for a component's value.
         """
         with self.started(visitor, part) as job:
-            yield shown.begun
+            yield shown.begun or gr.skip()
             reason = ""
             try:
                 result = yield from changes(job.follow(work), shown.so_far)
@@ -219,7 +227,7 @@ class Jobs:
                 last = shown.failed(reason)
             yield last or gr.skip()
         if reason:
-            raise toast(reason)
+            raise already_told(reason)
 
 
 def changes(
@@ -237,22 +245,11 @@ def changes(
         before = now
 
 
-def passes(line: Any) -> Callable[[Progress], Outputs]:
-    """Return what a line says of a job of the model that works in passes."""
-
-    def so_far(progress: Progress) -> Outputs:
-        if progress.ahead:
-            return {line: f"Waiting for the model: {progress.ahead} ahead of you"}
-        return {line: f"{progress.done} of {progress.count} passes …"} if progress.count else {}
-
-    return so_far
-
-
-def refusing(line: Any, ask: Callable[[], Item]) -> Generator[Outputs, None, Item]:
-    """Return what `ask` returns; if it refuses, yield the reason in the line, and raise it for a corner."""
+def refusing(refused: Callable[[str], Outputs], ask: Callable[[], Item]) -> Generator[Outputs, None, Item]:
+    """Return what `ask` returns; if it refuses, yield what is shown of the reason, and end the callback."""
     try:
         return ask()
     except Exception as error:
         reason = refusal(error)
-        yield {line: reason}
-        raise toast(reason) from None
+        yield refused(reason)
+        raise already_told(reason) from None

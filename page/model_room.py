@@ -60,7 +60,7 @@ class ModelRoom:
             ModelError: if no model is loaded, or another one than the answer's.
             FullError: if too many wait for the model already.
         """
-        with self.queue.turn(job.waits, job.stop):
+        with self.queue.turn(lambda ahead: job.waits(ahead, self.queue.wait_for(ahead)), job.stop):
             loaded = self._one_for(about)
             job.begins()
             return task(loaded)
@@ -92,7 +92,7 @@ class ModelRoom:
         if loaded is not None and str(loaded.model.name_or_path) == about.model_name:
             return loaded
         now = f"{loaded.name} is loaded now" if loaded else "no model is loaded now"
-        raise ModelError(f"This answer was given by {about.model_name}, and {now}: press Generate again.")
+        raise ModelError(f"This answer was given by {about.model_name}, and {now}: ask again.")
 
     def _free(self) -> None:
         self._loaded = None

@@ -48,6 +48,11 @@ def text_of(name: str) -> str:
 # --- Callbacks ---
 
 
+def already_told(line: str) -> gr.Error:
+    """Return the error that ends a callback, and what follows it, after the page has said why in a line."""
+    return gr.Error(escape(line, quote=False), visible=False, print_exception=False)
+
+
 def toast(line: str) -> gr.Error:
     """Return the error that shows the line at the corner of the page."""
     return gr.Error(escape(line, quote=False), print_exception=False)

@@ -4,6 +4,8 @@ Goes in: who wants it. Comes out: a turn of one's own. Knows nothing of models a
 """
 
 import threading
+import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -11,6 +13,8 @@ import config
 from utils import Stopped
 
 TICK = 0.25  # seconds after which who waits looks again whether they still want to
+
+REMEMBERED = 8  # turns whose length says how long others will take
 
 OnPlace = Callable[[int], None]  # people ahead
 
@@ -28,9 +32,15 @@ class Queue:
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._tickets: list[object] = []  # the first one has its turn
+        self._lasted: deque[float] = deque(maxlen=REMEMBERED)  # seconds of the latest turns
 
     def __len__(self) -> int:
         return len(self._tickets)
+
+    def wait_for(self, ahead: int) -> float:
+        """Return the seconds that so many people ahead will take, by the latest turns; 0 before any."""
+        lasted = list(self._lasted)
+        return ahead * sum(lasted) / len(lasted) if lasted else 0.0
 
     @contextmanager
     def turn(self, on_place: OnPlace | None = None, stop: threading.Event | None = None) -> Iterator[None]:
@@ -47,7 +57,9 @@ class Queue:
             self._tickets.append(ticket)
         try:
             self._wait(ticket, on_place, stop)
+            began = time.monotonic()
             yield
+            self._lasted.append(time.monotonic() - began)
         finally:
             with self._changed:
                 self._tickets.remove(ticket)

@@ -18,6 +18,7 @@ from page.sessions import Run
 from records.store import DamagedError, Entry, Store
 
 LISTED = 24
+PATIENCE = 3.0  # seconds
 _ID = re.compile(r"[0-9a-f]{32}")
 
 
@@ -30,6 +31,8 @@ class Recent:
         # A key that stays the same lets the browser's list be read after a restart; it hides nothing.
         # Not where the list is: what stands in a closed part of the page is neither read nor written.
         self.mine = gr.BrowserState([], storage_key="answers", secret="answers")  # noqa: S106
+        # The id under which an answer is kept that is cut off, say by a reload.
+        self.begun = gr.BrowserState(None, storage_key="begun", secret="answers")  # noqa: S106
         self.wanted = gr.JSON(visible=False)  # the id of the answer that was clicked
 
     def add_list(self) -> None:
@@ -54,6 +57,21 @@ class Recent:
         ids = [run.kept, *(one for one in ids_of(mine) if one != run.kept)][:LISTED]
         return {self.mine: ids, self.list: self.listed(ids)}
 
+    def cut_off(self, begun: Any) -> Run | None:
+        """Return what was written of an answer before this browser left the page; None where there is none.
+
+        It may still be on its way to the store: it is waited for, though not for long.
+        """
+        if not isinstance(begun, str) or not _ID.fullmatch(begun):
+            return None
+        end = time.monotonic() + PATIENCE
+        while time.monotonic() < end:
+            kept = self.store.find(begun)
+            if kept is not None:
+                return Run.of(kept)
+            time.sleep(0.1)
+        return None
+
     def opened(self, mine: Any, wanted: Any) -> Run:
         """Return an answer of the list.
 
@@ -68,7 +86,7 @@ class Recent:
             raise RefusedError("This answer is no longer kept: ask again.") from None
         except DamagedError as error:
             raise RefusedError(str(error)) from None
-        return Run(kept.capture, kept.image, kept=kept.id, reused=True)
+        return Run.of(kept)
 
 
 def ids_of(mine: Any) -> Sequence[str]:

@@ -5,21 +5,21 @@ Goes in: values as the page's components and the viewer sent them, which may be 
 maps.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, cast
+from typing import Any, Literal, cast, get_args
 
 import config
 from methods import METHODS, Method
-from page.inputs import RefusedError, number_within
+from page.inputs import RefusedError
 from records.capture import Capture
 from records.choices import Aggregation
 from records.look import Look
 from records.selection import Selection, parsed_selection, parsed_tokens
-from utils import as_ranges, numbers_of
+from utils import as_ranges
 
 ATTENTION = "attention"  # what an answer begins with: it is there at once
 WHOLE_ANSWER = "all"
+LONGEST = 2000  # characters or numbers of a list of layers or heads
 
 
 @dataclass(frozen=True)
@@ -35,12 +35,14 @@ class Pick:
         return ("p" if self.of_prompt else "") + as_ranges(self.tokens)
 
 
-def pick_of(key: str, capture: Capture) -> Pick:
+def pick_of(key: Any, capture: Capture) -> Pick:
     """Return the pick that a key names: "all", "3", "-1", "0-3,5", or of the prompt "p0", "p1-2", "pall".
 
     Raises:
         ValueError: one line, for a token that is not there or a key that is none.
     """
+    if not isinstance(key, str):
+        raise RefusedError("Pick a word first.")
     return Pick(*parsed_tokens(capture, key))
 
 
@@ -49,29 +51,35 @@ def pick_of(key: str, capture: Capture) -> Pick:
 
 @dataclass(frozen=True)
 class Controls:
-    """What sliders and lists say of every answer alike. Ends are first and last, both included."""
+    """What is chosen for every word alike: layers, heads (as they can be typed), aggregation, method."""
 
-    layers: tuple[int, int]
-    heads: tuple[int, int]
-    aggregation: Aggregation
+    layers: str = "all"
+    heads: str = "all"
+    aggregation: Aggregation = "mean"
     method: str = ATTENTION
     no_sinks: bool = False  # leave out patches that nearly every word looks at
 
     @classmethod
-    def of(cls, values: Sequence[Any]) -> "Controls":
-        """Return two ends of layers, of heads, the aggregation, and where they are given method and sinks.
+    def of(cls, wanted: Any) -> "Controls":
+        """Return what the viewer asks for; None is everything, by attention.
+
+        That is {method, layers, heads, aggregation, no_sinks}. Layers and heads are a list of numbers, a text
+        such as "0-3,5", or null for all of them.
 
         Raises:
-            RefusedError: for what is no number or no method, and for a range that runs backwards.
+            RefusedError: for what is none of these.
         """
-        layer_from, layer_to, head_from, head_to, aggregation, *explained_by = values
-        method, no_sinks = explained_by or (ATTENTION, False)
+        if wanted is None:
+            return cls(aggregation=_folded(None))
+        if not isinstance(wanted, dict):
+            raise RefusedError("The choice must have a method, layers, heads and how they are folded.")
+        row = method_asked(wanted.get("method"))
         return cls(
-            layers=_ends(layer_from, layer_to, "layer"),
-            heads=_ends(head_from, head_to, "head"),
-            aggregation=cast(Aggregation, aggregation),
-            method=method,
-            no_sinks=method_asked(method).sinks and no_sinks is True,
+            layers=_typed(wanted.get("layers"), "layers"),
+            heads=_typed(wanted.get("heads"), "heads"),
+            aggregation=_folded(wanted.get("aggregation")),
+            method=row.name,
+            no_sinks=row.sinks and wanted.get("no_sinks") is True,
         )
 
     @property
@@ -85,7 +93,7 @@ class Controls:
         return replace(self, method=ATTENTION, no_sinks=False)
 
     def selection(self, capture: Capture, key: Any = None, by: Any = "word", look: Any = None) -> Selection:
-        """Return what of an answer is shown; sliders of a larger model end at its last layer and head.
+        """Return what of an answer is shown.
 
         `key` is a pick; None is all of the answer, or of the prompt where the answer is empty. `look` is what
         the viewer says of itself.
@@ -98,8 +106,8 @@ class Controls:
         return parsed_selection(
             capture,
             key if isinstance(key, str) else every,
-            _numbers(self.layers, capture.layer_count),
-            _numbers(self.heads, capture.attention.shape[2]),
+            self.layers,
+            self.heads,
             aggregation=self.aggregation,
             by=by,
             method=self.method,
@@ -116,28 +124,27 @@ def method_asked(name: Any) -> Method:
     return METHODS[name]
 
 
-def alone_of(chosen: Any, capture: Capture) -> list[int]:
-    """Return the ends of layers and of heads for [layer, head]; None is all of them."""
-    if not isinstance(chosen, list) or len(chosen) != 2:
-        raise RefusedError("Choose a layer and a head.")
-    counts = {"layer": capture.layer_count, "head": capture.attention.shape[2]}
-    ends: list[int] = []
-    for number, (name, count) in zip(chosen, counts.items(), strict=True):
-        numbers = range(count) if number is None else numbers_of(str(number), count, name)
-        ends += [numbers[0], numbers[-1]]
-    return ends
+def _typed(numbers: Any, what: str) -> str:
+    """Return a list of numbers as it can be typed; a text is returned as it is."""
+    if numbers is None or numbers == []:
+        return "all"
+    if isinstance(numbers, str) and len(numbers) <= LONGEST:
+        return numbers
+    if isinstance(numbers, list) and len(numbers) <= LONGEST and all(map(_is_whole, numbers)):
+        return ",".join(map(str, numbers))
+    raise RefusedError(f"The {what} must be numbers, such as 0-3,5.")
 
 
-def _ends(first: Any, last: Any, what: str) -> tuple[int, int]:
-    low, high = (int(number_within(end, f"The {what} range", 0, 10_000)) for end in (first, last))
-    if low > high:
-        raise RefusedError(f"The range of {what}s runs backwards: from {low} to {high}.")
-    return low, high
+def _folded(aggregation: Any) -> Aggregation:
+    """Return how layers and heads are folded; None is config's way."""
+    chosen, known = aggregation or config.AGGREGATION, get_args(Aggregation)
+    if chosen not in known:
+        raise RefusedError(f"The aggregation must be one of {', '.join(known)}.")
+    return cast(Aggregation, chosen)
 
 
-def _numbers(ends: tuple[int, int], count: int) -> tuple[int, ...]:
-    first, last = (min(end, count - 1) for end in ends)
-    return tuple(range(first, last + 1))
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 # --- Look ---------------------------------------------------------------------------------------------------

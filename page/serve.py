@@ -18,7 +18,7 @@ from page.parts import text_of
 from page.site import Page
 from utils import one_line
 
-STYLES = ("page.css", "gradcam.css", "recent.css")
+STYLES = ("page.css", "menus.css", "sources.css", "gradcam.css", "recent.css", "phone.css")
 
 
 def prepared(name: str | None) -> Page:
@@ -64,7 +64,9 @@ def serve(page: Page, host: str, port: int) -> str:
             footer_links=["api"],
             app_kwargs={"middleware": middleware(host)},
             theme=theme(),
-            css="".join(map(text_of, STYLES)) + viewer.assets()["css"],
+            css="".join(map(text_of, STYLES)),
+            # Gradio leaves container queries out of what it is given as css.
+            head=f"<style>{viewer.assets()['css']}</style>",
         )
     except OSError:
         raise RefusedError(f"Port {port} at {host} cannot be used: {port_problem(host, port)}") from None

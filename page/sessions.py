@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL.Image import Image
 
 import config
@@ -19,11 +21,15 @@ from attention_processor import AttentionProcessor
 from methods import TokenMaps
 from records.capture import Capture
 from records.grad_cam import GradCam
+from records.map_check import MapCheck
+from records.store import Kept
+from utils import as_ranges
 from visualization import fitted
 
 SIDE = (640, 1280)  # pixels of the shown picture's longer side: at least and at most
 
 RunKey = tuple[str, str]  # visitor and run id
+CheckKey = tuple[str, str]  # which map (`TokenMaps.key`), and its tokens such as "3-5"
 
 
 @dataclass(eq=False)
@@ -33,9 +39,44 @@ class Run:
     capture: Capture
     original: Image  # the picture as it was opened
     cam: GradCam | None = None  # the latest
-    maps: dict[str, TokenMaps] = field(default_factory=dict)  # of the methods that were asked for
+    maps: dict[str, TokenMaps] = field(default_factory=dict)  # of the methods that were asked for; those
+    # of some tokens only are there while the rest is being computed, or after it was stopped
+    without: NDArray[np.float32] | None = None  # (token,): log p to the same question without the picture
+    checks: dict[CheckKey, MapCheck] = field(default_factory=dict)  # the maps that were tested
     kept: str | None = None  # its id in the store
     reused: bool = False  # answered from the store, not by the model
+
+    @classmethod
+    def of(cls, kept: Kept, original: Image | None = None) -> "Run":
+        """Return an answer that was kept, with what was worked out about it; `original` is its picture."""
+        run = cls(kept.capture, original or kept.image, kept=kept.id or None, reused=True)
+        run.maps.update(kept.maps)
+        run.without = kept.without
+        for check in kept.checks:
+            run.learn(check=check)
+        return run
+
+    def learn(
+        self,
+        *,
+        without: NDArray[np.float32] | None = None,
+        maps: TokenMaps | None = None,
+        check: MapCheck | None = None,
+    ) -> None:
+        """Take in what was worked out; maps of some tokens join those that were made in the same way."""
+        if without is not None:
+            self.without = without
+        if maps is not None:
+            known = self.maps.get(maps.method)
+            self.maps[maps.method] = maps if known is None else known.joined(maps)
+        if check is not None:
+            self.checks[check.map_key, as_ranges(check.tokens)] = check
+
+    def missing(self, method: str) -> tuple[int, ...]:
+        """Return the tokens of the answer that have no map by this method yet."""
+        known = self.maps.get(method)
+        have = known.tokens if known is not None else ()
+        return tuple(token for token in range(len(self.capture.token_ids)) if token not in set(have))
 
     @cached_property
     def picture(self) -> Image:
@@ -62,7 +103,7 @@ class RunGoneError(KeyError):
     """The answer is not kept, or belongs to someone else; the two are not told apart."""
 
     def __str__(self) -> str:
-        return "This answer is no longer kept: press Generate again."
+        return "This answer is no longer kept: ask again."
 
 
 class Sessions:

@@ -14,7 +14,7 @@ from gradio.utils import get_upload_folder
 from PIL.Image import Image
 
 from page.around import Around
-from page.explorer import LOOK, Explorer
+from page.explorer import LOOK, PICKED, WANTED, Explorer
 from page.inputs import RefusedError
 from page.jobs import Job, Progress, Shown, refusing
 from page.parts import AT_ONCE, HIDDEN, Outputs, line
@@ -24,10 +24,11 @@ from report.formats import FORMATS, Exported, export
 from report.view import Subject
 from utils import Watch
 
+OF_THE_PICK = ("png", "html")  # formats that show, or open on, the picked word; others show all of them
 STOPPED = "Stopped: no file was made."
-NO_ANSWER = "There is no answer to share yet: press Generate first."
+NO_ANSWER = "There is no answer to share yet: ask something first."
 # What the viewer shows now: an event's own data may be from before.
-SHOWN = f"(run, kind, by, token, look, ...ranges) => [run, kind, by, token, ({LOOK})(), ...ranges]"
+SHOWN = f"(run, kind, by) => [run, kind, by, ({PICKED})(), ({LOOK})(), ({WANTED})()]"
 SAVED = "() => { setTimeout(() => document.querySelector('#share_file')?.click(), 100); }"
 
 
@@ -60,15 +61,7 @@ class Share:
     def wire(self, around: Around, explorer: Explorer) -> None:
         """Connect the components with each other and with the page around them."""
         self.around = around
-        asked = [
-            around.run_id,
-            self.kind,
-            self.by,
-            explorer.token,
-            explorer.look,
-            *explorer.ranges.all,
-            *explorer.explained_by,
-        ]
+        asked = [around.run_id, self.kind, self.by, explorer.key, explorer.look, explorer.wanted]
         made = self.make.click(
             self.on_make,
             asked,
@@ -92,7 +85,7 @@ class Share:
         }
 
     def on_make(
-        self, request: gr.Request, run_id: Any, kind: Any, by: Any, key: Any, look: Any, *rest: Any
+        self, request: gr.Request, run_id: Any, kind: Any, by: Any, key: Any, look: Any, wanted: Any
     ) -> Iterator[Outputs]:
         """Make a file, telling how far it is."""
 
@@ -100,11 +93,11 @@ class Share:
             visitor, run = self.around.asked(request, run_id, NO_ANSWER)
             if kind not in FORMATS:
                 raise RefusedError(f"The file must be one of {', '.join(FORMATS)}.")
-            word = key if kind == "png" else "all"
-            selection = Controls.of(rest).selection(run.capture, word, by, look)
+            word = key if kind in OF_THE_PICK else "all"
+            selection = Controls.of(wanted).selection(run.capture, word, by, look)
             return visitor, subject_of(run, selection), run.original
 
-        visitor, subject, picture = yield from refusing(self.line, asked)
+        visitor, subject, picture = yield from refusing(lambda reason: {self.line: reason}, asked)
         yield from self.around.jobs.run(
             visitor, "file", lambda job: made(kind, subject, picture, job), self._shown_of(kind)
         )

@@ -26,18 +26,6 @@ DASH = "–"  # in ranges that are read, not typed
 # --- Words to pick ------------------------------------------------------------------------------------------
 
 
-def first_pick(run: Run) -> Pick | None:
-    """Return the word with the largest share of its attention on the image; None if there is no word.
-
-    Of words with a letter or a digit in them, where there are any.
-    """
-    words = run.processor.words()
-    spoken = [word for word in words if any(map(str.isalnum, word.text))] or words
-    if not spoken:
-        return None
-    return Pick(max(spoken, key=lambda word: run.processor.shares(word.tokens)[0]).tokens)
-
-
 def choices(run: Run) -> list[tuple[str, str]]:
     """Return (label, key) for the token list: the whole answer, words, their tokens, prompt words."""
     capture, processor = run.capture, run.processor
@@ -79,16 +67,31 @@ def text_of(pick: Pick, run: Run) -> str:
 
 
 def subject_of(run: Run, selection: Selection) -> Subject:
-    """Return the answer with its selected maps; ValueError if a method has to read it again first."""
-    return Subject(run.capture, selection, selected_maps(run.capture, selection, run.maps))
+    """Return the answer with its selected maps, to be drawn or tested.
+
+    Raises:
+        ValueError: one line, if a method has to read the answer again first, or has not come to all of these
+            tokens yet.
+    """
+    maps = selected_maps(run.capture, selection, run.maps)
+    subject = Subject(run.capture, selection, maps, run.without, tuple(run.checks.values()))
+    if selection.row.needs_model and set(subject.tokens) & set(run.missing(selection.method)):
+        raise ValueError(f"{selection.row.label} has no map of this yet: choose it again, and let it finish.")
+    return subject
 
 
-def explored(run: Run, run_id: str, key: str, controls: Controls) -> dict[str, Any]:
-    """Return what the viewer shows of an answer, without its picture; `key` is picked if nothing is yet."""
+def explored(run: Run, run_id: str, controls: Controls) -> dict[str, Any]:
+    """Return what the viewer shows of an answer, without its picture; also where only some maps are there."""
     selection = controls.selection(run.capture)
-    maps = subject_of(run, selection).maps
-    leaned = viewer.leaned_on(run.capture, selection.layers)
-    return {**viewer.payload(run.capture, None, *maps, pick=key, leaned=leaned), "run": run_id}
+    payload = viewer.payload(
+        run.capture,
+        None,
+        *selected_maps(run.capture, selection, run.maps),
+        leaned=viewer.leaned_on(run.capture, selection.layers),
+        without=run.without,
+        checks=list(run.checks.values()),
+    )
+    return {**payload, "run": run_id}
 
 
 SCALE_LABELS = {
@@ -143,3 +146,30 @@ def _shares_text(subject: Subject) -> str:
 
 def _probability(p: float) -> str:
     return f"p = {p:.2f}" if p >= 0.005 else "p < 0.01"
+
+
+def notice_of(run: Run, notes: list[str]) -> dict[str, Any] | None:
+    """Return the line above an answer: that it was stopped, and what else is to be said; None for nothing."""
+    if not run.capture.stopped:
+        return {"kind": "note", "text": _sentences(notes)} if notes else None
+    count = len(run.processor.words())
+    told = f"The model was stopped after {count} word{'s' * (count != 1)}. They have their maps."
+    return {
+        "kind": "warn",
+        "text": f"{told} {_sentences(notes)}".strip(),
+        "action": {"text": "Ask again", "ask": "again"},
+    }
+
+
+def _sentences(notes: list[str]) -> str:
+    return " ".join(f"{note[:1].upper()}{note[1:]}." for note in notes)
+
+
+def tested(run: Run) -> str | None:
+    """Return the pick whose map was tested last, which shows most; None lets the viewer choose."""
+    return next((key for _, key in reversed(run.checks)), None)
+
+
+def without_of(run: Run) -> list[float] | None:
+    """Return log p of each token without the picture, where that is known."""
+    return None if run.without is None else viewer.floored(run.without)

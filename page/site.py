@@ -4,39 +4,33 @@ Goes in: what a person chooses, types and clicks. Comes out: the answer, and the
 words. What happens inside a tab or a panel stands with that part.
 """
 
-import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import json
+import secrets
+from collections.abc import Iterator
 from typing import Any
 
 import gradio as gr
 
 import config
-from page.answering import Answering, Inquiry, state_of
+from demo.bundled import bundled_example
+from demo.scenes import is_framed
+from model import DEMO
+from page.answering import Answering
 from page.api import Api
 from page.around import Around
+from page.explorer import NO_ANSWER, PICKED, ROOT, WANTED
+from page.hiding import hidden_name, without_half
 from page.inputs import RefusedError
-from page.jobs import OF_THE_MODEL, Job, Jobs, Progress, Shown, refusing
+from page.jobs import OF_THE_MODEL, Jobs, Progress, Shown, refusing
 from page.layout import Layout
 from page.model_room import Loaded, ModelRoom
 from page.parts import AGAIN, AT_ONCE, LATEST, LONG, Outputs, told, visitor_of
 from page.selection import Controls
 from page.sessions import Run, Sessions
+from page.shown import subject_of
 from records.store import Store
-
-
-@dataclass(frozen=True)
-class Held:
-    """What a browser holds when something is asked."""
-
-    mine: Any  # the ids of its answers
-    counts: Any  # (layers, heads) that the sliders stand for
-    ranges: Sequence[Any]  # the sliders
-
-    @classmethod
-    def of(cls, mine: Any, counts: Any, *ranges: Any) -> "Held":
-        """Return it as callbacks take it."""
-        return cls(mine, counts, ranges)
+from report.view import Subject, whole_drawing
+from utils import one_line
 
 
 class Page(Layout):
@@ -47,64 +41,70 @@ class Page(Layout):
         self.room, self.chosen, self.problem_at_start = room, chosen, problem
         self.sessions, self.jobs, self.store = Sessions(), Jobs(), store or Store()
         self.answering = Answering(room, self.store)
-        counts = (room.loaded.layers, room.loaded.heads) if room.loaded else (1, 1)
-        super().__init__(chosen, self.status_text(), *counts, self.store)
-        self.around = Around(room, self.sessions, self.jobs, self.run_id)
+        super().__init__(chosen, self.status_text(), self.store)
+        self.around = Around(room, self.sessions, self.jobs, self.answering, self.run_id)
         with self.blocks:
             self._wire()
-            Api(self.around, self.answering, [self.image, self.prompt, *self.settings], self.gradcam)
+            Api(self.around, self.settings, self.gradcam)
         self.blocks.queue(max_size=config.QUEUE_SIZE)
 
     # Which callback hears what
 
     def _wire(self) -> None:
-        explorer, recent = self.explorer, self.recent
-        answer = [*self._blanked(), self.status, self.counts, *self.ranges.all, recent.mine, recent.list]
-        held = [recent.mine, self.counts, *self.ranges.all]
+        explorer, recent, sources = self.explorer, self.recent, self.sources
+        answer = [*self._blanked(), self.status, recent.mine, recent.list, recent.begun]
+        asked_again = [*answer, sources.image, self.prompt]
 
-        opened = [self.model, self.status, self.counts, *self.ranges.all, recent.list]
-        self.blocks.load(self.on_open, [recent.mine], opened, **AT_ONCE)
+        opened = [*asked_again, self.model, self.toys, self.suggestions]
+        loaded = self.blocks.load(self.on_open, [recent.mine, recent.begun], opened, **AT_ONCE)
         self.blocks.unload(self.on_leave)
-        self.load.click(self.on_load, [self.model], answer, **LONG)
+        loading = [self.status, self.toys, self.suggestions]
+        self.load.click(self.on_load, [self.model], loading, **LONG)
+        self.toys.click(None, None, [self.model], js=f"() => {json.dumps(config.MODEL_NAME)}", **IN_BROWSER)
         self.on_stop = self.jobs.stopper("answer")
         self.stop.click(self.on_stop, None, None, **AT_ONCE)
         written = gr.on(
             [self.generate.click, self.prompt.submit],
             self.on_generate,
-            [self.image, self.prompt, *self.settings, self.reuse, *held],
+            [sources.image, self.prompt, *self.settings, self.reuse, recent.mine],
             answer,
+            js=f"(_, ...rest) => [{CHOSEN_PICTURE}, ...rest]",
             **AGAIN,
         )
         recent.list.click(
             self.on_reopen,
-            [recent.wanted, *held],
-            [*answer, self.image, self.prompt],
-            js="(id, ...rest) => [document.querySelector('.recent').dataset.wanted, ...rest]",
+            [recent.wanted, recent.mine],
+            asked_again,
+            js="(id, mine) => [document.querySelector('.recent').dataset.wanted, mine]",
             **LATEST,
         )
-        explorer.wire(self.around, self.ranges)
-        written.success(**explorer.after)
-        self.check.wire(self.around, explorer)
+        sources.wire()
+        sources.image.select(None, [sources.image], [self.prompt], js=EXAMPLE_PROMPT, **IN_BROWSER)
+        explorer.viewer.back(None, None, [sources.image], js=ANSWERED, **IN_BROWSER)
+        explorer.wire(self.around)
+        for event in (loaded, written):
+            explorer.after(event)
+        hidden = explorer.viewer.hide(
+            self.on_hide,
+            [self.run_id, explorer.key, explorer.wanted, self.prompt, *self.settings, recent.mine],
+            asked_again,
+            js=f"(run, key, wanted, ...rest) => [run, ({PICKED})(), ({WANTED})(), ...rest]",
+            **AGAIN,
+        )
+        explorer.after(hidden)
         self.share.wire(self.around, explorer)
         self.gradcam.wire(self.around, explorer, self.seed)
 
     def _blanked(self) -> list[Any]:
         """Return the components of `blank`."""
-        explorer = self.explorer
         return [
-            self.answer_state,
             self.run_id,
-            explorer.token,
-            explorer.viewer,
-            *explorer.explained_by,
-            explorer.method_line,
-            explorer.method_stop,
-            *self.ranges.groups,
-            self.problem,
+            self.explorer.token,
+            self.explorer.viewer,
+            self.generate,
             self.stop,
             *self.gradcam.outputs,
             *self.share.outputs,
-            *self.check.outputs,
         ]
 
     # What is shown
@@ -116,61 +116,91 @@ class Page(Layout):
             return self.problem_at_start or f"{self.chosen} is not loaded yet: press Load."
         return f"{loaded.name} is ready: {loaded.layers} layers × {loaded.heads} heads, {loaded.place}"
 
-    def blank(self, state: str) -> Outputs:
+    def blank(self) -> Outputs:
         """Return a page without an answer."""
         return {
-            self.answer_state: {"state": state},
             self.run_id: None,
-            self.problem: "",
-            self.stop: gr.Button(interactive=state == "waiting"),
+            **self.asking(False),
             **self.explorer.blank(),
             **self.gradcam.blank(),
             **self.share.blank(),
-            **self.check.blank(),
         }
 
-    def answered(self, visitor: str, run: Run, held: Held, seconds: float) -> Outputs:
-        """Keep an answer for its visitor, and return what is shown of it."""
-        capture, now = run.capture, (run.capture.layer_count, run.capture.attention.shape[2])
+    def asking(self, begins: bool) -> Outputs:
+        """Return Ask and Stop, one of which is there."""
+        return {
+            self.generate: gr.Button(visible=not begins),
+            self.stop: gr.Button(visible=begins, interactive=begins),
+        }
+
+    def answered(
+        self,
+        visitor: str,
+        run: Run,
+        mine: Any,
+        source: Any,
+        seconds: float | None = None,
+        is_new: bool = True,
+    ) -> Outputs:
+        """Keep an answer for its visitor, and return what is shown; `source` is its picture as chosen.
+
+        A new one is followed by what it needs most, one that is opened again by nothing.
+        """
+        capture = run.capture
         notes = [run.note] if run.note else []
-        if run.reused:
-            notes.append(f"kept from before, by {capture.model_name}")
+        if isinstance(source, dict) and isinstance(source.get("hidden"), str):
+            notes.append(f"{one_line(source['hidden'], 60)} is hidden in this picture")
+        if capture.model_name == DEMO and not is_framed(run.original):
+            notes.append(TOYS_ONLY)
+        if run.reused and run.kept:
+            notes.append(f"this answer is kept from before, by {capture.model_name}")
         if not capture.token_ids:
             notes.append("the model gave an empty answer")
-        ranges, sliders = held.ranges, Outputs()
-        if tuple(held.counts or ()) != now:  # of another model: all layers and heads
-            ranges = [0, now[0] - 1, 0, now[1] - 1, ranges[-1]]
-            sliders = self.spanning(*now)
         run_id = self.sessions.keep(visitor, run)
+        facts = {"source": source, "seconds": seconds, "stopped": capture.stopped, "notes": notes}
+        shown = self.explorer.shown(run_id, run, facts, is_new)
         return {
-            self.answer_state: {
-                "state": "stopped" if capture.stopped else "done",
-                "count": len(capture.token_ids),
-                "seconds": seconds,
-                "note": " · ".join(notes),
-            },
+            **self.gradcam.blank(),
+            **self.share.blank(),
+            **self.asking(False),
             self.run_id: run_id,
-            self.stop: gr.Button(interactive=False),
             self.status: self.status_text(),
-            **sliders,
-            **self.explorer.shown(run_id, run, Controls.of(ranges)),
-            **self.recent.added(held.mine, run),
+            **shown,
+            **self.recent.added(mine, run),
         }
-
-    def spanning(self, layers: int, heads: int) -> Outputs:
-        """Return sliders that span all layers and heads of a model."""
-        return {self.counts: (layers, heads), **self.ranges.spanning(layers, heads)}
 
     # Callbacks: guard, call, format
 
-    def on_open(self, mine: Any) -> Outputs:
-        """Show the model that is in memory now, and what this browser asked before."""
+    def on_open(self, request: gr.Request, mine: Any, begun: Any) -> Outputs:
+        """Show the model that is in memory now, and what was cut off by a reload, or else an example."""
         loaded = self.room.loaded
+        name = loaded.name if loaded else self.chosen
+        found = {self.recent.begun: None, self.recent.list: self.recent.listed(mine)}
+        found |= self.cut_off(request, mine, begun) or self.first(request)
+        return found | {self.status: self.status_text(), self.model: name, **self.of_model(name)}
+
+    def cut_off(self, request: gr.Request, mine: Any, begun: Any) -> Outputs:
+        """Return what was written of an answer before the page was left; nothing where there is none."""
+        run = self.recent.cut_off(begun)
+        if run is None or not request.session_hash:
+            return {}
+        source = self.sources.of(run.original)
         return {
-            self.status: self.status_text(),
-            self.model: loaded.name if loaded else self.chosen,
-            self.recent.list: self.recent.listed(mine),
-            **(self.spanning(loaded.layers, loaded.heads) if loaded else {}),
+            **self.answered(request.session_hash, run, mine, source),
+            self.sources.image: source,
+            self.prompt: run.capture.prompt,
+        }
+
+    def first(self, request: gr.Request) -> Outputs:
+        """Return the bundled example with its answer, which no model has to give."""
+        kept = bundled_example()
+        if kept is None or not request.session_hash:
+            return {}
+        run, source = Run.of(kept), {"example": 0, "orig_name": "star.png"}
+        return {
+            **self.answered(request.session_hash, run, None, source),
+            self.sources.image: source,
+            self.prompt: run.capture.prompt,
         }
 
     def on_leave(self, request: gr.Request) -> None:
@@ -180,13 +210,12 @@ class Page(Layout):
             self.sessions.forget(request.session_hash)
 
     def on_load(self, request: gr.Request, name: Any) -> Iterator[Outputs]:
-        """Load a model, and start the page afresh with it."""
-        visitor, name = yield from refusing(self.status, lambda: (visitor_of(request), wanted(name)))
+        """Load a model; the answer that is there stays."""
 
-        def done(loaded: Loaded, _: float) -> Outputs:
-            self.sessions.forget(visitor)
-            sliders = self.spanning(loaded.layers, loaded.heads)
-            return {self.status: self.status_text(), **sliders, **self.blank("empty")}
+        def refused(reason: str) -> Outputs:
+            return {self.status: reason}
+
+        visitor, name = yield from refusing(refused, lambda: (visitor_of(request), named(name)))
 
         def failed(reason: str) -> Outputs:
             kept = self.room.loaded
@@ -197,57 +226,93 @@ class Page(Layout):
         shown: Shown[Loaded] = Shown(
             begun={self.status: f"Loading {name} …"},
             so_far=lambda progress: {self.status: f"Loading {name} … {progress.seconds:.0f} s"},
-            done=done,
+            done=lambda loaded, _: {self.status: self.status_text(), **self.of_model(loaded.name)},
             stopped=dict,
             failed=failed,
         )
         yield from self.jobs.run(visitor, "load", lambda _: self.room.load(name), shown)
 
     def on_generate(self, request: gr.Request, *form: Any) -> Iterator[Outputs]:
-        """Refuse at once what cannot be answered; write the answer; show its maps and pick a word."""
-        asked, reuse, held = form[:6], form[6] is True, Held.of(*form[7:])
+        """Refuse at once what cannot be answered; write the answer; show its maps and pick a word.
 
-        def checked() -> tuple[str, Inquiry]:
-            Controls.of(held.ranges)  # no answer is written that could not be shown
-            return visitor_of(request), self.answering.asked(*asked)
+        Until there is another one, and where there is none, the answer from before stays.
+        """
+        *asked, reuse, mine = form
 
-        visitor, question = yield from refusing(self.problem, checked)
-        limit = question.settings["max_new_tokens"]
+        def refused(reason: str) -> Outputs:
+            return {**self.asking(False), **self.explorer.unanswered(reason)}
 
-        def work(job: Job) -> Run:
-            return self.answering.answer(question, job, reuse)
+        visitor, question = yield from refusing(
+            refused, lambda: (visitor_of(request), self.answering.asked(*asked))
+        )
+        limit, ticket = question.settings["max_new_tokens"], secrets.token_hex(16)
 
         def so_far(progress: Progress) -> Outputs:
-            return {self.answer_state: {**state_of(progress), "limit": limit, "seconds": progress.seconds}}
-
-        def failed(reason: str) -> Outputs:
-            return {**self.blank("empty"), self.problem: reason}
+            return self.explorer.told(progress, limit)
 
         shown: Shown[Run] = Shown(
-            begun=self.blank("waiting"),
+            begun={
+                **self.asking(True),
+                self.recent.begun: ticket,
+                self.explorer.viewer: gr.HTML(progress={"phase": "waiting"}, work=None, notice=None),
+            },
             so_far=so_far,
-            done=lambda run, seconds: self.answered(visitor, run, held, seconds),
-            stopped=lambda: failed("Stopped before the answer began."),
-            failed=failed,
+            done=lambda run, seconds: {
+                **self.answered(visitor, run, mine, asked[0], seconds),
+                self.recent.begun: None,
+            },
+            stopped=lambda: refused("Stopped before the answer began."),
+            failed=refused,
         )
-        yield from self.jobs.run(visitor, "answer", work, shown)
+        yield from self.jobs.run(
+            visitor, "answer", lambda job: self.answering.answer(question, job, reuse is True, ticket), shown
+        )
 
-    def on_reopen(self, request: gr.Request, wanted: Any, *held: Any) -> Outputs:
+    def on_hide(
+        self, request: gr.Request, run_id: Any, key: Any, wanted: Any, *form: Any
+    ) -> Iterator[Outputs]:
+        """Blur what the map of the picked word points at, and ask again."""
+        *asked, mine = form
+
+        def checked() -> tuple[Run, Subject]:
+            _, run = self.around.asked(request, run_id, NO_ANSWER)
+            return run, subject_of(run, Controls.of(wanted).selection(run.capture, key))
+
+        run, subject = yield from refusing(self.explorer.complaint, checked)
+        one = whole_drawing(subject)
+        source = self.sources.of(without_half(run.original, one.values), hidden_name(one.text))
+        source["hidden"] = f"“{one.text}”"
+        yield {self.sources.image: source}
+        yield from self.on_generate(request, source, *asked, True, mine)
+
+    def on_reopen(self, request: gr.Request, wanted: Any, mine: Any) -> Outputs:
         """Show an answer from before, without a model."""
         with told():
-            start, visitor, here = time.monotonic(), visitor_of(request), Held.of(*held)
-            run = self.recent.opened(here.mine, wanted)
+            visitor = visitor_of(request)
+            run = self.recent.opened(mine, wanted)
             self.jobs.end(visitor, *OF_THE_MODEL, by="answer")
+            source = self.sources.of(run.original)
             return {
-                **self.blank("empty"),
-                **self.answered(visitor, run, here, time.monotonic() - start),
-                self.image: gr.Image(run.original),
+                **self.answered(visitor, run, mine, source, is_new=False),
+                self.sources.image: source,
                 self.prompt: run.capture.prompt,
             }
 
 
-def wanted(name: Any) -> str:
+def named(name: Any) -> str:
     """Return the name of the model to load."""
     if not isinstance(name, str) or not name.strip():
         raise RefusedError("Choose a model first.")
     return name.strip()
+
+
+TOYS_ONLY = (
+    "This small model knows toy scenes and nothing else: what it says of this picture means nothing. "
+    f"For photos, load {config.MODEL_NAME}"
+)
+
+# An example brings its question along.
+CHOSEN_PICTURE = "JSON.parse(document.querySelector('#image .sources').dataset.value ?? 'null')"
+EXAMPLE_PROMPT = f"() => {CHOSEN_PICTURE}?.prompt ?? null"
+ANSWERED = f"() => JSON.parse({ROOT}.dataset.answered ?? 'null')"
+IN_BROWSER: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}

@@ -12,6 +12,7 @@ from typing import Literal, get_args
 import numpy as np
 
 Aggregation = Literal["mean", "max", "min"]
+Fill = Literal["mean", "blur"]  # what covers a patch of the picture: its mean colour, or a blur of it
 Positions = int | Sequence[int]
 
 

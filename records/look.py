@@ -2,29 +2,34 @@
 
 Goes in: names and numbers. Comes out: a `Look` that can be drawn. It asks matplotlib which colour maps there
 are, and knows nothing of pixels.
+
+There are two kinds of look. Under "glow" the picture lights up where a map has more than an even share
+(`drawing/glow.py`); under a colour map of matplotlib each value has its colour, from `vmin` to `vmax`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Literal, get_args
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
 
 import matplotlib
 import numpy as np
 
 import config
 
-View = Literal["overlay", "side by side", "heatmap"]
+View = Literal["overlay", "side by side", "heatmap", "spotlight"]
 VIEWS: tuple[str, ...] = get_args(View)
+GLOW, SPOTLIGHT = "glow", "spotlight"
 PERCEPTUAL = ("viridis", "cividis", "plasma", "inferno", "magma")  # read in the right order, also in grey
 LARGEST = 1e300  # so that a range of values, and 100 times one, are still numbers
 
 
 def check_colormap(name: object) -> None:
-    """Return if matplotlib has a colour map of that name; else raise ValueError."""
-    if not isinstance(name, str) or name not in matplotlib.colormaps:
+    """Return if it is "glow" or a colour map of matplotlib; else raise ValueError."""
+    if name != GLOW and (not isinstance(name, str) or name not in matplotlib.colormaps):
         raise ValueError(
-            f"unknown colour map {name!r}; matplotlib's names work, such as {', '.join(PERCEPTUAL)}"
+            f"unknown colour map {name!r}; {GLOW!r} works, and matplotlib's names, such as "
+            f"{', '.join(PERCEPTUAL)}"
         )
 
 
@@ -34,20 +39,30 @@ def _is_number(value: object) -> bool:
     return bool(abs(float(value)) < LARGEST)
 
 
+_FROM_CONFIG: Any = None  # and from the other fields: see `Look`
+
+
 @dataclass(frozen=True)
 class Look:
-    """How a map is drawn. It refuses to exist with a colour map, view or alpha that cannot be drawn."""
+    """How a map is drawn. It refuses to exist with a colour map, view or alpha that cannot be drawn.
 
-    colormap: str = field(default_factory=lambda: config.HEATMAP_COLORMAP)
-    alpha: float = field(default_factory=lambda: config.HEATMAP_ALPHA)  # 0 shows the picture, 1 the map alone
-    view: str = field(default_factory=lambda: config.HEATMAP_VIEW)  # one of VIEWS
-    smooth: bool = field(default_factory=lambda: config.HEATMAP_SMOOTH)  # False: one flat cell a visual token
+    None for colormap, alpha, view and smooth is config's; for alpha and smooth it is 1 and True under "glow".
+    Whoever gives alpha, vmin or vmax and no colormap means a colour map: config's, or viridis if that is
+    "glow". There vmin is None (an even share is where it begins), and vmax is the share of a map with the
+    hottest colour: above an even share, and None for each map's own.
+    """
+
+    colormap: str = _FROM_CONFIG  # "glow", or a name of matplotlib's
+    alpha: float = _FROM_CONFIG  # 0 shows the picture, 1 the map alone; under "glow" its strength
+    view: str = _FROM_CONFIG  # one of VIEWS
+    smooth: bool = _FROM_CONFIG  # False: one flat cell a visual token
     vmin: float | None = None  # value of the lowest colour; None: the map's lowest
     vmax: float | None = None  # value of the highest colour; None: the map's highest
     gamma: float = 1.0  # contrast: below 1 lifts faint values, above 1 leaves only strong ones
     crossed: tuple[int, ...] = ()  # cells (row * w + col) that are crossed out: nothing is claimed of them
 
     def __post_init__(self) -> None:
+        self._fill_in()
         check_colormap(self.colormap)
         if not (_is_number(self.alpha) and 0 <= self.alpha <= 1):
             raise ValueError(f"alpha must be a number from 0 (picture) to 1 (map); got {self.alpha!r}")
@@ -59,3 +74,34 @@ class Look:
             value = getattr(self, name)
             if value is not None and not _is_number(value):
                 raise ValueError(f"{name} must be a finite number; got {value!r}")
+        if self.is_glow and self.vmin is not None:
+            raise ValueError("under glow there is no vmin: an even share of the map is where it begins")
+
+    def _fill_in(self) -> None:
+        """Set what is None and depends on other fields."""
+        colormap = config.HEATMAP_COLORMAP
+        if colormap == GLOW and any(given is not None for given in (self.alpha, self.vmin, self.vmax)):
+            colormap = PERCEPTUAL[0]
+        self._default("colormap", colormap)
+        self._default("alpha", 1.0 if self.is_glow else config.HEATMAP_ALPHA)
+        self._default("smooth", self.is_glow or config.HEATMAP_SMOOTH)
+        self._default("view", config.HEATMAP_VIEW)
+
+    def _default(self, name: str, value: object) -> None:
+        if getattr(self, name) is None:
+            object.__setattr__(self, name, value)
+
+    @property
+    def is_glow(self) -> bool:
+        """Whether the picture glows; else values have the colours of a colour map."""
+        return self.colormap == GLOW
+
+    @property
+    def has_range(self) -> bool:
+        """Whether the look says which values its colours span; else each map has its own."""
+        return self.vmax is not None and (self.is_glow or self.vmin is not None)
+
+    @property
+    def bar(self) -> str:
+        """The colours of the bar: of the colour map, of the glow, or from dim to bright in the spotlight."""
+        return SPOTLIGHT if self.view == SPOTLIGHT else self.colormap

@@ -23,6 +23,10 @@ SCALES = {
     "own": "each map from its own lowest to its own highest value",
     "shared": "one range for all tokens of question and answer",
 }
+GLOW_SCALES = {
+    "own": "each map from an even share of it to its own largest, at least four even shares",
+    "shared": "each map from an even share of it to one share for all tokens of question and answer",
+}
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,11 @@ class Selection:
     def row(self) -> Method:
         """The method's row in the catalogue."""
         return method_named(self.method)
+
+
+def scale_text(selection: Selection) -> str:
+    """Return what the colours of its maps span, in words."""
+    return (GLOW_SCALES if selection.look.is_glow else SCALES)[selection.scale]
 
 
 def parsed_selection(

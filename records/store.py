@@ -4,12 +4,14 @@ Goes in: a `Capture` and its picture. Comes out: the same two, equal in every pa
 after a restart, and for another process. Knows nothing of maps or pages.
 
 Each entry is a folder named by its id: tensors as safetensors, all else as JSON, the picture and a small copy
-of it as PNG. It appears whole or not at all. Nothing is ever unpickled, and no name on disk comes from a
+of it as PNG. It appears whole or not at all. What is worked out about it later is put beside these, a file
+a part (see additions.py), and can be missing. Nothing is ever unpickled, and no name on disk comes from a
 prompt or a file name.
 """
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -17,17 +19,22 @@ import re
 import secrets
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 import config
+from records.additions import Additions, read_additions, write_check, write_maps, write_without
 from records.capture import Capture
+from records.map_check import MapCheck
 from records.pictures import image_hash, open_image, rgb
+from records.token_maps import TokenMaps
 from utils import one_line
 
 ROOT = Path(__file__).parent.parent
@@ -43,11 +50,27 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class Kept:
-    """A capture that was kept, with its picture."""
+    """A capture that was kept, with its picture and what was worked out about it since."""
 
     id: str
     capture: Capture
     image: Image.Image
+    additions: Additions = field(default_factory=Additions)
+
+    @property
+    def without(self) -> NDArray[np.float32] | None:
+        """Log p of each token (token,) to the same question without the picture; None if not known."""
+        return self.additions.without
+
+    @property
+    def maps(self) -> Mapping[str, TokenMaps]:
+        """Maps by methods that read the answer again, by name; perhaps of some of its tokens only."""
+        return self.additions.maps
+
+    @property
+    def checks(self) -> tuple[MapCheck, ...]:
+        """The maps that were tested."""
+        return self.additions.checks
 
 
 @dataclass(frozen=True)
@@ -84,18 +107,25 @@ class Store:
         self.max_bytes = config.MAX_CACHE_BYTES if max_bytes is None else max_bytes
 
     def save(
-        self, capture: Capture, image: Image.Image, key: str | None = None, known_hash: str | None = None
+        self,
+        capture: Capture,
+        image: Image.Image,
+        key: str | None = None,
+        known_hash: str | None = None,
+        otherwise: str | None = None,
     ) -> str | None:
         """Keep a capture with its picture, and return its id; None if it is larger than the whole store.
 
         Under `key` it answers the same question again. Without a key, or where the answer was stopped, it is
-        only listed and opened. `known_hash` is the picture's `image_hash`, for who has worked it out already.
+        only listed and opened, under the id `otherwise` or a new one. `known_hash` is the picture's
+        `image_hash`, for who has worked it out already.
 
         Raises:
             ValueError: if the picture is not the capture's, or the key is none.
             OSError: if it cannot be written.
         """
-        entry_id = secrets.token_hex(16) if key is None or capture.stopped else _checked_id(key)
+        wanted = otherwise if key is None or capture.stopped else key
+        entry_id = secrets.token_hex(16) if wanted is None else _checked_id(wanted)
         if (known_hash or image_hash(image)) != capture.image_hash:
             raise ValueError("the picture is not the one that the capture was made from")
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -106,6 +136,47 @@ class Store:
             self._place(unfinished, entry_id)
         self._shrink(keep=entry_id)
         return entry_id
+
+    def add(
+        self,
+        entry_id: str,
+        capture: Capture,
+        *,
+        without: NDArray[np.float32] | None = None,
+        maps: TokenMaps | None = None,
+        check: MapCheck | None = None,
+    ) -> bool:
+        """Keep what was worked out about an answer beside it; return whether it is kept, all of it.
+
+        `without` is log p of each token (token,) without the picture. Maps of some tokens join those of the
+        same method and settings that are kept; others of the method take their place. A test takes the place
+        of the one of the same map and tokens. An entry that was removed meanwhile, or would outgrow the
+        store, is left alone.
+
+        Raises:
+            ValueError: for what is not of this answer, and for maps that are not kept (`write_maps`).
+            OSError: if it cannot be written.
+        """
+        folder = self.folder / _checked_id(entry_id)
+        if not folder.is_dir():
+            return False
+        with self._unfinished() as unfinished:
+            files = [write_without(unfinished, capture, without)] if without is not None else []
+            if maps is not None:
+                known = read_additions(folder, capture, entry_id[:8]).maps.get(maps.method)
+                files.append(write_maps(unfinished, capture, maps if known is None else known.joined(maps)))
+            files += [write_check(unfinished, capture, check)] if check is not None else []
+            names = {file.name for file in files}
+            try:
+                rest = sum(one.stat().st_size for one in folder.iterdir() if one.name not in names)
+                if rest + _size(unfinished) > self.max_bytes:
+                    return False
+                for file in files:
+                    file.replace(folder / file.name)
+            except (FileNotFoundError, NotADirectoryError):
+                return False  # removed meanwhile
+        self._shrink(keep=entry_id)
+        return True
 
     def find(self, key: str) -> Kept | None:
         """Return the answer kept under this key, or None; one that is damaged is reported and not used."""
@@ -127,7 +198,7 @@ class Store:
         folder = self.folder / _checked_id(entry_id)
         try:
             with _damage_told(entry_id):
-                kept = _read(folder)
+                kept = read_entry(folder)
         except DamagedError:
             if folder.is_dir():
                 raise
@@ -178,9 +249,10 @@ class Store:
         for _ in range(10):  # another process may be placing the same
             try:
                 unfinished.rename(self.folder / entry_id)
-            except OSError:
-                if not self.remove(entry_id):
+            except OSError as error:
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                     raise
+                self.remove(entry_id)  # another process may have done so by now
             else:
                 return
         raise OSError(f"{entry_id} could not be kept: other processes keep it at the same time")
@@ -212,6 +284,16 @@ def _checked_id(entry_id: str) -> str:
 
 def _write(folder: Path, capture: Capture, image: Image.Image) -> None:
     """Write all files of an entry."""
+    write_capture(folder, capture, time.time())
+    picture = rgb(image).copy()
+    picture.info = {}  # the pixels alone, without what a file said of itself
+    picture.save(folder / PICTURE, compress_level=1)
+    picture.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE))
+    picture.save(folder / THUMBNAIL)
+
+
+def write_capture(folder: Path, capture: Capture, saved: float) -> None:
+    """Write an entry's files but for its picture; `saved` is when, in seconds since 1970."""
     from safetensors.torch import save_file
     from torch import Tensor
 
@@ -220,15 +302,10 @@ def _write(folder: Path, capture: Capture, image: Image.Image) -> None:
     save_file({name: _whole(tensor) for name, tensor in tensors.items()}, folder / TENSORS)
     facts = {
         "format": FORMAT,
-        "saved": time.time(),
+        "saved": saved,
         "capture": {name: value for name, value in values.items() if name not in tensors},
     }
     (folder / FACTS).write_text(json.dumps(facts), encoding="utf-8")
-    picture = rgb(image).copy()
-    picture.info = {}  # the pixels alone, without what a file said of itself
-    picture.save(folder / PICTURE, compress_level=1)
-    picture.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE))
-    picture.save(folder / THUMBNAIL)
 
 
 def _whole(tensor: Any) -> Any:
@@ -244,16 +321,19 @@ def _facts(folder: Path) -> dict[str, Any]:
     return dict(facts)
 
 
-def _read(folder: Path) -> Kept:
-    """Read a whole entry; whatever is wrong with it raises."""
+def read_entry(folder: Path, picture_file: Path | None = None) -> Kept:
+    """Return an entry with what is kept beside it; whatever is wrong with it raises.
+
+    `picture_file` is its picture where that is not in the folder.
+    """
     from safetensors.torch import load_file
 
     plain = {name: _with_tuples(value) for name, value in _facts(folder)["capture"].items()}
-    picture = open_image(folder / PICTURE)
+    picture = open_image(picture_file or folder / PICTURE)
     capture = Capture(**{**plain, **load_file(folder / TENSORS)}, picture=picture)
     if image_hash(picture) != capture.image_hash:
         raise ValueError("its picture is not the one of its capture")
-    return Kept(folder.name, capture, picture)
+    return Kept(folder.name, capture, picture, read_additions(folder, capture, folder.name[:8]))
 
 
 def _with_tuples(value: Any) -> Any:

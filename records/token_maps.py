@@ -6,8 +6,10 @@ Knows nothing of models, captures and pictures.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -31,6 +33,25 @@ class Cost:
     forward: int = 0
     backward: int = 0
     seconds: float = 0.0
+
+    @property
+    def text(self) -> str:
+        """As it is said: "4 forward, 12 backward passes, 1.3 s", without what was none; empty for nothing."""
+        counts = [
+            f"{count} {name}"
+            for count, name in ((self.forward, "forward"), (self.backward, "backward"))
+            if count
+        ]
+        if not counts:
+            return ""
+        passes = f"{', '.join(counts)} pass{'es' if self.forward + self.backward > 1 else ''}"
+        return f"{passes}, {self.seconds:.1f} s" if self.seconds >= 0.05 else passes
+
+    def __add__(self, other: Cost) -> Cost:
+        """Return what two computations took together."""
+        return Cost(
+            self.forward + other.forward, self.backward + other.backward, self.seconds + other.seconds
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,6 +99,48 @@ class TokenMaps:
             places.append(self.tokens.index(token))
         return self.maps[places].mean(axis=0)
 
+    def merged_with(self, other: TokenMaps) -> TokenMaps:
+        """Return the maps of the tokens of both, by the same method with the same settings.
+
+        Where both have a token it is the other's map. What the two computations took is added up. Every
+        method of the catalogue gives a token the same map whether it is computed alone or with others, but
+        for rounding: no token's map depends on which others were asked for.
+
+        Raises:
+            ValueError: for maps that were made in another way, or of another answer.
+        """
+        if (self.key, self.of_prompt, self.maps.shape[1:]) != (
+            other.key,
+            other.of_prompt,
+            other.maps.shape[1:],
+        ):
+            raise ValueError(f"{other.line} cannot be merged with {self.line}")
+        answers = [one.capture for one in (self, other) if one.capture is not None]
+        if len({(one.image_hash, one.prompt_token_ids, one.token_ids) for one in answers}) > 1:
+            raise ValueError("maps of different answers cannot be merged")
+        each = dict(zip(self.tokens, self.maps, strict=True)) | dict(
+            zip(other.tokens, other.maps, strict=True)
+        )
+        tokens = tuple(sorted(each))
+        return replace(
+            self,
+            tokens=tokens,
+            maps=np.stack([each[token] for token in tokens]),
+            cost=self.cost + other.cost,
+            notes=tuple(dict.fromkeys((*self.notes, *other.notes))),
+            capture=answers[0] if answers else None,
+        )
+
+    def joined(self, newer: TokenMaps) -> TokenMaps:
+        """Return what is known now: both together if they were made in the same way, else the newer ones."""
+        return self.merged_with(newer) if self.key == newer.key else newer
+
+    @property
+    def key(self) -> str:
+        """What tells these maps from others of the answer: method, settings, and what was left out."""
+        how = json.dumps([self.settings, self.removed], sort_keys=True)
+        return f"{self.method}-{hashlib.sha256(how.encode()).hexdigest()[:12]}"
+
     @property
     def as_it_is(self) -> bool:
         """Whether this is attention, folded as a person chose and with nothing left out."""
@@ -114,9 +177,8 @@ class TokenMaps:
             parts.append(f"regions of {size} × {size} cells")
         if self.removed is not None:
             parts.append(self._sinks())
-        if self.cost.forward or self.cost.backward:
-            cost = self.cost
-            parts.append(f"{cost.forward} forward, {cost.backward} backward passes, {cost.seconds:.1f} s")
+        if cost := self.cost.text:
+            parts.append(cost)
         return " · ".join(parts) or "all layers"
 
     def _sinks(self) -> str:

@@ -42,13 +42,8 @@ class _Stage:
     def frame(self, index: int, one: Drawing) -> Image.Image:
         """Return one frame; all have the same, even size."""
         look, width = self.look, max(480, self.picture.width)
-        if look.view == "side by side":
-            content = visualization.side_by_side(self.picture, one.values, look)
-            width = max(width, content.width)
-        elif look.view == "heatmap":
-            content = visualization.heatmap(one.values, (self.picture.height, self.picture.width), look)
-        else:
-            content = visualization.overlay(self.picture, one.values, look)
+        content = visualization.in_view(self.picture, one.values, look)
+        width = max(width, content.width)
         scale = visualization.scale_of(visualization.checked_map(one.values), look, one.scale_label, one.unit)
         heading = (
             f"{index + 1} of {self.count} · {number_labels([one.on_image])[0]} of attention on the image"
@@ -96,7 +91,7 @@ def _frames(
 def gif(subject: Subject, image: Image.Image, path: Path, watch: Watch) -> tuple[str, ...]:
     """Write an animated GIF, a frame for each token or word, two a second, without end."""
     frames, notes = _frames(subject, image, watch)
-    indexed = (_indexed(frame, subject.selection.look.colormap) for frame in frames)
+    indexed = (_indexed(frame, subject.selection.look.bar) for frame in frames)
     next(indexed).save(
         path,
         format="GIF",
@@ -109,11 +104,11 @@ def gif(subject: Subject, image: Image.Image, path: Path, watch: Watch) -> tuple
     return notes
 
 
-def _indexed(frame: Image.Image, colormap: str) -> Image.Image:
+def _indexed(frame: Image.Image, bar: str) -> Image.Image:
     """Return the frame in 256 colours: those of texts and of the colour bar, and its own."""
-    table = palette(colormap)
-    bar = table[np.linspace(0, len(table) - 1, BAR_COLOURS).astype(int)]
-    fixed = [*TEXT_COLOURS, *map(tuple, bar.tolist())]
+    table = palette(bar)
+    on_bar = table[np.linspace(0, len(table) - 1, BAR_COLOURS).astype(int)]
+    fixed = [*TEXT_COLOURS, *map(tuple, on_bar.tolist())]
     own = np.array(frame.quantize(256 - len(fixed)).getpalette("RGB")).reshape(-1, 3)
     for colour in TEXT_COLOURS:  # Pillow takes the nearest but for a few levels: white is to stay white
         own[np.abs(own - colour).max(axis=1) < 9] = colour

@@ -3,7 +3,8 @@
 Goes in: a `Subject`, its picture, and the name of a format. Comes out: one file, whole or not at all, that
 says what it was made from and what it does not prove. Knows nothing of models.
 
-Every name is ours. What a model or a person wrote goes into a file, never into its name.
+Every file's name is ours. What a model or a person wrote goes into a file, never into its name; of the names
+inside an archive the letters of a word are the end.
 """
 
 from __future__ import annotations

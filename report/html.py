@@ -8,11 +8,14 @@ from PIL import Image
 
 import viewer
 from report.view import Subject
-from utils import Watch
+from utils import Watch, as_ranges
 
 
 def html(subject: Subject, image: Image.Image, path: Path, watch: Watch) -> tuple[str, ...]:
-    """Write one HTML file with the viewer and all maps in it; it opens from disk and asks for nothing."""
+    """Write one HTML file with the viewer and all maps in it; it opens from disk and asks for nothing.
+
+    It opens on the chosen tokens; where none are chosen, on the most telling word.
+    """
     selection, maps = subject.selection, subject.maps
     if selection.of_prompt and maps.prompt is None:
         raise ValueError("there are no maps of the prompt")
@@ -23,6 +26,9 @@ def html(subject: Subject, image: Image.Image, path: Path, watch: Watch) -> tupl
         maps.prompt,
         look=selection.look,
         scale=selection.scale,
+        pick=None if selection.tokens is None else "p" * selection.of_prompt + as_ranges(selection.tokens),
+        without=subject.without,
+        checks=subject.checks,
         leaned=viewer.leaned_on(subject.capture, selection.layers),
     )
     path.write_text(viewer.report(shown), encoding="utf-8")

@@ -53,8 +53,7 @@ class Style:
         """Return the look, with the range of all layers if they share it."""
         if self.scale == "own":
             return self.look
-        low, high = visualization.shared_range(cam.maps)
-        return replace(self.look, vmin=low, vmax=high)
+        return visualization.shared_look(self.look, cam.maps)
 
 
 def save_layers(

@@ -9,14 +9,13 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-import numpy as np
 from fpdf import FPDF
 from fpdf.fonts import TTFFont
 from PIL import Image
 
 import visualization
 from drawing.characters import ISOLATES, plain_text
-from drawing.colour_bar import Scale, colour_bar, number_labels
+from drawing.colour_bar import colour_bar, number_labels
 from drawing.colours import FAINT, INK
 from drawing.fonts import drawable, font_files
 from records.look import Look
@@ -117,11 +116,8 @@ def _map_pages(
     document: _Document, picture: Image.Image, found: Sequence[Drawing], look: Look, watch: Watch
 ) -> None:
     """Write the maps in rows, each with its word, its share on the image and its range of values."""
-    shared = look.vmin is not None and look.vmax is not None
-    scale = Scale(look.colormap, 0.0, 1.0, "of each map's own range", gamma=look.gamma)
-    if shared:
-        both = np.array([[look.vmin, look.vmax]], dtype=np.float64)
-        scale = visualization.scale_of(both, look, found[0].scale_label, found[0].unit)
+    maps = [visualization.checked_map(one.values) for one in found]
+    scale = visualization.grid_scale(maps, look, found[0].scale_label, found[0].unit)
     bar = colour_bar(scale, 900, 22, horizontal=True)
     document.image(bar, w=110, alt_text="The colours, from lowest to highest")
     document.ln(2)
@@ -138,8 +134,7 @@ def _map_pages(
             y = document.get_y()
         x = document.l_margin + done % columns * (width + gap)
         drawn = visualization.thumbnails(picture, [one.values], look)[0]
-        low, high = visualization.value_range(visualization.checked_map(one.values), look)
-        ends = number_labels([low, high], one.unit)
+        ends = visualization.range_labels(maps[done], look, one.unit)
         document.place(one.text, x, y, width, 10, "B")
         document.place(f"{number_labels([one.on_image])[0]} of attention on the image", x, y + 5, width, 7)
         document.place(f"colours from {ends[0]} to {ends[-1]}", x, y + 8.5, width, 7)

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import io
 import json
+import re
+import unicodedata
 import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -33,6 +35,7 @@ from utils import Watch
 from visualization import visualize_attention_on_image
 
 MAX_PICTURES = 1000  # in an archive
+LONGEST_WORD = 40  # characters of a word in a file's name
 
 
 def figure(image: Image.Image, one: Drawing, look: Look) -> Image.Image:
@@ -65,6 +68,12 @@ def _save_png(picture: Image.Image, file: Path | io.BytesIO, said: Mapping[str, 
     picture.save(file, format="PNG", pnginfo=metadata)
 
 
+def spelled(text: str) -> str:
+    """Return a word as the end of a name inside an archive: its letters and digits, not all too many."""
+    letters = re.sub(r"[^\w]+|_", "-", unicodedata.normalize("NFKC", text)).strip("-")
+    return f"-{letters[:LONGEST_WORD].strip('-')}" if letters else ""
+
+
 def archive(subject: Subject, image: Image.Image, path: Path, watch: Watch) -> tuple[str, ...]:
     """Write a ZIP with a picture of each token or word, and what they are, as text and as JSON."""
     said, look, mark = facts(subject), coloured(subject), short_id(subject.capture)
@@ -76,7 +85,7 @@ def archive(subject: Subject, image: Image.Image, path: Path, watch: Watch) -> t
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as packed:
         for done, one in enumerate(found):
             watch.tell(done, len(found))
-            name = f"attention-{mark}-{one.name.replace('_', '-')}.png"
+            name = f"attention-{mark}-{one.name.replace('_', '-')}{spelled(one.text)}.png"
             content = io.BytesIO()
             _save_png(figure(picture, one, look), content, {**said, "Shown": one.title})
             packed.writestr(name, content.getvalue())

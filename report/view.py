@@ -21,7 +21,8 @@ from attention_processor import AttentionProcessor
 from drawing.characters import isolated
 from drawing.colour_bar import number_labels
 from records.look import Look
-from records.selection import SCALES, Selection
+from records.map_check import MapCheck
+from records.selection import Selection, scale_text
 from records.token_maps import SelectedMaps, TokenMaps
 from records.words import Word
 from utils import NamedArrays, as_ranges, described_arrays, one_line
@@ -58,6 +59,8 @@ class Subject:
     capture: Capture
     selection: Selection
     maps: SelectedMaps
+    without: NDArray[np.float32] | None = None  # (token,): log p without the picture, where that is known
+    checks: tuple[MapCheck, ...] = ()  # maps of the answer that were tested
 
     def choosing(self, **changes: Any) -> Subject:
         """Return the same answer and maps under a changed selection."""
@@ -163,10 +166,9 @@ def coloured(subject: Subject) -> Look:
     """Return the selection's look; for a shared scale, with the range over all tokens that have maps."""
     selection, sides = subject.selection, [side for side in subject.maps if side is not None]
     look = replace(selection.look, crossed=sides[0].removed or ())
-    if selection.scale == "own" or look.vmin is not None:
+    if selection.scale == "own" or look.vmin is not None or look.has_range:
         return look
-    low, high = visualization.shared_range(one for side in sides for one in side.maps)
-    return replace(look, vmin=low, vmax=high)
+    return visualization.shared_look(look, (one for side in sides for one in side.maps))
 
 
 # --- What every file says -----------------------------------------------------------------------------------
@@ -184,7 +186,7 @@ def facts(subject: Subject) -> dict[str, str]:
         "Question": capture.prompt,
         "Answer": capture.text + (" (stopped early)" if capture.stopped else ""),
         **_method_facts(subject),
-        "Scale": f"{selection.scale}: {SCALES[selection.scale]}",
+        "Scale": f"{selection.scale}: {scale_text(selection)}",
         "Picture": f"{width} × {height} pixels, {w} × {h} visual tokens",
         "Generation": ", ".join(how),
         UNPROVEN: subject.found.row.caveat,

@@ -6,36 +6,44 @@ Needs Chromium (Debian's package) and playwright. Starts the page on a free port
 import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from playwright.sync_api import FilePayload, sync_playwright
 from playwright.sync_api import Page as Tab
-from playwright.sync_api import sync_playwright
 
 import cli
-import config
-from methods import METHODS
 from model import DEMO
-from page.layout import examples
+from page.jobs import Job
 from page.model_room import ModelRoom
 from page.serve import serve
 from page.site import Page
+from page.sources import examples
 from records.store import Store
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
-CHROMIUM = "/usr/bin/chromium"
+CHROMIUM = ("chromium-headless-shell", "chromium", "chromium-browser")
 PORT = 7899
 # file, width, height, colour scheme, and what is done after the page is open: one of STEPS
 STATES: tuple[tuple[str, int, int, str, str], ...] = (
-    ("page-start.png", 1440, 860, "light", "nothing"),
-    ("page.png", 1440, 1000, "light", "answer"),
-    ("page-wipe.png", 1440, 1000, "light", "wipe"),
-    ("page-heads.png", 1440, 1000, "light", "heads"),
-    ("check.png", 1440, 1500, "light", "check"),
-    ("gradcam.png", 1440, 1400, "light", "gradcam"),
-    ("page-dark.png", 1024, 1000, "dark", "answer"),
-    ("page-phone.png", 390, 844, "light", "answer"),
+    ("page.png", 1440, 900, "light", "nothing"),
+    ("page-dark.png", 1440, 900, "dark", "point"),
+    ("page-tablet.png", 1024, 768, "light", "nothing"),
+    ("page-phone.png", 390, 844, "light", "nothing"),
+    ("page-phone-dark.png", 390, 844, "dark", "nothing"),
+    ("page-methods.png", 1440, 900, "light", "compare"),
+    ("page-attention.png", 1440, 900, "light", "attention"),
+    ("page-wipe.png", 1440, 900, "light", "wipe"),
+    ("page-spotlight.png", 1440, 900, "light", "spotlight"),
+    ("page-stale.png", 1440, 900, "light", "stale"),
+    ("page-language.png", 1440, 900, "light", "language"),
+    ("page-hidden.png", 1440, 900, "light", "hide"),
+    ("page-writing.png", 1440, 900, "light", "write"),
+    ("page-portrait.png", 1440, 900, "light", "portrait"),
+    ("page-error.png", 1440, 900, "light", "refuse"),
+    ("gradcam.png", 1440, 900, "light", "gradcam"),
 )
 BLUE = ("gradcam", "--layer-range", "all", "--target", "word:1")
 # file, a command of the shell, and which of the files that it writes
@@ -64,10 +72,13 @@ def photograph(states: Sequence[tuple[str, int, int, str, str]]) -> None:
     """Write a screenshot of each state of the page."""
     room = ModelRoom()
     room.load(DEMO)
+    chromium = next(filter(None, map(shutil.which, CHROMIUM)), None)
+    if chromium is None:
+        raise SystemExit("Chromium is needed for the pictures of the page: apt install chromium")
     with tempfile.TemporaryDirectory() as cache, sync_playwright() as playwright:
         page = Page(room, DEMO, store=Store(cache))
         url = serve(page, "127.0.0.1", PORT)
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         try:
             for name, width, height, scheme, step in states:
                 context = browser.new_context(
@@ -75,14 +86,11 @@ def photograph(states: Sequence[tuple[str, int, int, str, str]]) -> None:
                     color_scheme="dark" if scheme == "dark" else "light",
                 )
                 tab = context.new_page()
-                tab.goto(url)
-                ready(tab)
-                if step != "nothing":
-                    answer(tab)
-                STEPS[step](tab)
-                if width < 760:
-                    tab.locator("#answering").evaluate("one => one.scrollIntoView()")
+                tab.set_default_timeout(180_000)
+                tab.goto(f"{url}?__theme={scheme}")
+                reached(tab, "answered")
                 tab.mouse.move(0, 0)
+                STEPS[step](tab)
                 tab.wait_for_timeout(800)  # until nothing fades any more
                 tab.screenshot(path=DOCS / name)
                 print(DOCS / name)
@@ -92,62 +100,118 @@ def photograph(states: Sequence[tuple[str, int, int, str, str]]) -> None:
             page.blocks.close(verbose=False)
 
 
-def ready(tab: Tab) -> None:
-    """Wait until the page is there."""
-    tab.wait_for_function("document.querySelector('#status')?.innerText.includes('ready')")
-    tab.wait_for_function("[...document.querySelectorAll('#examples img')].every((one) => one.naturalWidth)")
+def reached(tab: Tab, phase: str) -> None:
+    """Wait until the answer is in this phase, and drawn."""
+    tab.wait_for_selector(f'.lens-viewer[data-phase="{phase}"]', state="attached")
+    tab.wait_for_function("document.querySelector('.lens-viewer').viewer.state().frames > 0")
 
 
-def answer(tab: Tab) -> None:
-    """Ask about the first example, and wait until a map is drawn."""
-    tab.locator("#examples button.gallery-item").first.click()
-    tab.wait_for_selector("#image img")
-    tab.click("#generate")
-    tab.wait_for_function("document.querySelector('#viewer .lens-viewer')?.viewer?.state().frames > 0")
-    if config.METHOD != "attention":
-        tab.wait_for_function(
-            "label => document.querySelector('#viewer [data-part=made]').innerText.startsWith(label)",
-            arg=METHODS[config.METHOD].label,
-        )
+def finished(tab: Tab) -> None:
+    """Wait until all maps of an answer are there, and the model has nothing to do."""
+    reached(tab, "answered")
+    tab.wait_for_function(
+        "document.querySelector('.lens-viewer').dataset.method === 'gradient-attention'"
+        " && document.querySelector('[data-part=work]').hidden"
+    )
+
+
+def point(tab: Tab) -> None:
+    """Point at the boat, with every head's map beside it."""
+    tab.click('[data-tab="heads"]')
+    tab.wait_for_function("document.querySelector('[data-part=headsCanvas]').height > 100")
+    drag(tab, (0.86, 0.36), (0.96, 0.62))
+
+
+def drag(tab: Tab, start: tuple[float, float], end: tuple[float, float]) -> None:
+    """Drag over a part of the picture, from one place to another, in parts of its sides."""
+    box = tab.locator('[data-part="picture"]').bounding_box()
+    assert box is not None
+    places = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in (start, end)]
+    tab.mouse.move(*places[0])
+    tab.mouse.down()
+    tab.mouse.move(*places[1], steps=4)
+    tab.mouse.up()
+
+
+def compare(tab: Tab) -> None:
+    """Work out the map of one word by every method."""
+    tab.click(".lens-words .lens-word:has-text('boat')")
+    tab.click('[data-tab="methods"]')
+    tiles = tab.locator(".lens-tile")
+    for number in range(tiles.count()):
+        if tiles.nth(number).get_attribute("data-known") is None:
+            tiles.nth(number).click()
+            tab.wait_for_selector(f".lens-tile:nth-child({number + 1})[data-known]", timeout=120_000)
 
 
 def wipe(tab: Tab) -> None:
     """Show another word, the picture on one side of a line and the map on the other."""
-    tab.click("#viewer .lens-word:has-text('boat')")
-    tab.click("#viewer label:has-text('wipe')")
+    tab.click(".lens-words .lens-word:has-text('boat')")
+    tab.click("label:has-text('Wipe')")
 
 
-def heads(tab: Tab) -> None:
-    """Show every layer and head."""
-    tab.click('#viewer [data-panel="heads"] summary')
-    tab.wait_for_function("document.querySelector('#viewer [data-part=headsCanvas]').height > 200")
-    tab.locator('#viewer [data-panel="shares"]').evaluate("one => { one.open = true; one.scrollIntoView(); }")
+def hide(tab: Tab) -> None:
+    """Hide what the word came from, and ask again."""
+    tab.click(".lens-next button:has-text('Hide')")
+    tab.wait_for_selector('.lens-words:not(:has-text("heart"))')
+    finished(tab)
+
+
+def write(tab: Tab) -> None:
+    """Catch an answer while it is written."""
+    written = Job.writes
+
+    def slowly(job: Job, text: str, tokens: int) -> None:
+        written(job, text, tokens)
+        time.sleep(0.1)
+
+    setattr(Job, "writes", slowly)  # noqa: B010
+    tab.click(".sources .thumb:nth-child(2)")
+    tab.click("#generate")
+    reached(tab, "writing")
+    tab.wait_for_function("document.querySelector('.lens-words').innerText.split(' ').length > 9")
+    setattr(Job, "writes", written)  # noqa: B010
+
+
+def ask(tab: Tab, number: int) -> None:
+    """Ask about an example, by its place in the row."""
+    tab.click(f".sources .thumb:nth-child({number})")
+    tab.click("#generate")
+    finished(tab)
+
+
+def refuse(tab: Tab) -> None:
+    """Choose a file that is no picture, and ask nothing."""
+    file = FilePayload(name="notes.png", mimeType="image/png", buffer=b"no picture")
+    tab.locator("#image input[type=file]").set_input_files(files=[file])
+    tab.wait_for_selector(".sources-line:has-text('notes.png')")
+    tab.fill("#prompt textarea", "")
+    tab.click("#generate")
+    tab.wait_for_selector('.lens-notice[data-kind="error"]')
 
 
 def gradcam(tab: Tab) -> None:
     """Run Grad-CAM on the word that is shown."""
-    tab.click("#gradcam_tab-button")
+    tab.click('[data-tab="methods"]')
+    tab.locator("#cam_run").scroll_into_view_if_needed()
     tab.click("#cam_run")
     tab.wait_for_function("document.querySelector('#cam_overlay img')?.naturalWidth")
 
 
-def check(tab: Tab) -> None:
-    """Check the map of a word, and the words against the picture."""
-    tab.click("#viewer .lens-word:has-text('boat')")
-    tab.click("#check_tab-button")
-    tab.click("#check_map")
-    tab.wait_for_function("document.querySelector('#check_curve img')?.naturalWidth")
-    tab.click("#check_picture")
-    tab.wait_for_selector("#check_table table")
-
-
 STEPS: dict[str, Callable[[Tab], None]] = {
     "nothing": lambda tab: None,
-    "answer": lambda tab: None,
+    "point": point,
+    "compare": compare,
+    "attention": lambda tab: tab.click('[data-tab="shares"]'),
     "wipe": wipe,
-    "heads": heads,
+    "spotlight": lambda tab: tab.click("label:has-text('Spotlight')"),
+    "stale": lambda tab: tab.click(".sources .thumb:nth-child(4)"),
+    "language": lambda tab: tab.click(".lens-words .lens-word:has-text('at')"),
+    "hide": hide,
+    "write": write,
+    "portrait": lambda tab: ask(tab, 2),
+    "refuse": refuse,
     "gradcam": gradcam,
-    "check": check,
 }
 
 
@@ -156,7 +220,7 @@ def draw(name: str, arguments: Sequence[str], file: str) -> None:
     picture, prompt = examples()[0]
     command, *rest = arguments
     with tempfile.TemporaryDirectory() as folder:
-        asked = [command, picture, "--prompt", prompt, "--model", DEMO, *rest, "--output", folder]
+        asked = [command, str(picture), "--prompt", prompt, "--model", DEMO, *rest, "--output", folder]
         if cli.main(asked) == 0:
             shutil.copy(next(Path(folder).glob(file)), DOCS / name)
             print(DOCS / name)

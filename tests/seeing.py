@@ -19,12 +19,34 @@ def state(tab: Page) -> State:
     )
 
 
+def until(tab: Page, condition: str) -> None:
+    """Wait until a condition is true, a minute at most; also where a page's policy forbids to wait in it."""
+    for _ in range(1200):
+        if tab.evaluate(f"Boolean({condition})"):
+            return
+        tab.wait_for_timeout(50)
+    raise AssertionError(f"it does not become true: {condition}")
+
+
 def part(tab: Page, name: str) -> Locator:
     return tab.locator(f'[data-part="{name}"]')
 
 
-def word(tab: Page, index: int, side: str = "answer") -> Locator:
+def word(tab: Page, index: int, side: str = "words") -> Locator:
     return part(tab, side).locator(".lens-word").nth(index)
+
+
+def panel(tab: Page, name: str) -> Locator:
+    """Open a tab under the words, and return what is in it."""
+    tab.locator(f'[data-tab="{name}"]').click()
+    state(tab)
+    return tab.locator(f'[data-panel="{name}"]')
+
+
+def look(tab: Page) -> None:
+    """Open what is under •••."""
+    if tab.locator('[data-popover="look"]').is_hidden():
+        tab.locator('[data-opens="look"]').click()
 
 
 def said(place: Locator) -> str:
@@ -33,14 +55,25 @@ def said(place: Locator) -> str:
 
 
 def choose(tab: Page, group: str, value: str) -> None:
+    """Choose a view, kind of cells or scale, or the map alone as the view "heatmap"."""
+    if (group, value) == ("view", "heatmap"):
+        look(tab)
+        part(tab, "alone").check()
+        return
+    if group in ("cells", "scale"):
+        look(tab)
+    if group == "view" and part(tab, "viewList").is_visible():  # on a phone
+        part(tab, "viewList").select_option(value)
+        return
     tab.locator(f'[data-choices="{group}"] input[value="{value}"]').check(force=True)
 
 
 def slide(tab: Page, name: str, value: float) -> None:
+    look(tab)
     part(tab, name).fill(str(value))
 
 
-def pixels(tab: Page, name: str = "canvas") -> np.ndarray:
+def pixels(tab: Page, name: str = "picture") -> np.ndarray:
     """Return the drawn pixels (row, col, rgba) of a canvas."""
     state(tab)
     found = tab.evaluate(

@@ -1,6 +1,8 @@
 """A page on a free port, over a tiny model; shared by the tests of the page and of the browser."""
 
+import secrets
 import socket
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from gradio.utils import get_upload_folder
 from PIL import Image
 
 import config
@@ -49,17 +52,25 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def uploads() -> Path:
+    """Return a new folder among Gradio's uploads, which are the only files that the page opens."""
+    folder = Path(get_upload_folder()) / secrets.token_hex(20)
+    folder.mkdir(parents=True)
+    return folder
+
+
 @contextmanager
 def served(model: str | None, port: int | None = None) -> Iterator[tuple[Page, str]]:
     """Yield a page with this model, or with none, and its address; it shows attention to begin with."""
     room = ModelRoom()
     if model is not None:
         room.load(model)
-    page = Page(room, model or "demo")
-    url = serve(page, "127.0.0.1", port or free_port())
-    try:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(config, "METHOD", "attention")
+    with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as uploads:
+        patch.setenv("GRADIO_TEMP_DIR", uploads)  # its own: a page that ends removes what it was sent
+        patch.setattr(config, "METHOD", "attention")
+        page = Page(room, model or "demo")
+        url = serve(page, "127.0.0.1", port or free_port())
+        try:
             yield page, url.rstrip("/")
-    finally:
-        page.blocks.close(verbose=False)
+        finally:
+            page.blocks.close(verbose=False)

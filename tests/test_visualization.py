@@ -17,10 +17,10 @@ from PIL import Image
 import config
 import visualization
 from drawing.colour_bar import Scale, _ticks
+from drawing.enlarge import cell_index
 from records.look import Look
 from tests.drawn import boxed, bumpy, picture, pixels
 from visualization import (
-    cell_index,
     fitted,
     heatmap,
     overlay,
@@ -126,7 +126,7 @@ def test_hottest_cell_is_red_and_coldest_blue_under_jet(view: str) -> None:
 def test_alpha_zero_is_the_picture_and_one_the_map() -> None:
     image, values = picture(60, 97), bumpy()
     np.testing.assert_array_equal(pixels(overlay(image, values, Look(alpha=0))), pixels(image))
-    alone = heatmap(values, (60, 97), Look())
+    alone = heatmap(values, (60, 97), Look("viridis"))
     np.testing.assert_array_equal(pixels(overlay(image, values, Look(alpha=1))), pixels(alone))
 
 
@@ -182,7 +182,7 @@ def test_shared_range_gives_equal_values_equal_colours() -> None:
     look = Look(vmin=low, vmax=high)
     first, second = heatmap(weak, (4, 9), look), heatmap(strong, (8, 5), look)
     assert first.getpixel((4, 0)) == second.getpixel((0, 0))
-    assert heatmap(weak, (4, 9), Look()).getpixel((8, 0)) == second.getpixel(
+    assert heatmap(weak, (4, 9), Look("viridis")).getpixel((8, 0)) == second.getpixel(
         (0, 7)
     )  # own scale: both hottest
     assert first.getpixel((8, 0)) != second.getpixel((0, 7))
@@ -197,7 +197,7 @@ def test_values_beyond_the_scale_take_the_end_colours_and_the_bar_says_so() -> N
     scale = visualization.scale_of(values, look)
     labels = _ticks(scale, 5)[1]
     assert (labels[0], labels[-1]) == ("≤ 20.0 %", "≥ 50.0 %")
-    inside = visualization.scale_of(values, Look())
+    inside = visualization.scale_of(values, Look("viridis"))
     assert (inside.below, inside.above) == (False, False)
 
 
@@ -304,7 +304,10 @@ def test_a_map_that_cannot_be_drawn_is_refused_in_one_line(values: Any, message:
         ({"alpha": -0.1}, "alpha must be"),
         ({"alpha": float("nan")}, "alpha must be"),
         ({"alpha": "0.5"}, "alpha must be"),
-        ({"view": "sideways"}, "view must be one of 'overlay', 'side by side', 'heatmap'; got 'sideways'"),
+        (
+            {"view": "sideways"},
+            "view must be one of 'overlay', 'side by side', 'heatmap', 'spotlight'; got 'sideways'",
+        ),
         ({"vmin": float("nan")}, "vmin must be a finite number"),
         ({"vmax": float("inf")}, "vmax must be a finite number"),
         ({"vmin": 2.0, "vmax": 1.0}, "vmin must not be above vmax; got vmin=2, vmax=1"),

@@ -7,6 +7,7 @@ import pytest
 
 import visualization
 from drawing.colours import palette
+from drawing.enlarge import smooth_rows
 from records.look import Look
 from tests.drawn import bumpy, picture, pixels
 from visualization import heatmap, overlay, visualize_attention_on_image
@@ -44,7 +45,7 @@ def test_contrast_one_is_as_without_and_smooth_maps_have_it_too(view: str) -> No
     one = visualize_attention_on_image(image, values, "cividis", 0.7, view, gamma=1.0)
     np.testing.assert_array_equal(pixels(one), pixels(plain))
     smooth = pixels(heatmap(values, (60, 97), Look("cividis", smooth=True, gamma=2.0)))
-    blended = visualization.smooth_rows(values.astype(np.float64), (60, 97), slice(0, 60))
+    blended = smooth_rows(values.astype(np.float64), (60, 97), slice(0, 60))
     share = np.clip((blended - values.min()) / np.float64(values.max() - values.min()), 0, 1) ** 2
     table = palette("cividis")
     expected = table[np.minimum((share * len(table)).astype(int), len(table) - 1)].astype(int)
@@ -89,7 +90,7 @@ def test_a_cross_covers_both_diagonals_of_its_cells_and_no_other_cell(
     assert not (changed & ~near).any()
 
 
-@pytest.mark.parametrize("view", ["overlay", "side by side", "heatmap"])
+@pytest.mark.parametrize("view", ["overlay", "side by side", "heatmap", "spotlight"])
 def test_every_view_of_the_map_is_crossed_and_the_picture_itself_is_not(view: str) -> None:
     image, values = picture(100, 168), bumpy()
     plain, crossed = (
@@ -113,5 +114,5 @@ def test_a_cell_beyond_the_grid_is_not_crossed_out(cell: int) -> None:
 
 @pytest.mark.parametrize("gamma", [0.5, 1.0, 2.0])
 def test_the_label_names_a_contrast(gamma: float) -> None:
-    label = visualization.scale_of(np.array([[0.01, 0.09]]), Look(gamma=gamma)).label
+    label = visualization.scale_of(np.array([[0.01, 0.09]]), Look("viridis", gamma=gamma)).label
     assert label == "share of attention" + (f" (γ {gamma:.2f})" if gamma != 1 else "")

@@ -5,8 +5,8 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
-import visualization
 from drawing.colours import colours
+from drawing.enlarge import smooth_rows
 from records.look import Look
 from tests.drawn import bumpy, pixels
 from visualization import heatmap
@@ -37,7 +37,7 @@ def slow_smooth(values: NDArray[np.float64], size: tuple[int, int]) -> NDArray[n
 def test_smooth_equals_a_pixel_by_pixel_blend() -> None:
     values = bumpy(4, 3).astype(np.float64)
     size = (67, 31)  # more rows than are drawn at a time
-    drawn = np.vstack([visualization.smooth_rows(values, size, slice(a, b)) for a, b in ((0, 64), (64, 67))])
+    drawn = np.vstack([smooth_rows(values, size, slice(a, b)) for a, b in ((0, 64), (64, 67))])
     np.testing.assert_allclose(drawn, slow_smooth(values, size), rtol=0, atol=1e-15)
     look = Look(colormap="cividis", smooth=True)
     expected = colours(drawn, "cividis", values.min(), values.max())
@@ -46,7 +46,7 @@ def test_smooth_equals_a_pixel_by_pixel_blend() -> None:
 
 def test_smooth_never_leaves_the_range_and_keeps_the_higher_of_two_near_peaks() -> None:
     values = np.array([[0.0, 0.99, 1.0, 0.0, 0.2], [0.1, 0.3, 0.2, 0.0, 0.0]])
-    drawn = visualization.smooth_rows(values, (90, 350), slice(0, 90))
+    drawn = smooth_rows(values, (90, 350), slice(0, 90))
     assert drawn.min() >= 0
     assert drawn.max() <= 1
     y, x = np.unravel_index(drawn.argmax(), drawn.shape)

@@ -9,11 +9,14 @@ There js/state/ holds the one state and pure functions of it, js/view/ what read
 """
 
 from viewer.document import assets, report
+from viewer.methods import best_method, methods_payload
 from viewer.payload import (
     COLORMAPS,
+    floored,
     heads_payload,
     leaned_on,
     leaned_payload,
+    packed,
     payload,
     picture_payload,
 )
@@ -21,9 +24,13 @@ from viewer.payload import (
 __all__ = [
     "COLORMAPS",
     "assets",
+    "best_method",
+    "floored",
     "heads_payload",
     "leaned_on",
     "leaned_payload",
+    "methods_payload",
+    "packed",
     "payload",
     "picture_payload",
     "report",

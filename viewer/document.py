@@ -19,26 +19,23 @@ from viewer.modules import one_script
 
 TITLE = "Where each word looks"
 _FOLDER = Path(__file__).parent
-_STYLES = ("css/base.css", "css/words.css", "css/picture.css", "css/panels.css", "css/wide.css")
+_STYLES = tuple(
+    f"css/{name}.css" for name in ("base", "menu", "words", "picture", "panels", "narrow", "tablet")
+)
 _START = """
 const data = JSON.parse(document.getElementById("payload").textContent);
 const viewer = mountViewer(document.querySelector(".lens-viewer"), data);
 """
 _PAGE_STYLE = """
 :root { color-scheme: light dark; }
-body { margin: 0; padding: 20px clamp(12px, 3vw, 32px) 32px; background: #fff; color: #1f2328;
-  font: 16px/1.5 system-ui, sans-serif; }
-main { max-width: 1400px; margin: 0 auto; }
-h1 { font-size: 1.45rem; margin: 0 0 12px; }
-.about { display: grid; grid-template-columns: max-content minmax(0, 1fr); gap: 4px 16px; margin: 24px 0 0;
-  padding-top: 16px; border-top: 1px solid #d0d7de; font-size: .9rem; }
-.about dt { color: #59636e; }
+html, body { height: 100%; }
+body { margin: 0; font: 16px/1.5 -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif; }
+main { height: 100%; min-height: 420px; }
+.about { display: grid; grid-template-columns: max-content minmax(0, 1fr); gap: 4px 16px; margin: 0;
+  padding: 20px; font-size: .9rem; background: light-dark(#fff, #17171b); color: light-dark(#17181c, #f3f3f0);
+  border-top: 1px solid light-dark(#dcddd7, #34343c); }
+.about dt { color: light-dark(#5a5d66, #a2a4ad); }
 .about dd { margin: 0; overflow-wrap: anywhere; white-space: pre-wrap; }
-@media (prefers-color-scheme: dark) {
-  body { background: #14171c; color: #e6e9ed; }
-  .about { border-color: #363c45; }
-  .about dt { color: #9aa4b0; }
-}
 """
 
 
@@ -81,12 +78,11 @@ def report(payload: Mapping[str, Any]) -> str:
 </head>
 <body>
 <main>
-<h1>{TITLE}</h1>
 {parts["html"]}
+</main>
 <dl class="about">
 {about}
 </dl>
-</main>
 <script type="application/json" id="payload">{_escaped_json(payload)}</script>
 <script>{script}</script>
 </body>

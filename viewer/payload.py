@@ -21,9 +21,12 @@ import visualization
 from attention_processor import AttentionProcessor
 from drawing.characters import plain_text
 from drawing.colours import palette
+from drawing.glow import warmth
 from records.look import Look
+from records.map_check import MapCheck
 from records.token_maps import TokenMaps
 from records.words import Word
+from viewer.methods import methods_payload
 
 if TYPE_CHECKING:
     from records.capture import Capture
@@ -40,6 +43,8 @@ COLORMAPS = (
 )  # all but jet are read in the right order
 PALETTE_COLOURS = 256
 SHARE_DECIMALS = 4
+LOG_DECIMALS = 5
+LOWEST = -100.0  # of a log-probability that is shown
 
 
 # --- The payload --------------------------------------------------------------------------------------------
@@ -53,35 +58,42 @@ def payload(
     *,
     look: Look | None = None,
     scale: Literal["own", "shared"] | None = None,
-    pick: str = "all",
+    pick: str | None = None,
     head_maps: Sequence[dict[str, Any]] = (),
     leaned: dict[str, Any] | None = None,
+    without: NDArray[np.floating] | None = None,
+    checks: Sequence[MapCheck] = (),
 ) -> dict[str, Any]:
     """Return all that the viewer needs, ready for JSON.
 
-    `image` may be None for a page that has its `picture_payload` already. `maps` are those of all tokens of
-    the answer (None for an empty one), `prompt_maps` likewise of the prompt, whose words cannot be picked
-    without. The shares are taken over attention's own layers and heads, for other maps over all. `look` and
-    `scale` are how the viewer starts, `config`'s values by default; `pick` is what it starts with: "all",
-    "3", "3-5", of the prompt "p0". `head_maps` are results of `heads_payload`, `leaned` is one of
-    `leaned_payload`. What was removed from the maps is crossed out.
+    `image` may be None for a page that has its `picture_payload` already. `maps` are those of the answer's
+    tokens (None for an empty one); where only some are computed yet, `answer.have` names them, in the order
+    of the packed rows, and is None where all are there. `prompt_maps` are those of all tokens of the prompt,
+    whose words cannot be picked without. The shares are taken over attention's own layers and heads, for
+    other maps over all. `look` and `scale` are how the viewer starts, `config`'s values by default; `pick` is
+    what it starts with: "all", "3", "3-5", of the prompt "p0"; None is the most telling word. `head_maps` are
+    results of `heads_payload`, `leaned` is one of `leaned_payload`. What was removed from the maps is crossed
+    out. `without` is log p of each token (token,) without the picture. `checks` are maps that were tested;
+    each has a `map_key`, which is `method.key` where it was of the maps that are shown.
 
     Raises:
-        ValueError: if the maps do not belong to the capture, or for a layer or head that it does not have.
+        ValueError: if the maps or probabilities do not belong to the capture, or for a layer or head that it
+            does not have.
     """
     look = look or Look()
     found = maps or prompt_maps
     folded = dict(found.settings) if found is not None and found.as_it_is else {}
     processor = AttentionProcessor(capture)
     layers, heads = folded.get("layers"), folded.get("heads")
-    names = dict.fromkeys((*COLORMAPS, look.colormap))
+    names = dict.fromkeys((*COLORMAPS, *([] if look.is_glow else [look.colormap])))
     return {
         **({} if image is None else {"picture": picture_payload(image)}),
         "grid": list(capture.grid),
-        "answer": _side(processor, maps, layers, heads, of_prompt=False),
+        "answer": _side(processor, maps, layers, heads, of_prompt=False) | _likelihoods(capture, without),
         "prompt": _side(processor, prompt_maps, layers, heads, of_prompt=True),
         "layers": list(capture.layers),
         "method": _method(found),
+        "methods": methods_payload(capture.model_name),
         "settings": {
             "model": capture.model_name,
             "layers": list(layers or ()),
@@ -90,30 +102,49 @@ def payload(
             "aggregation": folded.get("aggregation"),
         },
         "palettes": {name: _palette(name) for name in names},
-        "look": {
-            "colormap": look.colormap,
-            "opacity": look.alpha,
-            "contrast": math.log2(look.gamma),
-            "view": look.view,
-            "cells": "smooth" if look.smooth else "cells",
-            "scale": scale or config.HEATMAP_SCALE,
-        },
+        "look": _look(look, scale),
+        "kinds": _kinds(),
         "pick": pick,
         "heads": list(head_maps),
         "leaned": leaned,
+        "checks": [check.as_dict() for check in checks],
         "removed": list(found.removed or ()) if found is not None else [],
     }
 
 
-def _method(found: TokenMaps | None) -> dict[str, str]:
+def _look(look: Look, scale: Literal["own", "shared"] | None) -> dict[str, Any]:
+    """Return how the viewer starts to draw."""
+    return {
+        "colormap": look.colormap,
+        "opacity": look.alpha,
+        "contrast": math.log2(look.gamma),
+        "view": look.view,
+        "cells": "smooth" if look.smooth else "cells",
+        "scale": scale or config.HEATMAP_SCALE,
+    }
+
+
+def _kinds() -> dict[str, dict[str, Any]]:
+    """Return how the glow and colour maps are drawn where nobody says otherwise."""
+    kinds = {"glow": Look(colormap="glow"), "map": Look(colormap=COLORMAPS[0])}
+    return {
+        kind: {"opacity": look.alpha, "cells": "smooth" if look.smooth else "cells"}
+        for kind, look in kinds.items()
+    }
+
+
+def _method(found: TokenMaps | None) -> dict[str, Any]:
     """Return what made the maps, in the words that stand beside them."""
     if found is None:
         raise ValueError("there is neither an answer nor a prompt to show")
     return {
         "name": found.method if found.as_it_is else found.line,
+        "id": found.method,
+        "key": found.key,
         "values": found.row.scale_label,
         "unit": found.row.shown_unit,
         "caveat": found.row.caveat,
+        "sinks": found.row.sinks,
     }
 
 
@@ -144,14 +175,17 @@ def heads_payload(capture: Capture, tokens: Sequence[int], *, of_prompt: bool = 
 
 
 def picture_payload(image: Image.Image) -> dict[str, Any]:
-    """Return the picture as a data URL, and its size: lossless, unless a good JPEG is smaller."""
+    """Return the picture as a data URL, its size and its warmth: lossless, unless a good JPEG is smaller.
+
+    `warmth` is how far its own warm colours stand back under the glow, 0..1: `drawing.glow.warmth`.
+    """
     picture = visualization.fitted(visualization.as_rgb(image), max_side=PICTURE_SIDE)
     png, jpeg = io.BytesIO(), io.BytesIO()
     picture.save(png, "PNG", optimize=True)
     picture.save(jpeg, "JPEG", quality=JPEG_QUALITY, subsampling=0)
     kind, data = min(("png", png.getvalue()), ("jpeg", jpeg.getvalue()), key=lambda one: len(one[1]))
     url = f"data:image/{kind};base64,{_base64(data)}"
-    return {"url": url, "width": picture.width, "height": picture.height}
+    return {"url": url, "width": picture.width, "height": picture.height, "warmth": warmth(picture)}
 
 
 def leaned_payload(texts: Sequence[str], picks: Sequence[str], weights: ArrayLike) -> dict[str, Any]:
@@ -240,21 +274,42 @@ def _side(
         "maps": _packed_maps(maps, len(spans), capture.grid),
     }
     if not of_prompt:
-        side["probabilities"] = capture.logprobs.float().exp().clamp(max=1).tolist()
+        some = maps is not None and len(maps.tokens) < len(spans)
+        side["have"] = list(maps.tokens) if maps is not None and some else None
+    elif maps is not None and len(maps.tokens) < len(spans):
+        raise ValueError(f"expected maps of all {len(spans)} tokens of the prompt; got {len(maps.tokens)}")
     return side
 
 
+def _likelihoods(capture: Capture, without: NDArray[np.floating] | None) -> dict[str, Any]:
+    """Return how likely each token of the answer was, and log p with and without the picture."""
+    count = len(capture.token_ids)
+    if without is not None and without.shape != (count,):
+        raise ValueError(f"expected log p without the picture of {count} tokens; got shape {without.shape}")
+    return {
+        "probabilities": capture.logprobs.float().exp().clamp(max=1).tolist(),
+        "logprobs": floored(capture.logprobs.float().cpu().numpy()),
+        "without": None if without is None else floored(without),
+    }
+
+
+def floored(logprobs: NDArray[np.floating]) -> list[float]:
+    """Return log-probabilities that JSON can hold: from LOWEST to 0."""
+    rounded: list[float] = np.round(np.clip(logprobs, LOWEST, 0).astype(np.float64), LOG_DECIMALS).tolist()
+    return rounded
+
+
 def _packed_maps(found: TokenMaps | None, count: int, grid: tuple[int, int]) -> dict[str, Any] | None:
-    """Return the maps of so many tokens, packed; None where there are tokens without maps.
+    """Return the maps of so many tokens, or of those that are computed, packed; None where none are.
 
     Raises:
-        ValueError: unless each token has a map of the grid's shape.
+        ValueError: unless each map has the grid's shape and belongs to one of the tokens.
     """
     if found is None:
         return packed(np.zeros((0, grid[0] * grid[1]))) if count == 0 else None
-    if found.maps.shape != (count, *grid):
+    if found.maps.shape[1:] != grid or found.tokens[-1] >= count:
         raise ValueError(f"expected maps (token, h, w) of shape {(count, *grid)}; got {found.maps.shape}")
-    return packed(found.maps.reshape(count, -1))
+    return packed(found.maps.reshape(len(found.maps), -1))
 
 
 def _segments(text: str, words: Sequence[Word]) -> list[dict[str, Any]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 
 from PIL import Image
@@ -42,8 +42,7 @@ def run(args: argparse.Namespace) -> None:
             shown.append(subject.choosing(tokens=None, by="word", of_prompt=True))
         found = [one for part in shown for one in drawings(part)]
         if args.scale == "shared":
-            low, high = visualization.shared_range(one.values for one in found)
-            look = replace(look, vmin=low, vmax=high)
+            look = visualization.shared_look(look, (one.values for one in found))
         save_image(image, folder / "original.png")
         (folder / "answer.txt").write_text(capture.text + "\n", encoding="utf-8")
         draw(folder, image, found, look)

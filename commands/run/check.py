@@ -51,6 +51,8 @@ def run(args: argparse.Namespace) -> None:
         say(f"note: {note}")
     for count in on_map.counts[1:] if args.patches else [on_map.telling]:
         print(printable(on_map.sentence(count)))
+    hidden = f"{on_map.telling} patch{'es' * (on_map.telling > 1)} hidden"
+    print(printable(f"{on_map.verdict} ({hidden}). {on_map.sentences[-1]} {on_map.note}".rstrip()))
     print(printable(on_picture.sentence(tokens, on_map.text)))
     print(printable(f"\n{on_picture.table()}"))
     say(f"Wrote {', '.join(names)} to {args.output}")

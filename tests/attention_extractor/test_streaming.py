@@ -2,10 +2,14 @@
 
 import threading
 from itertools import pairwise
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 
+import attention_extractor as extractor_room
+import internals.recording as recording_room
 from attention_extractor import AttentionExtractor
 from internals.hooks import hooked
 from records.capture import Capture
@@ -47,6 +51,39 @@ def test_on_token_hears_every_token(small: tuple[Any, Any]) -> None:
         assert later.startswith(earlier)
     assert len(heard[-1][0]) > 0
     assert len(capture.token_ids) == TOKENS
+
+
+@pytest.mark.parametrize("block", [64, 4])
+def test_on_map_hears_where_the_attention_of_a_token_went(
+    small: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch, block: int
+) -> None:
+    """The mean over layers and heads that the finished answer has; also right after a block was filed."""
+    monkeypatch.setattr(recording_room, "BLOCK", block)
+    monkeypatch.setattr(extractor_room, "MAP_EVERY", 0.0)
+    extractor = AttentionExtractor(*small, float16=False)
+    plain = extractor.generate(picture(), PROMPT, TOKENS, 0)
+    heard: list[tuple[int, Any]] = []
+    capture = extractor.generate(
+        picture(), PROMPT, TOKENS, 0, on_map=lambda token, one: heard.append((token, one))
+    )
+    assert [token for token, _ in heard] == list(range(TOKENS))
+    for token, one in heard:
+        assert one.shape == capture.grid
+        truth = capture.attention[token].float().mean(dim=(0, 1)).reshape(capture.grid)
+        assert_same(torch.from_numpy(one), truth)
+    assert_same(capture.attention, plain.attention)  # it is recorded as without
+    assert capture.token_ids == plain.token_ids
+
+
+def test_on_map_is_not_called_all_too_often(small: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter(range(1000))
+    monkeypatch.setattr(extractor_room, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    monkeypatch.setattr(extractor_room, "MAP_EVERY", 4)  # the clock goes on by one at each look
+    heard: list[int] = []
+    AttentionExtractor(*small).generate(
+        picture(), PROMPT, TOKENS, 0, on_map=lambda token, _: heard.append(token)
+    )
+    assert heard == [4, 8]  # a look to decide, and one more after each map
 
 
 @pytest.mark.parametrize("kind", [ZeroDivisionError, KeyboardInterrupt, GeneratorExit])

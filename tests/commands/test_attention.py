@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +14,10 @@ from attention_processor import AttentionProcessor
 from cli import main
 from commands.files import DRAWN_NAME, earlier_pictures
 from records.capture import Capture
+from records.look import Look
 from records.pictures import open_image
 from tests.commands.kit import HEADS, PROMPT, TOKENS, arrays, left_behind, names, pixels
-from visualization import fitted, shared_range, visualize_attention_on_image
+from visualization import fitted, shared_look, shared_range, visualize_attention_on_image
 
 
 def test_files_equal_the_same_calls_in_python(
@@ -142,6 +144,31 @@ def test_scale_and_look(run: Callable[..., int], out: Path, picture: Path, scale
     drawing = json.loads(str(arrays(out)["settings"]))["drawing"]
     assert (drawing["scale"], drawing["vmin"], drawing["vmax"]) == (scale, low, high)
     assert (drawing["colormap"], drawing["alpha"], drawing["smooth"]) == ("jet", 0.3, True)
+
+
+@pytest.mark.parametrize(
+    ("said", "look"),
+    [
+        ((), Look()),
+        (("--no-smooth", "--view", "spotlight"), Look(view="spotlight", smooth=False)),
+        (("--alpha", "0.4"), Look("viridis", 0.4)),
+        (("--colormap", "glow", "--alpha", "0.4", "--scale", "shared"), Look("glow", 0.4)),
+    ],
+)
+def test_glow_unless_a_colour_map_or_a_transparency_is_named(
+    run: Callable[..., int], out: Path, picture: Path, said: tuple[str, ...], look: Look
+) -> None:
+    assert run("--tokens", "1,5", *said) == 0
+    maps = arrays(out)["maps"]
+    look = shared_look(look, maps) if "shared" in said else look
+    image = fitted(open_image(picture), 640)
+    expected = visualize_attention_on_image(image, maps[1], **asdict(look), title=" ", subtitle=" ")
+    with Image.open(out / "token_005.png") as drawn:
+        for name in ("picture_box", "bar_box"):
+            box = expected.info[name]
+            np.testing.assert_array_equal(np.asarray(drawn.crop(box)), np.asarray(expected.crop(box)))
+    drawing = json.loads(str(arrays(out)["settings"]))["drawing"]
+    assert (drawing["colormap"], drawing["alpha"], drawing["vmax"]) == (look.colormap, look.alpha, look.vmax)
 
 
 def test_config_gives_the_defaults(

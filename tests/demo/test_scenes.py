@@ -7,6 +7,7 @@ from typing import cast
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from demo.architecture import SPECIAL_TOKENS, make_image_processor, make_model
 from demo.data import IGNORED, Packer, draw, patches
@@ -22,6 +23,7 @@ from demo.scenes import (
     Question,
     Scene,
     SceneObject,
+    is_framed,
     located,
     make_scene,
 )
@@ -269,3 +271,11 @@ def said(text: str) -> Capture:
     starts = [match.span() for match in re.finditer(r"\w+|[.,]", text)]
     tokens = tuple(text[start:end] for start, end in starts)
     return cast("Capture", SimpleNamespace(text=text, token_spans=tuple(starts), tokens=tokens))
+
+
+def test_scenes_have_their_frame_and_other_pictures_have_none() -> None:
+    assert all(is_framed(make_scene(HELD_OUT_SEED + seed).image) for seed in range(6))
+    for other in (Image.new("RGB", (60, 40), "white"), Image.new("L", (60, 40), 117)):
+        assert is_framed(other) == (other.mode == "L")  # a grey picture has the frame's colour all over
+    cropped = make_scene(HELD_OUT_SEED).image.crop((8, 8, 150, 120))
+    assert not is_framed(cropped)

@@ -4,6 +4,7 @@ import io
 import json
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
+import evaluation.without_picture as without_room
 from evaluation.charts import curve_chart
 from evaluation.removal import (
     MapCheck,
@@ -19,21 +21,22 @@ from evaluation.removal import (
     doubling,
     first_cells,
     hottest_first,
-    logprobs_without,
+    logprobs_covered,
     said,
 )
-from evaluation.without_picture import PictureCheck, without_image
+from evaluation.without_picture import PictureCheck, logprobs_without, without_image
 from methods import Question
 from model import encode
 from records.capture import Capture
 from tests.conftest import traces
-from tests.methods.kit import CELL, LANDSCAPE, MEAN, answer, picture, plain, read, small_model
+from tests.methods.kit import CELL, LANDSCAPE, LOGITS, MEAN, answer, picture, plain, read, small_model
 from tests.numerics import assert_same
 from utils import Stopped, Watch
 
 pytestmark = pytest.mark.numeric
 H, W = LANDSCAPE
 TOKENS = (2, 3)
+OF_TOKENS = ("token_ids", "tokens", "token_spans", "attention", "shares", "logprobs")
 
 
 @pytest.fixture(scope="module")
@@ -96,6 +99,34 @@ def test_central_patches_are_those_nearest_to_the_middle(small: tuple[Any, Any],
     cells[1:3, 3] = True  # of 4 rows and 7 columns
     assert found.counts == (0, 2)
     assert found.central[1] == pytest.approx(probability(small, painted(cells)), rel=1e-3)
+
+
+def test_it_says_which_cells_were_hidden(small: tuple[Any, Any], heat: np.ndarray) -> None:
+    found = checked(small, heat, patches=[2, 6])
+    order = sorted(range(H * W), key=lambda cell: -heat.reshape(-1)[cell])
+    assert found.hottest_cells.tolist() == order[:6]
+    assert found.random_cells.shape == (3, 6)
+    assert len({tuple(cells) for cells in found.random_cells}) == 3
+    for at, count in ((1, 2), (2, 6)):
+        for cells, values in zip(found.random_cells, found.random, strict=True):
+            hidden = np.isin(np.arange(H * W), cells[:count]).reshape(LANDSCAPE)
+            assert values[at] == pytest.approx(probability(small, painted(hidden)), rel=1e-3)
+    assert (found.patches, found.ranked, found.map_key) == (H * W, H * W - 1, "")
+
+
+def test_cells_below_zero_and_flat_ones_are_ranked_as_they_are(small: tuple[Any, Any]) -> None:
+    below = -np.arange(H * W, dtype=np.float32).reshape(LANDSCAPE)
+    found = checked(small, below, patches=4)
+    assert found.hottest_cells.tolist() == [0, 1, 2, 3]
+    flat = np.zeros(LANDSCAPE, np.float32)
+    flat[2, 5] = 1
+    found = checked(small, flat, patches=4)
+    assert found.hottest_cells[0] == 2 * W + 5
+    assert len(set(found.hottest_cells)) == 4
+    assert (found.ranked, found.note.split(".")[1]) == (
+        1,
+        " Only 1 of them stands out in the map; the rest are drawn at random",
+    )
 
 
 def test_random_patches_are_drawn_anew_for_each_repeat_and_the_same_for_the_same_seed(
@@ -161,7 +192,7 @@ def test_each_different_picture_is_read_once(small: tuple[Any, Any]) -> None:
     read_by: list[int] = []
     watch = Watch(lambda done, count: read_by.append(count))
     question = Question(answer(), (1, 4, 6), *small, picture(), watch)
-    found = logprobs_without(question, [some, none, some.copy(), none, some], "mean")
+    found = logprobs_covered(question, [some, none, some.copy(), none, some], "mean")
     assert set(read_by) == {2}
     np.testing.assert_array_equal(found[[0, 0, 1]], found[[2, 4, 3]])
     each = [probability(small, painted(some), (token,)) for token in (1, 4, 6)]
@@ -204,7 +235,10 @@ MADE = MapCheck(
     hottest=np.array([0.98, 0.9, 0.11]),
     random=np.array([[0.98, 0.97, 0.95], [0.98, 0.98, 0.99]]),
     central=np.array([0.98, 0.98, 0.002]),
+    hottest_cells=np.array([7, 0, 29, 3, 11, 4, 5, 6]),
+    random_cells=np.array([np.arange(8), np.arange(20, 28)]),
     patches=30,
+    ranked=30,
     filling="blur",
     seed=0,
 )
@@ -216,7 +250,7 @@ def test_the_sentence_says_what_removing_did() -> None:
         "centre 8: 2e-03."
     )
     assert MADE.sentence(1).startswith("Removing this patch takes “red” from 0.98 to 0.90;")
-    assert MADE.telling == 8
+    assert MADE.telling == 1  # 8 of 30 are more than a quarter
     with pytest.raises(ValueError, match="4 patches were not removed"):
         MADE.sentence(4)
 
@@ -259,6 +293,46 @@ def test_without_the_picture_the_model_reads_the_same_question_as_text_alone(sma
     with_picture = [np.log(probability(small, picture(), (token,))) for token in range(len(expected))]
     np.testing.assert_allclose(found.with_picture, with_picture, atol=1e-4)
     assert np.abs(found.with_picture - found.without).max() > 0.01
+
+
+def test_log_probabilities_without_the_picture_are_the_models_own(
+    small: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = logprobs_without(*small, answer())
+    assert whole.dtype == np.float32
+    assert whole.shape == (7,)
+    turn = [{"role": "user", "content": [{"type": "text", "text": answer().prompt}]}]
+    text = small[1].apply_chat_template(turn, tokenize=False, add_generation_prompt=True)
+    for token, said_id in enumerate(answer().token_ids):  # one token at a time, of the raw distribution
+        asked = small[1].tokenizer(text, add_special_tokens=False)["input_ids"]
+        with torch.no_grad():
+            logits = plain()(input_ids=torch.tensor([[*asked, *answer().token_ids[:token]]])).logits[0, -1]
+        expected = float(logits.double()[said_id] - logits.double().exp().sum().log())
+        assert_same(whole[token], expected, terms=[LOGITS])
+    monkeypatch.setattr(without_room, "BLOCK", 3)
+    assert_same(logprobs_without(*small, answer()), whole, terms=[LOGITS])
+
+
+def test_with_the_picture_is_what_was_recorded(small: tuple[Any, Any]) -> None:
+    assert answer().settings["temperature"] == 2.0  # drawn from another distribution than is recorded
+    found = without_image(*small, picture(), answer())
+    np.testing.assert_array_equal(found.with_picture, answer().logprobs.numpy().astype(np.float64))
+    np.testing.assert_array_equal(found.without, logprobs_without(*small, answer()).astype(np.float64))
+
+
+def test_what_has_no_log_probabilities_without_the_picture(small: tuple[Any, Any]) -> None:
+    other = replace(answer(), model_name="another")
+    with pytest.raises(ValueError, match="the answer was given by another, not by tiny"):
+        logprobs_without(*small, other)
+    nothing = {name: getattr(answer(), name)[:0] for name in OF_TOKENS}
+    empty = replace(answer(), **nothing, text="", text_attention=answer().text_attention[:0, :, :-7])
+    assert logprobs_without(*small, empty).shape == (0,)
+    with pytest.raises(ValueError, match="empty answer: there is nothing to check"):
+        without_image(*small, picture(), empty)
+    stop = threading.Event()
+    stop.set()
+    with pytest.raises(Stopped):
+        logprobs_without(*small, answer(), stop)
 
 
 def test_a_words_probability_is_the_product_of_its_tokens() -> None:

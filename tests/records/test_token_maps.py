@@ -1,11 +1,13 @@
 """The record of a method's maps: what it refuses, maps of words, and what it says of itself."""
 
+import json
 from typing import Any
 
 import numpy as np
 import pytest
 
 from records.token_maps import Cost, TokenMaps
+from tests.attention_processor.kit import made_capture
 from tests.numerics import assert_same
 
 
@@ -36,6 +38,67 @@ def test_the_map_of_a_word_is_the_mean_of_its_tokens() -> None:
         record.token_map([1, 4])
 
 
+MAPS = np.random.default_rng(1).random((5, 2, 3), dtype=np.float32)
+
+
+def some(*tokens: int, **parts: Any) -> TokenMaps:
+    """Return maps of some of five tokens."""
+    settings = {"layers": [2, 4], "dtype": "float32"}
+    given = {"cost": Cost(1, len(tokens), 0.25), "settings": settings, **parts}
+    return TokenMaps("rollout", tokens, MAPS[list(tokens)], **given)
+
+
+def test_maps_of_some_tokens_are_merged() -> None:
+    first, rest = some(3, notes=("one", "both")), some(0, 1, 4, notes=("both", "two"))
+    for merged in (first.merged_with(rest), rest.merged_with(first)):
+        assert merged.tokens == (0, 1, 3, 4)
+        np.testing.assert_array_equal(merged.maps, MAPS[[0, 1, 3, 4]])
+        assert merged.cost == Cost(2, 4, 0.5)
+        assert set(merged.notes) == {"one", "both", "two"}
+        assert len(merged.notes) == 3
+        assert (merged.key, merged.settings) == (first.key, first.settings)
+    assert first.tokens == (3,)
+    newer = TokenMaps("rollout", (3,), MAPS[[0]], settings=first.settings)
+    np.testing.assert_array_equal(some(2, 3).merged_with(newer).maps, MAPS[[2, 0]])
+    assert some(2).joined(some(1)).tokens == (1, 2)
+    other = some(1, settings={"layers": [4]})
+    assert some(2).joined(other) is other
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        some(1, settings={"layers": [2]}),
+        some(1, of_prompt=True),
+        some(1, removed=(3,), settings={"layers": [2, 4], "dtype": "float32", "sinks": []}),
+        TokenMaps("tam", (1,), MAPS[:1], settings={"layers": [2, 4], "dtype": "float32"}),
+        TokenMaps(
+            "rollout", (1,), MAPS[:1].reshape(1, 3, 2), settings={"layers": [2, 4], "dtype": "float32"}
+        ),
+    ],
+)
+def test_maps_that_were_made_in_another_way_are_not_merged(other: TokenMaps) -> None:
+    with pytest.raises(ValueError, match="cannot be merged with Attention rollout"):
+        some(0).merged_with(other)
+
+
+def test_maps_of_different_answers_are_not_merged() -> None:
+    one, other = made_capture(), made_capture(token_ids=tuple(range(1, 12)))
+    assert some(0, capture=one).merged_with(some(1, capture=made_capture())).capture is one
+    assert some(0).merged_with(some(1, capture=one)).capture is one
+    with pytest.raises(ValueError, match="maps of different answers"):
+        some(0, capture=one).merged_with(some(1, capture=other))
+
+
+def test_the_key_tells_maps_apart_by_all_that_they_were_made_of() -> None:
+    key = some(0).key
+    assert key.startswith("rollout-")
+    again = json.loads(json.dumps({"dtype": "float32", "layers": (2, 4)}))
+    assert some(3, settings=again, cost=Cost(9), notes=("x",)).key == key
+    others = [some(0, settings={**again, "heads": [1]}), some(0, removed=())]
+    assert len({key, *(other.key for other in others)}) == 3
+
+
 @pytest.mark.parametrize(
     ("method", "settings", "cost", "line"),
     [
@@ -52,7 +115,8 @@ def test_the_map_of_a_word_is_the_mean_of_its_tokens() -> None:
             Cost(4, 12, 1.26),
             "layers 1-2 · 4 samples, noise 0.15 · 4 forward, 12 backward passes, 1.3 s",
         ),
-        ("occlusion", {"size": 2}, Cost(9), "regions of 2 × 2 cells · 9 forward, 0 backward passes, 0.0 s"),
+        ("occlusion", {"size": 2}, Cost(9), "regions of 2 × 2 cells · 9 forward passes"),
+        ("occlusion", {"size": 2}, Cost(1, 0, 0.06), "regions of 2 × 2 cells · 1 forward pass, 0.1 s"),
         ("tam", {}, Cost(), "all layers"),
     ],
 )

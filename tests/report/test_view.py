@@ -154,9 +154,12 @@ def test_a_page_to_explore_shows_the_maps_and_crosses_out(
     assert data["method"] == {
         "name": f"Occlusion without sinks · {HOW} · "
         "2 sinks left out: row 1 column 1 (9 ×), row 2 column 5 (5 ×)",
+        "id": "occlusion",
+        "key": CROSSED.key,
         "values": "fall in log-probability",
         "unit": "nats",
         "caveat": METHODS["occlusion"].caveat,
+        "sinks": False,
     }
 
 

@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import {
+  askedPart,
+  besideOf,
   boxOf,
   cellAt,
   crossedBoxes,
@@ -131,4 +133,28 @@ test('cells are crossed out where a map is drawn, on the wipe right of its divid
   assert.deepEqual(crossedBoxes({ ...pane, kind: 'picture' }, GRID, [7], 0), []);
   assert.equal(crossedBoxes({ ...pane, kind: 'wipe' }, GRID, [7, 14], 0.51).length, 1);
   assert.equal(crossedBoxes({ ...pane, kind: 'wipe' }, GRID, [7, 14], 0.5).length, 2);
+});
+
+test('a kept region is asked about unless another place is pointed at', () => {
+  const region = { row: 1, col: 1, rows: 2, cols: 2 };
+  assert.equal(askedPart({ region, cursor: null }), region);
+  assert.equal(askedPart({ region, cursor: { row: 2, col: 2 } }), region);
+  assert.deepEqual(askedPart({ region, cursor: { row: 0, col: 2 } }), { row: 0, col: 2 });
+  assert.equal(askedPart({ region: null, cursor: null }), null);
+});
+
+test('what is said of a box stands on the side with more room, never wider than that', () => {
+  // frame from 0 to 700, of a scene from −50 to 750
+  assert.deepEqual(besideOf({ left: 100, width: 100 }, [-50, 750]), {
+    isBefore: false,
+    room: 540,
+    edge: 210,
+  });
+  assert.deepEqual(besideOf({ left: 500, width: 100 }, [-50, 750]), { isBefore: true, room: 540, edge: 490 });
+  assert.deepEqual(besideOf({ left: 300, width: 100 }, [0, 700]), { isBefore: false, room: 290, edge: 410 });
+});
+
+test('where neither side has room it reaches over the box, and stays between the ends', () => {
+  assert.deepEqual(besideOf({ left: 0, width: 700 }, [0, 700]), { isBefore: false, room: 130, edge: 570 });
+  assert.deepEqual(besideOf({ left: 60, width: 640 }, [0, 700]), { isBefore: true, room: 130, edge: 130 });
 });

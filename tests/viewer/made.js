@@ -64,6 +64,9 @@ export function payload(changes = {}) {
         [0.05, 0.9, 0.05],
       ]),
       probabilities: [0.5, 0.001, 0.5, 0.5],
+      logprobs: [0.5, 0.001, 0.5, 0.5].map(Math.log),
+      without: null,
+      have: null,
     },
     prompt: {
       text: 'What is',
@@ -82,7 +85,22 @@ export function payload(changes = {}) {
       probabilities: [],
     },
     layers: [3, 8],
-    method: { name: 'attention', values: 'share of attention', unit: '%', caveat: 'It is not a proof.' },
+    method: {
+      name: 'attention',
+      id: 'attention',
+      key: 'attention-1',
+      values: 'share of attention',
+      unit: '%',
+      caveat: 'It is not a proof.',
+      sinks: true,
+    },
+    methods: [
+      { name: 'attention', label: 'Attention', short: 'Fast', group: 'first' },
+      { name: 'gradient-attention', label: 'Gradient × attention', short: 'Best', group: 'first' },
+      { name: 'occlusion', label: 'Occlusion', short: 'Causal', group: 'first' },
+      { name: 'tam', label: 'Token activation map', short: 'Token act.', group: 'more' },
+    ],
+    checks: [],
     settings: { model: 'made', layers: [3, 8], heads: [0, 1, 2, 3, 4, 5], head_count: 6, aggregation: 'max' },
     palettes: {},
     look: { colormap: 'viridis', opacity: 0.5, contrast: 0, view: 'overlay', cells: 'cells', scale: 'own' },
@@ -90,6 +108,34 @@ export function payload(changes = {}) {
     heads: [],
     leaned: null,
     removed: [],
+    ...changes,
+  };
+}
+
+// Returns a test of a map as Python makes it: 3 numbers of patches, 2 random draws.
+export function checkOf(tokens, changes = {}) {
+  return {
+    text: 'red',
+    tokens,
+    map_key: 'attention-1',
+    patches: [0, 1, 2],
+    hottest: [0.9, 0.4, 0.1],
+    random: [
+      [0.9, 0.9, 0.8],
+      [0.9, 0.7, 0.6],
+    ],
+    random_mean: [0.9, 0.8, 0.7],
+    cells: {
+      hottest: [6, 1],
+      random: [
+        [3, 14],
+        [0, 2],
+      ],
+    },
+    telling: 2,
+    verdict: 'Holds up',
+    sentences: ['First.', 'Second.', 'Third.'],
+    note: '',
     ...changes,
   };
 }

@@ -8,6 +8,7 @@ import {
   numberLabels,
   numbersBetween,
   percent,
+  probabilityText,
 } from '../../viewer/js/state/numbers.js';
 
 const plain = (texts) => [texts].flat().map((text) => text.replaceAll('\u00a0', ' '));
@@ -45,4 +46,15 @@ test('numbers of a range are counted, and held between their ends', () => {
     [-1, 0.5, 9].map((value) => limited(value, 0, 2)),
     [0, 0.5, 2],
   );
+});
+
+test('probabilities are read with two decimals, small ones with three', () => {
+  assert.deepEqual([1, 0.104, 0.01, 0.004, 0.0002, 0].map(probabilityText), [
+    '1.00',
+    '0.10',
+    '0.01',
+    '0.004',
+    '<0.001',
+    '0.00',
+  ]);
 });

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { bytesOf, decoded, unpacked, withMaps } from '../../viewer/js/state/packing.js';
-import { mapsOf, payload } from './made.js';
+import { mapsOf, packed, payload } from './made.js';
 
 test('bytes are those of the text', () => {
   assert.deepEqual([...bytesOf('AAH/gA==')], [0, 1, 255, 128]);
@@ -50,4 +50,23 @@ test('a payload comes back with the maps that were packed into it', () => {
 
 test('a text without maps stays without', () => {
   assert.deepEqual(withMaps({ text: 'x', maps: null }), { text: 'x', low: [], high: [], maps: null });
+});
+
+test('maps of some tokens are at the places of those tokens, and nothing is at the others', () => {
+  const rows = [mapsOf('answer')[3], mapsOf('answer')[0]];
+  const { maps, low, high } = withMaps({ maps: packed(rows), have: [3, 0] });
+  assert.ok(Math.abs(maps[3][6] - 0.3) < 1e-5);
+  assert.ok(Math.abs(maps[0][14] - 0.09) < 1e-6);
+  assert.deepEqual([maps[1], maps[2]], [undefined, undefined]);
+  assert.deepEqual(
+    [low, high],
+    [
+      [-0.1, 0],
+      [0.3, 0.09],
+    ],
+  );
+  const none = withMaps({ maps: { data: '', bits: 16, low: [], high: [] }, have: [] });
+  assert.deepEqual(none.maps, []);
+  assert.equal(withMaps({ maps: null, have: null }).maps, null);
+  assert.equal(withMaps({ maps: packed(rows), have: null }).maps.length, 2);
 });

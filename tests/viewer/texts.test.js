@@ -5,20 +5,20 @@ import { newState, withPayload } from '../../viewer/js/state/state.js';
 import {
   captionOf,
   cellText,
-  isRestricted,
   madeOf,
+  methodRow,
   nameOf,
   pictureLabel,
   placeOf,
+  quoted,
   readoutOf,
-  scaleNameOf,
   seenCell,
 } from '../../viewer/js/state/texts.js';
 import { headsOf, payload } from './made.js';
 
 const plain = (text) => text.replaceAll('\u00a0', ' ');
-const stateOf = (changes = {}, raw = {}, isLive = false) => ({
-  ...withPayload(newState(isLive), payload(raw)),
+const stateOf = (changes = {}, raw = {}) => ({
+  ...withPayload(newState({}), payload(raw)),
   ...changes,
 });
 const pick = (tokens, of_prompt = false) => ({ tokens, of_prompt });
@@ -65,51 +65,56 @@ test('what a map is made of are the chosen layers and heads, folded, over its to
   assert.equal(madeOf(stateOf({ picked: pick([0]) }, { settings })), 'attention');
 });
 
-test('the way back to all heads is there where some are left out and a page can bring them', () => {
-  const some = { settings: { ...payload().settings, heads: [1] } };
-  assert.equal(isRestricted(stateOf({}, some, true)), true);
-  assert.equal(isRestricted(stateOf({}, some, false)), false);
-  assert.equal(isRestricted(stateOf({}, {}, true)), false);
-  assert.equal(isRestricted(stateOf({ alone: { row: 1, col: 0 } })), true);
-  assert.equal(isRestricted(stateOf({ alone: { row: 0, col: 0 } })), false);
+test('in a sentence a pick is its word alone', () => {
+  const state = stateOf();
+  assert.equal(quoted(state, pick([2, 3])), '“cat”');
+  assert.equal(quoted(state, pick([0, 1, 2, 3])), 'the whole answer');
+  assert.equal(methodRow(state.data).short, 'Fast');
 });
 
-test('cells and regions are named from 0', () => {
-  assert.equal(placeOf({ row: 2, col: 4 }), 'row 2, column 4');
-  assert.equal(placeOf({ row: 0, col: 1, rows: 2, cols: 3 }), 'rows 0–1, columns 1–3');
+test('cells and regions are named from 1, as people count', () => {
+  assert.equal(placeOf({ row: 2, col: 4 }), 'row 3, column 5');
+  assert.equal(placeOf({ row: 0, col: 1, rows: 2, cols: 3 }), 'rows 1–2, columns 2–4');
 });
 
 test('the highest value that is told is the map’s own, also where the colours span all maps', () => {
   const own = stateOf({ picked: pick([0]) });
   assert.deepEqual(shownMap(shared(own)).range, [-0.1, 0.5]);
   for (const state of [own, shared(own)]) {
-    assert.equal(readout(state), 'Highest at row 2, column 4: 9.00 %');
+    assert.equal(readout(state), 'Highest at row 3, column 5: 9.00 %');
     assert.equal(
       plain(pictureLabel(state, shownMap(state))),
-      'Map of “A” (token 0) over the picture, 3 rows by 5 columns, from 0 % to 9.00 %; highest at row 2, column 4.',
+      'Map of “A” (token 0) over the picture, 3 rows by 5 columns, from 0 % to 9.00 %; highest at row 3, column 5.',
     );
   }
 });
 
 test('the highest value of one head alone is its own too', () => {
   const state = stateOf({ picked: pick([1]), alone: { row: 0, col: 1 } }, { heads: [headsOf([1])] });
-  for (const one of [state, shared(state)]) assert.equal(readout(one), 'Highest at row 0, column 1: 2.00 %');
+  for (const one of [state, shared(state)]) assert.equal(readout(one), 'Highest at row 1, column 2: 2.00 %');
 });
 
 test('a cell that is pointed at is told before a region, a region before the highest', () => {
   const region = { row: 0, col: 0, rows: 1, cols: 3 };
   const state = stateOf({ picked: pick([0]), region });
-  assert.equal(readout(state), 'row 0, columns 0–2: 25 % of this map'); // 0.06 of 0.24
-  assert.equal(readout({ ...state, cursor: { row: 0, col: 2 } }), 'row 0, column 2: 3.000 %');
+  assert.equal(readout(state), 'row 1, columns 1–3: 25 % of this map'); // 0.06 of 0.24
+  assert.equal(readout({ ...state, cursor: { row: 0, col: 2 } }), 'row 1, column 3: 3.000 %');
   assert.deepEqual(seenCell({ cursor: null, region: { row: 1, col: 2, rows: 1, cols: 1 } }).col, 2);
   assert.equal(seenCell(state), null);
-  assert.equal(plain(cellText(state, shownMap(state), { row: 0, col: 0 })), 'row 0, column 0: 1.000 %');
+  assert.equal(plain(cellText(state, shownMap(state), { row: 0, col: 0 })), 'row 1, column 1: 1.000 %');
 });
 
-test('what the colours mean is told with the curve that bends them', () => {
-  assert.equal(scaleNameOf(stateOf()), 'share of attention · own scale');
-  const bent = stateOf({ look: { contrast: -1, scale: 'shared' } });
-  assert.equal(scaleNameOf(bent), 'share of attention, coloured by its power 0.50 · shared scale');
+test('under the glow a value is told as its share of the map', () => {
+  const glow = { ...payload().look, colormap: 'glow' };
+  const state = stateOf({ picked: pick([0]), look: glow }); // 0.01 … 0.05 and 0.09 of 0.24
+  assert.equal(
+    plain(cellText(state, shownMap(state), { row: 0, col: 1 })),
+    'row 1, column 2: 8.3 % of the map',
+  );
+  assert.equal(
+    plain(pictureLabel(state, shownMap(state))),
+    'Map of “A” (token 0) over the picture, 3 rows by 5 columns; hottest at row 3, column 5: 38 % of the map.',
+  );
 });
 
 test('an empty answer has a picture and no more', () => {

@@ -1,14 +1,17 @@
 // The viewer of the maps of one answer: plain JavaScript, no globals, several may live on a page.
 //
-//   mountViewer(root, payload, {onPick, onChange}) -> {update, pick, state, destroy}
+//   mountViewer(root, payload, host) -> {update, pick, state, destroy}
 //
-// `root` is the element of viewer.html, `payload` what viewer.payload() returns. The result is kept as `root.viewer`.
+// `root` is the element of viewer.html, `payload` what viewer.payload() returns, or null while there is no answer. The
+// result is kept as `root.viewer`. `host` is the page around, if there is one:
 //   onPick({tokens, of_prompt, key})   a person picked tokens: key is "all", "3", "3-5", of the prompt "p0"
-//   onChange({layer, head})            a person chose one layer and head to see alone; null means all of them
-//   onChange({want: "heads", pick})    the layers × heads of this pick are wanted: answer with update({heads})
-//   onChange({look})                   opacity, colours, view … were changed
+//   onLook(look)                       opacity, colours, view … were changed
+//   can: {maps, heads, test, …}        what the page answers to; each is asked for by
+//   ask(what, details)                 "maps" of other layers or by another method (state().wanted), "heads" of a pick,
+//                                      "test" of the shown map, "compare" {name}, "hide" {cells}, "stop", "back"
 //   update(payload)                    another answer, or the same one with maps of other layers or heads
-//   update({heads, leaned, look})      one of these alone; heads is one result of viewer.heads_payload() or more
+//   update({heads, look, without, check, compared, phase, progress, work, notice, source})   some of these alone
+//   update({unmet})                    the controls that were asked for, and that no maps will come of
 //   pick(key or {tokens, of_prompt})   picks without calling onPick
 //   state()                            what is picked, shown, pointed at, and how it is drawn
 // What a model or a visitor wrote is written with textContent only.
@@ -16,42 +19,51 @@ import { pickOf } from './state/picks.js';
 import { newState, publicState, withChanges, withPayload } from './state/state.js';
 import { show } from './view/actions.js';
 import { addControls } from './view/controls.js';
-import { addHeads } from './view/heads.js';
-import { addLists } from './view/lists.js';
-import { paletteFor } from './view/palette.js';
+import { addGlance } from './view/glance.js';
+import { addKeys } from './view/keys.js';
+import { addMenus } from './view/menus.js';
+import { addMethods } from './view/methods.js';
+import { addPainter } from './view/painter.js';
+import { inkFor, paletteFor } from './view/palette.js';
 import { addPanels } from './view/panels.js';
 import { partsOf } from './view/parts.js';
+import { addPhase } from './view/phase.js';
+import { addPinned } from './view/pinned.js';
 import { addPointing } from './view/pointing.js';
 import { addReadout } from './view/readout.js';
 import { addStage } from './view/stage.js';
+import { addVerdict } from './view/verdict.js';
 import { addWords } from './view/words.js';
 
-export function mountViewer(root, payload, { onPick = () => {}, onChange = null } = {}) {
-  const state = newState(Boolean(onChange));
+const NOBODY = { onPick() {}, onLook() {}, ask() {}, can: {} };
+
+export function mountViewer(root, payload, host = {}) {
+  const state = newState({ ...host.can });
   const viewer = {
     ...partsOf(root),
     state,
-    host: { onPick, onChange },
+    host: { ...NOBODY, ...host },
     palette: paletteFor(state),
+    paper: inkFor(root),
     picksOf: new WeakMap(), // a button that stands for words -> its pick
   };
-  const { redraw, stop } = assembled(viewer);
+  const stop = assembled(viewer);
   const load = (raw) => {
     Object.assign(state, withPayload(state, raw));
-    redraw.answer();
+    viewer.redraw.answer();
   };
-  load(payload);
+  if (payload) load(payload);
+  else viewer.redraw.phase();
   root.viewer = {
     update(next) {
       if (next.answer) load(next);
       else {
         Object.assign(state, withChanges(state, next));
-        if (next.look) redraw.look();
-        redraw.panels();
-        redraw.map();
+        viewer.redraw.changed(next);
       }
     },
     pick(selection) {
+      if (!state.data) return;
       state.anchor = null;
       show(viewer, pickOf(state.data, selection), false);
     },
@@ -64,53 +76,115 @@ export function mountViewer(root, payload, { onPick = () => {}, onChange = null 
   return root.viewer;
 }
 
-// Puts the viewer's pieces together: `redraw` is what follows each kind of change.
+// Puts the viewer's pieces together. Returns what stops them all.
 function assembled(viewer) {
-  const words = addWords(viewer);
-  const controls = addControls(viewer);
-  const lists = addLists(viewer);
-  const panels = addPanels(viewer, lists, addHeads(viewer));
+  addMenus(viewer);
+  viewer.painter = addPainter(viewer);
+  viewer.pinned = addPinned(viewer);
+  const views = {
+    words: addWords(viewer),
+    controls: addControls(viewer),
+    methods: addMethods(viewer),
+    verdict: addVerdict(viewer),
+    phase: addPhase(viewer),
+    glance: addGlance(viewer),
+  };
+  viewer.methods = views.methods;
+  views.panels = addPanels(viewer);
   viewer.readout = addReadout(viewer);
   const pointing = addPointing(viewer);
-  const stage = addStage(viewer, (shown) => {
-    pointing.placeDivider();
+  views.stage = addStage(viewer, (shown) => {
+    pointing.place();
     viewer.readout.write(shown);
   });
+  addKeys(viewer);
+  viewer.redraw = redrawing(viewer, views);
+  const refit = () => {
+    views.stage.refit();
+    views.glance.fit();
+    views.panels.draw();
+  };
+  const observer = new ResizeObserver(refit);
+  observer.observe(viewer.root);
+  observer.observe(viewer.part('panels'));
+  const glances = new ResizeObserver(() => views.glance.fit()); // its room follows the picture, which is drawn a frame later
+  glances.observe(viewer.part('glance'));
+  const scheme = matchMedia('(prefers-color-scheme: dark)');
+  scheme.addEventListener('change', refit);
+  return () => {
+    viewer.stop();
+    observer.disconnect();
+    viewer.pinned.stop();
+    glances.disconnect();
+    scheme.removeEventListener('change', refit);
+    views.stage.stop();
+  };
+}
+
+// Returns what follows each kind of change.
+function redrawing(viewer, { words, controls, methods, verdict, phase, glance, panels, stage }) {
   const redraw = {
     map: stage.request,
+    wanted: methods.mark,
     marks: words.mark,
     words: words.fill,
-    ranking: lists.rank,
+    lit: words.light,
     panels: panels.draw,
     heads: panels.drawHeads,
+    loaded() {
+      stage.refit();
+      glance.draw();
+      panels.draw();
+    },
+    phase() {
+      phase.write();
+      words.fill();
+      verdict.write();
+      glance.fit();
+      panels.draw();
+      stage.refit();
+    },
     pick() {
       viewer.readout.sayPick();
+      verdict.write();
+      glance.mark();
       panels.draw();
       stage.request();
     },
     look() {
       controls.write();
       stage.refit();
-      panels.drawHeads();
+      panels.draw();
+      glance.draw();
     },
     answer() {
       controls.fill();
+      methods.fill();
+      phase.write();
       words.fill();
-      lists.rank();
+      glance.fill();
       redraw.look();
       redraw.pick();
     },
+    changed(next) {
+      const has = (...names) => names.some((name) => name in next);
+      if (next.look) redraw.look();
+      if (has('without')) {
+        words.fill();
+        glance.fill();
+        redraw.pick();
+      }
+      if (has('phase', 'progress', 'source')) redraw.phase();
+      if (has('unmet')) {
+        methods.fill();
+        controls.fill();
+        controls.write();
+      }
+      if (has('work', 'notice')) phase.write();
+      if (has('work', 'check')) verdict.write();
+      panels.draw();
+      stage.request();
+    },
   };
-  viewer.redraw = redraw;
-  const observer = new ResizeObserver(() => {
-    stage.refit();
-    panels.drawHeads();
-  });
-  observer.observe(viewer.part('stage'));
-  const stop = () => {
-    viewer.stop();
-    observer.disconnect();
-    stage.stop();
-  };
-  return { redraw, stop };
+  return redraw;
 }

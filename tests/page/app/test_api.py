@@ -48,6 +48,7 @@ def test_generate_is_the_extractor(answered: tuple[Client, dict[str, Any]], dire
         ({"token": "3"}, [3], None, None),
         ({"token": "1-2,5", "layers": "1,-1", "heads": "0-2"}, [1, 2, 5], [1, 2], [0, 1, 2]),
         ({"token": "all", "aggregation": "max", "alpha": 1.0, "view": "heatmap"}, range(NEW), None, None),
+        ({"token": "2", "colormap": "glow", "cells": "cells", "view": "spotlight"}, [2], None, None),
         (
             {"token": "0", "layers": "2", "cells": "smooth", "view": "side by side", "colormap": "jet"},
             [0],
@@ -69,7 +70,7 @@ def test_heatmap_is_the_processor_and_the_drawing(
     picture = visualization.visualize_attention_on_image(
         visualization.fitted(noise(0), 640, 1280),
         expected,
-        smooth=asked.get("cells") == "smooth",
+        smooth=None if "cells" not in asked else asked["cells"] == "smooth",
         scale_label=label,
         **look,
     )

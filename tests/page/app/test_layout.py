@@ -1,13 +1,12 @@
 """The page as it is served: what a person reads."""
 
-import numpy as np
 import pytest
 
 from attention_extractor import AttentionExtractor
 from drawing.characters import plain_text
 from page.selection import Pick, pick_of
 from page.sessions import Run
-from page.shown import caption, choices, first_pick
+from page.shown import caption, choices
 from page.site import Page
 from tests.page.app.kit import NEW, chosen
 from tests.serving import PROMPT, noise
@@ -30,14 +29,6 @@ def test_every_word_and_token_is_in_the_list(run: Run) -> None:
         assert pick.key in listed
         assert pick_of(pick.key, run.capture) == pick
     assert "p0-7" in listed  # "Describe"
-
-
-def test_the_first_word_shown_has_the_largest_share_on_the_image(run: Run) -> None:
-    pick = first_pick(run)
-    assert pick is not None
-    words = [word for word in run.processor.words() if any(map(str.isalnum, word.text))]
-    shares = [float(run.capture.shares[list(word.tokens), ..., 0].mean()) for word in words]
-    assert pick.tokens == words[int(np.argmax(shares))].tokens
 
 
 def test_the_line_beneath_says_what_is_shown(run: Run) -> None:

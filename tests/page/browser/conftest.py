@@ -39,16 +39,20 @@ def open_tab(browser: Browser, site: tuple[Page, str], watches: dict[Tab, Watch]
     contexts: list[BrowserContext] = []
 
     def opened(
-        url: str = site[1], within: BrowserContext | None = None, says: str = "ready", **context: Any
+        url: str = site[1],
+        within: BrowserContext | None = None,
+        says: str = "ready",
+        phase: str = "answered",
+        **context: Any,
     ) -> Tab:
         if within is None:
-            within = browser.new_context(**{"viewport": {"width": 1440, "height": 1000}, **context})
+            within = browser.new_context(**{"viewport": {"width": 1440, "height": 900}, **context})
             contexts.append(within)
         tab = within.new_page()
         tab.set_default_timeout(PATIENCE)
         watches[tab] = Watch(tab, url)
         tab.goto(url)
-        ready(tab, says)
+        ready(tab, says, phase)
         return tab
 
     yield opened
@@ -77,6 +81,6 @@ def slowly(site: tuple[Page, str], monkeypatch: pytest.MonkeyPatch) -> None:
 
     def slow(job: Job, text: str, tokens: int) -> None:
         writes(job, text, tokens)
-        time.sleep(0.03)
+        time.sleep(0.15)
 
     monkeypatch.setattr(Job, "writes", slow)

@@ -1,34 +1,30 @@
 """What several tests here share."""
 
 import io
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
-from playwright.sync_api import (
-    ConsoleMessage,
-    Download,
-    Locator,
-    Request,
-)
+from playwright.sync_api import ConsoleMessage, Download, Locator, Request
 from playwright.sync_api import Page as Tab
 from playwright.sync_api import TimeoutError as TooLateError
 
 from attention_extractor import AttentionExtractor
 from attention_processor import AttentionProcessor
+from evaluation.without_picture import logprobs_without
 from page.sessions import Run
 from page.shown import choices
 from page.site import Page
 from records.capture import Capture
-from tests.seeing import state
-from tests.serving import PROMPT, noise
+from tests.seeing import part, state
+from tests.serving import HEADS, LAYERS, PROMPT, noise
 
 PATIENCE = 60_000  # milliseconds: these tests may share two cores with others
 NEW = 9  # tokens of an answer
 GRID = (5, 8)
-SLIDERS = ("layer_from", "layer_to", "head_from", "head_to")
 
 
 class Watch:
@@ -55,11 +51,28 @@ class Watch:
 
 
 OpenTab = Callable[..., Tab]
+# From now on: the phases of an answer, how often its words are written, and how much was asked in the queue.
+LISTEN = """() => {
+  Object.assign(window, { phases: [], written: 0 });
+  performance.clearResourceTimings();
+  const asked = () => performance.getEntriesByType('resource').map((one) => one.name);
+  window.queued = () => asked().filter((name) => name.includes('queue/join')).length;
+  window.listening?.disconnect();
+  const viewer = document.querySelector('.lens-viewer');
+  window.listening = new MutationObserver((records) => {
+    if (viewer.dataset.phase !== window.phases.at(-1)) window.phases.push(viewer.dataset.phase);
+    window.written += records.filter((one) => one.type === 'childList').length;
+  });
+  window.listening.observe(viewer, { attributeFilter: ['data-phase'] });
+  window.listening.observe(document.querySelector('[data-part=words]'), { childList: true });
+}"""
+THERE = """document.querySelector('.lens-viewer').dataset.phase === 'answered'
+  && document.querySelector('.lens-viewer').viewer.state().values !== null"""
 
 
-def ready(tab: Tab, says: str = "ready") -> None:
-    """Wait until the page is there with its data."""
-    tab.wait_for_selector("#aggregation input")
+def ready(tab: Tab, says: str = "ready", phase: str = "answered") -> None:
+    """Wait until the page is there, with the example where there is one."""
+    tab.wait_for_selector(f'.lens-viewer[data-phase="{phase}"]')
     tab.wait_for_function("text => document.querySelector('#status').innerText.includes(text)", arg=says)
 
 
@@ -70,15 +83,48 @@ def answer_to(page: Page, picture: Image.Image, prompt: str = PROMPT, tokens: in
 
 
 def upload(tab: Tab, file: Path) -> None:
-    if tab.locator("#image img").count():
-        tab.click("#image button[aria-label*='lear'], #image button[aria-label*='emove']")
+    """Choose a picture of one's own, and wait until it is the one that is asked about."""
     tab.set_input_files("#image input[type=file]", str(file))
-    tab.wait_for_selector("#image img")
+    tab.wait_for_selector("#image .tile:not([aria-busy])")
+    tab.wait_for_selector(f'#image .thumb[title="{file.name}"][aria-pressed=true]', state="attached")
+
+
+def menu(tab: Tab, name: str) -> Locator:
+    """Open one of the page's menus: "recent", "help", "share" or "settings"."""
+    place = tab.locator(f"#{name}_menu")
+    if not place.is_visible():
+        tab.click(f"[data-menu={name}_menu]")
+        place.wait_for()
+    return place
+
+
+def panel(tab: Tab, name: str) -> Locator:
+    """Open one of the viewer's tabs: "test", "heads", "shares" or "methods"."""
+    tab.click(f"[data-tab={name}]")
+    place = tab.locator(f"[data-panel={name}]")
+    place.wait_for()
+    return place
+
+
+def look_menu(tab: Tab) -> None:
+    """Open what says how the map is drawn."""
+    if not tab.is_visible("[data-popover=look]"):
+        tab.click("[data-opens=look]")
+
+
+def draw_alone(tab: Tab, colormap: str = "viridis") -> None:
+    """Draw the map without the picture, in flat cells of a colour map."""
+    look_menu(tab)
+    part(tab, "colormap").select_option(colormap)
+    part(tab, "alone").check()
+    becomes(tab, "look.cells", "cells")
+    becomes(tab, "look.view", "heatmap")
 
 
 def set_number(tab: Tab, selector: str, value: float) -> None:
+    """Type a number beside a slider."""
     field = tab.locator(f"{selector} input[type=number]")
-    for _ in range(10):  # what is typed while the accordion is still opening can get lost
+    for _ in range(10):  # what is typed while the menu is still opening can get lost
         field.fill(str(value))
         field.press("Tab")
         try:
@@ -98,35 +144,89 @@ def shows(tab: Tab, selector: str, value: float, patience: int = PATIENCE) -> No
     )
 
 
+def restrict(tab: Tab, axis: str, numbers: str) -> None:
+    """Type which layers or heads the maps are made of; the tab with these is open."""
+    field = tab.locator(f"[data-axis={axis}]")
+    field.fill(numbers)
+    field.press("Enter")
+
+
+def restricted(tab: Tab, **fields: str) -> None:
+    """Wait until the fields of layers and heads say this."""
+    for axis, numbers in fields.items():
+        tab.wait_for_function(
+            "([axis, numbers]) => document.querySelector(`[data-axis=${axis}]`).value === numbers",
+            arg=[axis, numbers],
+        )
+
+
+def click_head(tab: Tab, row: int, col: int) -> None:
+    """Click on a map of the tab with all layers and heads: row 0 and column 0 are the means."""
+    canvas = part(tab, "headsCanvas")
+    box = canvas.bounding_box()
+    assert box is not None
+    x = 58 + (col + 0.4) * (box["width"] - 58) / (1 + HEADS)
+    y = 22 + (row + 0.3) * (box["height"] - 22) / (1 + LAYERS)
+    canvas.click(position={"x": x, "y": y})
+
+
+def says(tab: Tab, name: str, text: str) -> None:
+    """Wait until a part of the viewer says something with this text in it."""
+    tab.wait_for_function(
+        """([name, text]) => document.querySelector(`[data-part=${name}]`)
+             .textContent.replaceAll('\\xa0', ' ').includes(text)""",
+        arg=[name, text],
+    )
+
+
+def reads(tab: Tab, text: str) -> None:
+    """Wait until this is the answer that is there."""
+    tab.wait_for_function(
+        "text => document.querySelector('[data-part=words]').textContent === text", arg=text
+    )
+
+
 def prepare(tab: Tab, file: Path, tokens: int = NEW) -> None:
     """Choose a picture, and how long the answer may be."""
     upload(tab, file)
-    if not tab.is_visible("#max_new_tokens"):
-        tab.locator("#generation button").first.click()
+    allow(tab, tokens)
+
+
+def allow(tab: Tab, tokens: int) -> None:
+    """Set how long an answer may be."""
+    menu(tab, "settings")
     set_number(tab, "#max_new_tokens", tokens)
+    tab.keyboard.press("Escape")
+    tab.wait_for_selector("#settings_menu", state="hidden")
 
 
 def ask(tab: Tab, file: Path, tokens: int = NEW) -> None:
-    """Choose a picture, generate, and wait for the first map."""
+    """Choose a picture, ask, and wait for the first map."""
     prepare(tab, file, tokens)
     generate(tab)
 
 
 def generate(tab: Tab) -> None:
-    tab.evaluate("() => { document.querySelector('.answering').dataset.state = 'asked'; }")
+    tab.evaluate(LISTEN)
     tab.click("#generate")
     answered(tab)
 
 
-def answered(tab: Tab) -> None:
-    """Wait until the answer is there and its first word is drawn."""
+def answered(tab: Tab, asks: int = 3) -> None:
+    """Wait until an answer is there with its underlines, and drawn.
+
+    `asks` of the answer, its underlines and the maps of config's method were asked for after LISTEN.
+    """
     try:
-        tab.wait_for_selector(".answering:is([data-state=done], [data-state=stopped])", state="attached")
+        tab.wait_for_function("() => window.written")
+        tab.wait_for_function(THERE)
+        tab.wait_for_selector("[data-part=words]:not([data-unknown])")
+        tab.wait_for_function("asks => window.queued() >= asks", arg=asks)
     except TooLateError:
-        says = [tab.get_attribute(".answering", "data-state"), tab.inner_text("#answering .line")]
-        raise AssertionError(f"no answer: the page says {says}, {tab.inner_text('#problem')!r}") from None
-    tab.wait_for_selector("#viewer .lens-viewer")
-    tab.wait_for_function("document.querySelector('#viewer .lens-viewer').viewer?.state().values")
+        told = [tab.evaluate("window.phases"), tab.inner_text(".lens-left")]
+        raise AssertionError(f"no answer: the page says {told}") from None
+    tab.wait_for_selector("#generate")
+    state(tab)
 
 
 def becomes(tab: Tab, expression: str, value: Any) -> None:
@@ -172,12 +272,10 @@ def expect_map(tab: Tab, capture: Capture, tokens: Any, *chosen: Any, of_prompt:
 
 def map_changes(tab: Tab, change: Callable[[], Any]) -> None:
     """Do something after which other values are drawn."""
-    before = state(tab)["values"]
+    values = "`${document.querySelector('.lens-viewer').viewer.state().values}`"
+    before = tab.evaluate(values)
     change()
-    tab.wait_for_function(
-        "before => `${document.querySelector('.lens-viewer').viewer.state().values}` !== before",
-        arg=",".join(map(str, before)),
-    )
+    tab.wait_for_function(f"before => {values} !== before", arg=before)
 
 
 def listed(tab: Tab, text: str) -> None:
@@ -199,8 +297,7 @@ def typed(tab: Tab, selector: str, text: str) -> None:
 
 def recent(tab: Tab) -> Locator:
     """The recent answers, newest first; at least one is there."""
-    if not tab.is_visible(".recent"):
-        tab.locator("#recent_panel button").first.click()
+    menu(tab, "recent")
     tab.wait_for_selector(".recent .entry")
     return tab.locator(".recent .entry")
 
@@ -212,6 +309,26 @@ def labels(capture: Capture) -> dict[str, str]:
 
 def words_of(capture: Capture) -> list[tuple[int, ...]]:
     return [word.tokens for word in AttentionProcessor(capture).words()]
+
+
+def first_pick(page: Page, capture: Capture) -> tuple[int, ...]:
+    """The word of an answer that is picked first: it needed the picture, and its map is hot at one place.
+
+    The answer may have no function words of three letters or more.
+    """
+    loaded = page.room.loaded
+    assert loaded is not None
+    powers = capture.logprobs.double().numpy() - logprobs_without(loaded.model, loaded.processor, capture)
+    spoken = [word for word in AttentionProcessor(capture).words() if re.search(r"[^\W_]", word.text)]
+    needs = [max(0.0, powers[list(word.tokens)].sum() / np.log(10)) for word in spoken]
+    low, high = min(needs), min(2.0, max(needs))
+    assert high - low > 0.3
+    scores: dict[tuple[int, ...], float] = {}
+    for word, need in zip(spoken, needs, strict=True):
+        if len(re.findall(r"[^\W\d_]", word.text)) >= 3:
+            heat = map_of(capture, word.tokens)
+            scores[word.tokens] = min(1.0, (need - low) / (high - low)) * heat.max() / heat.sum()
+    return max(scores, key=scores.__getitem__)
 
 
 def key_of(tokens: Sequence[int]) -> str:
@@ -248,7 +365,7 @@ def layers_shown(tab: Tab) -> list[int]:
 
 def explain(tab: Tab) -> None:
     """Open the tab, press Run, and wait for the enlarged picture."""
-    tab.click("#gradcam_tab-button")
+    panel(tab, "methods")
     tab.click("#cam_run")
     tab.wait_for_selector("#cam .cam[data-state=done]")
     tab.wait_for_selector("#cam_overlay img")
@@ -264,39 +381,16 @@ def refused(tab: Tab, line: str) -> None:
 
 
 def problem(tab: Tab, line: str) -> None:
-    tab.wait_for_function("line => document.querySelector('#problem').innerText.startsWith(line)", arg=line)
+    """Wait until the line above the words begins like this."""
+    tab.wait_for_function(
+        "line => document.querySelector('[data-part=notice]').innerText.startsWith(line)", arg=line
+    )
 
 
 def made(tab: Tab, kind: str) -> Download:
     """Make a file, and return what the browser downloaded."""
+    menu(tab, "share")
     choose(tab, "#share_kind", kind)
     with tab.expect_download() as told:
         tab.click("#share_make")
     return told.value
-
-
-def contrast(tab: Tab, selector: str) -> float:
-    """The contrast of a text with what is behind it, as WCAG defines it."""
-    found = tab.evaluate(
-        """selector => {
-            const pixel = document.createElement('canvas').getContext('2d', { willReadFrequently: true });
-            const rgba = (css) => {
-                pixel.clearRect(0, 0, 1, 1);
-                pixel.fillStyle = css;
-                pixel.fillRect(0, 0, 1, 1);
-                return [...pixel.getImageData(0, 0, 1, 1).data];
-            };
-            let one = document.querySelector(selector);
-            const text = rgba(getComputedStyle(one).color);
-            while (one && rgba(getComputedStyle(one).backgroundColor)[3] < 255) one = one.parentElement;
-            return [text, one ? rgba(getComputedStyle(one).backgroundColor) : [255, 255, 255, 255]];
-        }""",
-        selector,
-    )
-    light, dark = sorted((luminance(colour[:3]) for colour in found), reverse=True)
-    return (light + 0.05) / (dark + 0.05)
-
-
-def luminance(rgb: list[int]) -> float:
-    linear = [v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in (c / 255 for c in rgb)]
-    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]

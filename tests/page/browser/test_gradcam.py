@@ -23,6 +23,8 @@ from tests.page.browser.kit import (
     explain,
     generate,
     layers_shown,
+    look_menu,
+    panel,
     picked,
     refused,
     typed,
@@ -51,6 +53,7 @@ def test_every_layer_of_a_word(
     monkeypatch.setattr(cams_room, "smooth_grad_cam", None)  # from here on nothing is computed
 
     def expected(layer: int, **settings: Any) -> np.ndarray:
+        """Return the layer drawn without the page."""
         picture = visualization.fitted(noise(0), 640, 1280)
         one = visualization.visualize_attention_on_image(
             picture, cam.layer_map(layer), scale_label="Grad-CAM", unit="", **settings
@@ -71,13 +74,11 @@ def test_every_layer_of_a_word(
     assert np.array_equal(cam_change(tab, lambda: tab.keyboard.press("ArrowRight")), expected(1))
     assert tab.evaluate("document.activeElement.dataset.layer") == "1"
     assert tab.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
-    assert not tab.is_visible("#layer_from")
     weaker = int(cam.maps[1].max() < cam.maps[0].max())  # the one that a shared scale changes
     if weaker == 0:
         cam_change(tab, lambda: tab.keyboard.press("ArrowLeft"))
 
-    tab.click("#attention_tab-button")
-    assert tab.is_visible("#layer_from")
+    look_menu(tab)
     small = tab.get_attribute("#cam .tile img", "src")
     drawing: dict[str, Any] = {"colormap": "magma"}
     pixels = cam_change(tab, lambda: part(tab, "colormap").select_option("magma"))
@@ -89,31 +90,24 @@ def test_every_layer_of_a_word(
     drawing |= {"vmin": float(cam.maps.min()), "vmax": float(cam.maps.max())}
     pixels = cam_change(tab, lambda: choose_one(tab, "scale", "shared"))
     assert np.array_equal(pixels, expected(weaker, **drawing))
-    tab.click("#gradcam_tab-button")
     tab.locator("#cam .tile").nth(weaker).focus()
     pixels = cam_change(tab, lambda: tab.keyboard.press("ArrowLeft" if weaker else "ArrowRight"))
     assert np.array_equal(pixels, expected(1 - weaker, **drawing))
     assert layers_shown(tab) == [0, 1]
     assert (state(tab)["look"]["colormap"], picked(tab)) == ("magma", "1")
 
-    tab.click("#attention_tab-button")
     generate(tab)
     tab.wait_for_selector("#cam .cam[data-state=empty]", state="attached")
-    tab.click("#gradcam_tab-button")
     assert layers_shown(tab) == []
     assert tab.locator("#cam_overlay img").count() == 0
 
 
 def test_what_is_explained_can_be_chosen(tab: Tab, files: Path) -> None:
     boxes = ["#cam_text", "#cam_place", "#cam_other"]
-    tab.click("#gradcam_tab-button")
-    tab.click("#cam_run")
-    refused(tab, "There is no answer to explain yet: press Generate first.")
-    tab.click("#attention_tab-button")
     ask(tab, files / "a.png")
     choose(tab, "#token", 'token 1 "')
     becomes(tab, "pick.key", "1")
-    tab.click("#gradcam_tab-button")
+    panel(tab, "methods")
     for label, visible in {
         "the whole answer": [],
         "the word picked above": [],
@@ -147,7 +141,7 @@ def test_gradcam_can_be_stopped(
 
     ask(tab, files / "a.png", tokens=3)
     monkeypatch.setattr(cams_room, "smooth_grad_cam", waiting)
-    tab.click("#gradcam_tab-button")
+    panel(tab, "methods")
     for end in ("#cam_stop", "#generate"):
         assert tab.is_disabled("#cam_stop")
         tab.click("#cam_run")
@@ -157,7 +151,7 @@ def test_gradcam_can_be_stopped(
         tab.wait_for_selector("#cam .cam[data-state=empty]")
         if end == "#cam_stop":
             refused(tab, "Stopped: there is no map.")
-    tab.wait_for_selector(".answering[data-state=done]", state="attached")
+    tab.wait_for_selector(".lens-viewer[data-phase=answered]", state="attached")
     tab.wait_for_function("document.querySelector('#cam_stop').disabled")
     assert tab.get_attribute("#cam .cam", "data-state") == "empty"
     assert tab.inner_text("#cam_problem").strip() == ""

@@ -11,17 +11,20 @@ from page.site import Page
 from records.capture import Capture
 from tests.page.browser.kit import (
     OpenTab,
-    answered,
     ask,
     becomes,
     choose,
     expect_map,
     generate,
     map_changes,
+    menu,
+    panel,
     problem,
+    reads,
     ready,
     recent,
-    set_number,
+    restrict,
+    says,
 )
 from tests.seeing import part
 from tests.serving import PROMPT, free_port, served
@@ -46,13 +49,15 @@ def test_the_same_question_answers_at_once(
 
     monkeypatch.setattr(AttentionExtractor, "generate", counted)
     generate(tab)
-    assert "kept from before" in tab.inner_text("#answering .line")
+    says(tab, "notice", "kept from before")
     assert calls == []
+    menu(tab, "settings")
     tab.uncheck("#reuse input")
+    tab.keyboard.press("Escape")
     generate(tab)
-    assert "kept from before" not in tab.inner_text("#answering .line")
+    assert part(tab, "notice").is_hidden()
     assert calls == [PROMPT]
-    assert part(tab, "answer").text_content() == direct.text
+    assert part(tab, "words").text_content() == direct.text
     assert recent(tab).count() == 1
 
 
@@ -69,10 +74,9 @@ def test_recent_answers_survive_a_reload_and_a_restart_without_a_model(
         ready(tab)
         assert recent(tab).count() == 2
         recent(tab).nth(1).click()
-        answered(tab)
-        assert part(tab, "answer").text_content() == direct.text
+        reads(tab, direct.text)
         other = open_tab(url)
-        other.locator("#recent_panel button").first.click()
+        menu(other, "recent")
         other.wait_for_selector(".recent .none")
         assert other.locator(".recent .entry").count() == 0
         other.close()
@@ -83,17 +87,17 @@ def test_recent_answers_survive_a_reload_and_a_restart_without_a_model(
         entry = recent(tab).first
         assert entry.locator(".made").inner_text().startswith(str(folders[0]))
         recent(tab).nth(1).click()  # the older one: to reopen it has made it no newer
-        answered(tab)
-        assert part(tab, "answer").text_content() == direct.text
+        reads(tab, direct.text)
         assert tab.input_value("#prompt textarea") == PROMPT
-        tab.wait_for_selector("#image img")
-        assert "kept from before" in tab.inner_text("#answering .line")
+        tab.wait_for_selector("#image .thumb[aria-pressed=true] img")
+        says(tab, "notice", "kept from before")
+        tab.keyboard.press("Escape")
         choose(tab, "#token", 'token 1 "')
         becomes(tab, "pick.key", "1")
-        map_changes(tab, lambda: set_number(tab, "#layer_to", 1))
-        expect_map(tab, direct, 1, [0, 1])
-        tab.locator("[data-panel=heads] summary").click()
+        panel(tab, "heads")
         part(tab, "headsCanvas").wait_for()
+        map_changes(tab, lambda: restrict(tab, "layers", "0-1"))
+        expect_map(tab, direct, 1, [0, 1])
         tab.click("#generate")
         problem(tab, "No model is loaded: press Load first.")
-        assert part(tab, "answer").text_content() == direct.text  # what is there stays
+        assert part(tab, "words").text_content() == direct.text  # what is there stays

@@ -9,32 +9,38 @@ import numpy as np
 import pytest
 from playwright.sync_api import Page as Tab
 
+import page.site as site_room
 from attention_processor import AttentionProcessor
-from page.sessions import Run
-from page.shown import first_pick
+from page.site import Page
 from records.capture import Capture
 from tests.page.browser.kit import (
     GRID,
     NEW,
-    SLIDERS,
+    OpenTab,
     Watch,
     ask,
     attention_range,
     becomes,
     choose,
+    click_head,
+    draw_alone,
     expect_map,
+    first_pick,
     key_of,
     labels,
     listed,
     map_changes,
     map_of,
-    set_number,
-    shows,
+    menu,
+    panel,
+    restrict,
+    restricted,
+    says,
     words_of,
 )
 from tests.seeing import cell_of, colour, pane_of, part, said, slide, state, word
 from tests.seeing import choose as choose_one
-from tests.serving import HEADS, LAYERS, noise
+from tests.serving import HEADS, LAYERS
 
 pytestmark = [
     pytest.mark.timeout(280),
@@ -43,19 +49,20 @@ pytestmark = [
 ]
 
 
-def test_sliders_restrict_the_maps(tab: Tab, files: Path, direct: Capture) -> None:
+def test_ranges_restrict_the_maps(tab: Tab, files: Path, direct: Capture) -> None:
     ask(tab, files / "a.png")
     choose(tab, "#token", 'token 1 "')
     becomes(tab, "pick.key", "1")
+    panel(tab, "heads")
 
     def expect(change: Callable[[], Any], *chosen: Any) -> None:
         map_changes(tab, change)
         expect_map(tab, direct, 1, *chosen)
 
-    expect(lambda: set_number(tab, "#layer_from", 1), [1, 2])
-    expect(lambda: set_number(tab, "#head_to", 2), [1, 2], [0, 1, 2])
-    expect(lambda: tab.locator("#layer_to input[type=range]").press("ArrowLeft"), [1], [0, 1, 2])
-    expect(lambda: tab.click("#aggregation label:has-text('max')"), [1], [0, 1, 2], "max")
+    expect(lambda: restrict(tab, "layers", "1-2"), [1, 2])
+    expect(lambda: restrict(tab, "heads", "0-2"), [1, 2], [0, 1, 2])
+    expect(lambda: restrict(tab, "layers", "1"), [1], [0, 1, 2])
+    expect(lambda: tab.select_option("[data-axis=aggregation]", "max"), [1], [0, 1, 2], "max")
     assert said(part(tab, "made")) == "attention · layer 1 · heads 0–2 · max"
     named = labels(direct)
     word(tab, 0).click()  # other words are of the same layers and heads, without asking again
@@ -63,66 +70,58 @@ def test_sliders_restrict_the_maps(tab: Tab, files: Path, direct: Capture) -> No
     listed(tab, named[key_of(tokens)])
     if len(tokens) == 1:
         expect_map(tab, direct, tokens[0], [1], [0, 1, 2], "max")
-    part(tab, "all").click()
-    for name, end in zip(SLIDERS, (0, LAYERS - 1, 0, HEADS - 1), strict=True):
-        shows(tab, f"#{name}", end)
-    tab.click("#aggregation label:has-text('mean')")
-    tab.wait_for_function(
-        "document.querySelector('[data-part=made]').textContent.includes('layers 0–2 · heads 0–3 · mean')"
-    )
+    for axis in ("layers", "heads"):
+        restrict(tab, axis, "all")
+        restricted(tab, **{axis: "all"})
+    tab.select_option("[data-axis=aggregation]", "mean")
+    says(tab, "made", "layers 0–2 · heads 0–3 · mean")
     expect_map(tab, direct, tokens)
 
 
-def test_quick_slides_end_where_the_slider_stands(tab: Tab, files: Path, direct: Capture) -> None:
+def test_quick_choices_end_with_the_last(
+    tab: Tab, site: tuple[Page, str], files: Path, direct: Capture
+) -> None:
     ask(tab, files / "a.png")
-    slider = tab.locator("#head_to input[type=range]")
-    slider.focus()
-    for key in ("ArrowLeft", "ArrowLeft", "ArrowLeft", "ArrowRight", "ArrowLeft", "ArrowRight"):
-        tab.keyboard.press(key)
-    shows(tab, "#head_to", 1)
-    tab.wait_for_function("document.querySelector('[data-part=made]').textContent.includes('heads 0–1')")
-    first = first_pick(Run(direct, noise(0)))
-    assert first is not None
-    expect_map(tab, direct, first.tokens, None, [0, 1])
+    panel(tab, "heads")
+    for heads in ("0-2", "0-1", "0", "0-1", "0", "0-1"):
+        restrict(tab, "heads", heads)
+    says(tab, "made", "heads 0–1")
+    restricted(tab, heads="0-1")
+    tab.wait_for_timeout(600)  # for what must not come
+    expect_map(tab, direct, first_pick(site[0], direct), None, [0, 1])
+    restricted(tab, heads="0-1")
 
 
 def test_layers_and_heads_side_by_side(tab: Tab, files: Path, direct: Capture) -> None:
     ask(tab, files / "a.png")
     choose(tab, "#token", 'token 1 "')
     becomes(tab, "pick.key", "1")
-    tab.locator("[data-panel=heads] summary").click()
-    canvas = part(tab, "headsCanvas")
-    canvas.wait_for()
-
-    def click(row: int, col: int) -> None:
-        """Click on a map of the grid: row 0 and column 0 are the means."""
-        box = canvas.bounding_box()
-        assert box is not None
-        x = 40 + (col + 0.4) * (box["width"] - 40) / (1 + HEADS)
-        y = 20 + (row + 0.3) * (box["height"] - 20) / (1 + LAYERS)
-        canvas.click(position={"x": x, "y": y})
-
-    for (row, col), ends in {
-        (2, 3): (1, 1, 2, 2),
-        (0, 1): (0, LAYERS - 1, 0, 0),
-        (3, 0): (2, 2, 0, HEADS - 1),
+    panel(tab, "heads")
+    part(tab, "headsCanvas").wait_for()
+    for (row, col), (layers, heads) in {  # row 0 and column 0 are the means
+        (2, 3): ([1], [2]),
+        (0, 1): (list(range(LAYERS)), [0]),
+        (3, 0): ([2], list(range(HEADS))),
     }.items():
-        click(row, col)
-        for name, end in zip(SLIDERS, ends, strict=True):
-            shows(tab, f"#{name}", end)
+        click_head(tab, row, col)
+        restricted(
+            tab,
+            layers="all" if len(layers) > 1 else f"{layers[0]}",
+            heads="all" if len(heads) > 1 else f"{heads[0]}",
+        )
+        tab.mouse.move(2, 2)
         becomes(tab, "alone", None)  # the maps of all words have come
-        layers, heads = range(ends[0], ends[1] + 1), range(ends[2], ends[3] + 1)
-        expect_map(tab, direct, 1, list(layers), list(heads))
-        share = 100 * AttentionProcessor(direct).shares(1, list(layers), list(heads))[0]
-        assert re.search(rf"{share:.1f}|{share:.0f} % of its attention", said(part(tab, "caption")))
+        expect_map(tab, direct, 1, layers, heads)
+        share = 100 * AttentionProcessor(direct).shares(1, layers, heads)[0]
+        word(tab, 0).click()
+        choose(tab, "#token", 'token 1 "')
+        becomes(tab, "pick.key", "1")
+        assert re.search(rf"\b({share:.1f}|{share:.0f}) % of its attention", said(part(tab, "said")))
     choose(tab, "#token", "the whole answer")
-    note = f"The whole answer ({NEW} tokens)"
-    tab.wait_for_function(
-        "note => document.querySelector('[data-part=headsNote]').textContent === note", arg=note
-    )
-    part(tab, "all").click()
-    for name, end in zip(SLIDERS, (0, LAYERS - 1, 0, HEADS - 1), strict=True):
-        shows(tab, f"#{name}", end)
+    says(tab, "headsTitle", "Every head’s own map of the whole answer")
+    for axis in ("layers", "heads"):
+        restrict(tab, axis, "all")
+        restricted(tab, **{axis: "all"})
     becomes(tab, "alone", None)
     expect_map(tab, direct, range(NEW))
 
@@ -137,8 +136,7 @@ def test_another_look_asks_the_server_for_nothing(
     hottest = divmod(int(truth.argmax()), GRID[1])
     coldest = divmod(int(truth.argmin()), GRID[1])
 
-    choose_one(tab, "view", "heatmap")
-    part(tab, "colormap").select_option("magma")
+    draw_alone(tab, "magma")
     assert (cell_of(pane_of(tab, "heatmap"), *hottest, GRID) == colour(1, "magma")).all()
     assert (cell_of(pane_of(tab, "heatmap"), *coldest, GRID) == colour(0, "magma")).all()
     choose_one(tab, "scale", "shared")
@@ -148,7 +146,7 @@ def test_another_look_asks_the_server_for_nothing(
     assert np.abs(cell_of(pane_of(tab, "heatmap"), *hottest, GRID) - colour(at, "magma")).max() <= 6
     choose_one(tab, "scale", "own")
     slide(tab, "contrast", 1)
-    assert said(part(tab, "contrastValue")) == "γ = 2.00"
+    assert said(part(tab, "contrastValue")) == "1.0"
     choose_one(tab, "cells", "smooth")
     slide(tab, "opacity", 0.25)
     becomes(tab, "look.opacity", 0.25)
@@ -180,7 +178,7 @@ def test_a_word_is_drawn_in_the_very_next_frame(tab: Tab, files: Path, watches: 
     late = tab.evaluate(
         """async () => {
              const { viewer } = document.querySelector('.lens-viewer');
-             const words = [...document.querySelectorAll('[data-part="answer"] .lens-word')];
+             const words = [...document.querySelectorAll('[data-part="words"] .lens-word')];
              const next = () => new Promise((done) => requestAnimationFrame(done));
              let late = 0;
              words[words.length - 1].click();
@@ -199,16 +197,21 @@ def test_a_word_is_drawn_in_the_very_next_frame(tab: Tab, files: Path, watches: 
     assert watches[tab].asked == asked
 
 
-def test_settings_before_an_answer_wait_for_it(tab: Tab, files: Path, direct: Capture) -> None:
-    with tab.expect_response(re.compile("/gradio_api/run/predict")) as told:
-        tab.locator("#head_to input[type=range]").press("ArrowLeft")
-    assert told.value.status == 200
-    assert tab.locator(".toast-body").count() == 0
+def test_before_an_answer_nothing_is_refused_in_silence(
+    open_tab: OpenTab, files: Path, direct: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(site_room, "bundled_example", lambda: None)
+    tab = open_tab(phase="empty")
+    for key in ("t", "2", "b", "ArrowRight", "Escape"):
+        tab.keyboard.press(key)
+    menu(tab, "share")
     tab.click("#share_make")
     tab.wait_for_function(
         "document.querySelector('#share_line').innerText.includes('no answer to share yet')"
     )
+    tab.keyboard.press("Escape")
+    tab.click("#generate")
+    says(tab, "notice", "Choose a picture first.")
+    assert tab.locator(".toast-body").count() == 0
     ask(tab, files / "a.png")
-    first = first_pick(Run(direct, noise(0)))
-    assert first is not None
-    expect_map(tab, direct, first.tokens, None, [0, 1, 2])
+    expect_map(tab, direct, state(tab)["pick"]["tokens"])

@@ -1,6 +1,7 @@
 """The page in a browser: the main way through."""
 
 import re
+import time
 from pathlib import Path
 from typing import Any
 
@@ -9,32 +10,36 @@ import pytest
 from playwright.sync_api import Page as Tab
 
 from attention_processor import AttentionProcessor
-from page.sessions import Run
-from page.shown import first_pick
 from page.site import Page
 from records.capture import Capture
 from tests.page.browser.kit import (
     GRID,
+    LISTEN,
     NEW,
+    PATIENCE,
     OpenTab,
+    allow,
     answered,
     ask,
     becomes,
     choose,
+    draw_alone,
     expect_map,
+    first_pick,
     key_of,
     labels,
     listed,
     map_of,
+    panel,
     picked,
     prepare,
-    set_number,
+    says,
     typed,
     words_of,
 )
 from tests.seeing import cell_of, colour, pane_of, part, said, state, word
 from tests.seeing import choose as choose_one
-from tests.serving import PROMPT, noise
+from tests.serving import PROMPT
 
 pytestmark = [
     pytest.mark.timeout(280),
@@ -43,25 +48,23 @@ pytestmark = [
 ]
 
 
-def test_from_a_picture_to_a_map(tab: Tab, files: Path, direct: Capture) -> None:
-    assert tab.is_hidden("#viewer .lens-viewer")
+def test_from_a_picture_to_a_map(tab: Tab, site: tuple[Page, str], files: Path, direct: Capture) -> None:
     ask(tab, files / "a.png")
-    first = first_pick(Run(direct, noise(0)))
-    assert first is not None
-    assert part(tab, "answer").text_content() == direct.text
+    first = first_pick(site[0], direct)
+    assert part(tab, "words").text_content() == direct.text
     assert part(tab, "prompt").text_content() == PROMPT
-    assert picked(tab) == first.key
-    listed(tab, labels(direct)[first.key])
-    expect_map(tab, direct, first.tokens)
-    assert re.fullmatch(rf"{NEW} tokens · \d+\.\d s.*", tab.inner_text("#answering .line"))
-    share = 100 * AttentionProcessor(direct).shares(first.tokens)[0]
-    assert re.search(rf"\b{share:.1f}|{share:.0f} %", said(part(tab, "caption")))
+    assert picked(tab) == key_of(first)
+    listed(tab, labels(direct)[key_of(first)])
+    expect_map(tab, direct, first)
+    share = 100 * AttentionProcessor(direct).shares(first)[0]
+    assert re.search(rf"\b({share:.1f}|{share:.0f}) % of its attention on the image", said(part(tab, "said")))
     assert said(part(tab, "made")).startswith("attention · layers 0–2 · heads 0–3 · mean")
-    truth = map_of(direct, first.tokens)
+    truth = map_of(direct, first)
     hottest = divmod(int(truth.argmax()), GRID[1])
-    place = f"highest at row {hottest[0]}, column {hottest[1]}."
-    assert (part(tab, "canvas").get_attribute("aria-label") or "").endswith(place)
-    choose_one(tab, "view", "heatmap")
+    place = f"row {hottest[0] + 1}, column {hottest[1] + 1}"
+    assert f"; hottest at {place}: " in (part(tab, "picture").get_attribute("aria-label") or "")
+    assert said(part(tab, "value")) == place
+    draw_alone(tab)
     drawn = pane_of(tab, "heatmap")
     assert (cell_of(drawn, *hottest, GRID) == colour(1)).all()
     shares = (truth - truth.min()) / np.ptp(truth)
@@ -87,7 +90,7 @@ def test_hovering_previews_and_a_click_keeps(tab: Tab, files: Path, direct: Capt
     tab.mouse.move(2, 2)
     expect_map(tab, direct, words[2])
     listed(tab, labels(direct)[key_of(words[2])])
-    assert word(tab, 2).get_attribute("aria-pressed") == "true"
+    assert word(tab, 2).get_attribute("aria-selected") == "true"
 
 
 def test_viewer_and_list_are_in_step(tab: Tab, files: Path, direct: Capture, watches: Any) -> None:
@@ -98,7 +101,8 @@ def test_viewer_and_list_are_in_step(tab: Tab, files: Path, direct: Capture, wat
         word(tab, words.index(tokens)).click()
         listed(tab, named[key_of(tokens)])
         expect_map(tab, direct, tokens)
-    part(tab, "prompt").locator(".lens-word").first.click()
+    panel(tab, "shares")
+    word(tab, 0, "prompt").click()
     listed(tab, named["p0-7"])
     expect_map(tab, direct, range(8), of_prompt=True)
     part(tab, "whole").click()
@@ -115,7 +119,7 @@ def test_viewer_and_list_are_in_step(tab: Tab, files: Path, direct: Capture, wat
     choose(tab, "#token", named[key_of(words[1])])
     becomes(tab, "pick.key", key_of(words[1]))
     expect_map(tab, direct, words[1])
-    assert word(tab, 1).get_attribute("aria-pressed") == "true"
+    assert word(tab, 1).get_attribute("aria-selected") == "true"
     typed(tab, "#token", "3-5")
     becomes(tab, "pick.key", "3-5")
     expect_map(tab, direct, [3, 4, 5])
@@ -158,51 +162,60 @@ def test_with_the_keyboard_alone(tab: Tab, files: Path, direct: Capture) -> None
 
     tab.locator("#prompt textarea").focus()
     tab_to("at.closest('#generate')")
+    tab.evaluate(LISTEN)
     tab.keyboard.press("Enter")
     answered(tab)
-    tab_to("at.matches('[data-part=answer] .lens-word')")
+    tab_to("at.matches('[data-part=words] .lens-word')")
     start = picked(tab)
     number = [key_of(one) for one in words_of(direct)].index(start)
     key, step = ("ArrowRight", 1) if number + 1 < len(words_of(direct)) else ("ArrowLeft", -1)
     tab.keyboard.press(key)
     expect_map(tab, direct, words_of(direct)[number + step])
-    tab_to("at.closest('[data-choices=view]')")
-    tab.keyboard.press("ArrowRight")
-    becomes(tab, "look.view", "side by side")
-    tab_to("at.matches('[data-part=frame]')")
-    tab.keyboard.press("Home")
-    truth = map_of(direct, words_of(direct)[number + step])
-    row, col = divmod(int(truth.argmax()), GRID[1])
-    assert state(tab)["cursor"] == {"row": row, "col": col}
-    tab_to("at.closest('[data-panel=heads]') && at.tagName === 'SUMMARY'")
-    tab.keyboard.press("Enter")
-    tab.wait_for_selector('[data-part="headsCanvas"]')
     tab_to("at.closest('#token')")
     tab.keyboard.press("Control+A")
     tab.keyboard.type("the whole")
     tab.wait_for_function("document.querySelectorAll('#token ul[role=listbox] li').length === 1")
     tab.keyboard.press("Enter")
     becomes(tab, "pick.key", "all")
-    tab_to("at.closest('#layer_from')")
+    tab_to("at.matches('[data-tab]')")
+    tab.keyboard.press("ArrowRight")
+    becomes(tab, "tab", "heads")
+    tab_to("at.matches('[data-axis=layers]')")
+    tab.keyboard.type("1-2")
+    tab.keyboard.press("Enter")
+    says(tab, "made", "layers 1–2 · heads 0–3 · mean")
+    expect_map(tab, direct, range(NEW), [1, 2])
+    tab_to("at.matches('[data-part=headsCanvas]')")
+    tab.keyboard.press("ArrowRight")
+    assert said(part(tab, "headsValue")).startswith("all layers, head 0: ")
+    tab_to("at.closest('[data-choices=view]')")
+    tab.keyboard.press("ArrowRight")
+    becomes(tab, "look.view", "spotlight")
+    tab_to("at.matches('[data-part=frame]')")
+    tab.keyboard.press("Home")
+    row, col = divmod(int(map_of(direct, range(NEW), [1, 2]).argmax()), GRID[1])
+    assert state(tab)["cursor"] == {"row": row, "col": col}
 
 
 def test_stop_keeps_what_is_there(tab: Tab, site: tuple[Page, str], files: Path, slowly: None) -> None:
     prepare(tab, files / "a.png", 1000)
-    assert tab.is_disabled("#stop")
+    assert tab.is_hidden("#stop")
+    tab.evaluate(LISTEN)
     tab.click("#generate")
-    tab.wait_for_function("document.querySelector('.answering .said').textContent.length > 3")
-    assert tab.locator("#answering progress").is_visible()
-    assert re.search(r"\d+ tokens? of at most 1000", tab.inner_text("#answering .line"))
-    assert tab.is_hidden("#viewer .lens-viewer")
+    tab.wait_for_selector('.lens-viewer[data-phase="writing"]')
+    tab.wait_for_function("document.querySelector('[data-part=words]').textContent.length > 3")
+    assert part(tab, "progress").is_visible()
+    assert re.fullmatch(r"\d+ tokens?", said(part(tab, "waitingTitle")))
+    assert re.search(r"\d\.\d s", said(part(tab, "waitingTime")))
+    assert tab.is_hidden("[data-part=tabs]")
     tab.click("#stop")
-    tab.wait_for_selector(".answering[data-state=stopped]", state="attached")
     answered(tab)
-    told = re.match(r"Stopped after (\d+) token", tab.inner_text("#answering .line"))
+    told = re.match(r"The model was stopped after (\d+) word", said(part(tab, "notice")))
     assert told is not None
-    assert 1 <= int(told[1]) < 900
+    assert part(tab, "words").locator(".lens-word").count() == int(told[1])
     choose_one(tab, "granularity", "tokens")
-    assert part(tab, "answer").locator(".lens-word").count() == int(told[1])
-    assert tab.is_disabled("#stop")
+    assert 1 <= part(tab, "words").locator(".lens-word").count() < 900
+    assert tab.is_hidden("#stop")
     assert not site[0].room.busy
 
 
@@ -210,16 +223,18 @@ def test_closing_the_tab_frees_everything(
     open_tab: OpenTab, site: tuple[Page, str], files: Path, slowly: None
 ) -> None:
     page, tab = site[0], open_tab()
+
+    def left(answers: int) -> None:
+        """Wait until so many answers are kept, and nothing is at work."""
+        end = time.monotonic() + PATIENCE / 1000
+        while page.room.busy or len(page.sessions) != answers:
+            assert time.monotonic() < end, (page.room.busy, len(page.sessions))
+            time.sleep(0.1)
+
     ask(tab, files / "a.png", tokens=2)
-    before = len(page.sessions)
-    set_number(tab, "#max_new_tokens", 1000)
+    left(1)  # those of the tests before are gone
+    allow(tab, 1000)
     tab.click("#generate")
-    tab.wait_for_selector(".answering[data-state=writing]")
+    tab.wait_for_selector('.lens-viewer[data-phase="writing"]')
     tab.close()
-    other = open_tab()
-    for _ in range(300):
-        if not page.room.busy and len(page.sessions) < before:
-            break
-        other.wait_for_timeout(100)
-    assert not page.room.busy
-    assert len(page.sessions) == before - 1
+    left(0)

@@ -15,7 +15,19 @@ from playwright.sync_api import Page as Tab
 import page.share as share_room
 from page.site import Page
 from records.capture import Capture
-from tests.page.browser.kit import PATIENCE, Watch, ask, becomes, choose, expect_map, made, typed, words_of
+from tests.page.browser.kit import (
+    PATIENCE,
+    Watch,
+    ask,
+    becomes,
+    choose,
+    expect_map,
+    look_menu,
+    made,
+    menu,
+    typed,
+    words_of,
+)
 from tests.seeing import colour, part, state, word
 
 pytestmark = [
@@ -31,11 +43,12 @@ def test_files_to_share(
     ask(tab, files / "a.png")
     typed(tab, "#token", "3-5")
     becomes(tab, "pick.key", "3-5")
+    look_menu(tab)
     part(tab, "colormap").select_option("magma")
     download = made(tab, "Picture (PNG)")
     name = re.fullmatch(r"(attention-[0-9a-f]{8})-tokens-003-005\.png", download.suggested_filename)
     assert name is not None
-    assert re.match(r"Picture, [\d.]+ [kM]B, ", tab.inner_text("#share_line"))
+    assert re.match(r"Picture, [\d.]+ [kM]B, ", tab.inner_text("#share_line .text"))
     download.save_as(tmp_path / "shared.png")
     with Image.open(tmp_path / "shared.png") as picture:
         assert picture.info["Answer"] == direct.text
@@ -45,7 +58,7 @@ def test_files_to_share(
     assert (np.abs(pixels.astype(int) - cold).max(1) <= 2).any()
 
     download = made(tab, "Interactive page (HTML)")
-    assert download.suggested_filename == f"{name[1]}.html"
+    assert download.suggested_filename == f"{name[1]}-tokens-003-005.html"
     report = tmp_path / "report.html"
     download.save_as(report)
     context = browser.new_context(viewport={"width": 1024, "height": 800})
@@ -55,7 +68,8 @@ def test_files_to_share(
     watch = Watch(offline, report.as_uri())
     offline.goto(report.as_uri())
     offline.wait_for_function("document.querySelector('.lens-viewer').viewer?.state().values")
-    assert part(offline, "answer").text_content() == direct.text
+    assert part(offline, "words").text_content() == direct.text
+    assert state(offline)["pick"]["key"] == "3-5"  # it opens on what was picked
     word(offline, 0).click()
     offline.mouse.move(2, 2)
     expect_map(offline, direct, words_of(direct)[0])
@@ -79,12 +93,14 @@ def test_a_file_that_is_being_made_can_be_stopped(
 
     ask(tab, files / "a.png")
     monkeypatch.setattr(share_room, "export", waiting)
+    menu(tab, "share")
     choose(tab, "#share_kind", "Pictures (ZIP)")
     assert tab.is_hidden("#share_stop")
     tab.click("#share_make")
     tab.wait_for_function("document.querySelector('#share_line').innerText.startsWith('0 of 7')")
     assert tab.is_disabled("#share_make")
     word(tab, 1).click()  # the viewer works meanwhile
+    menu(tab, "share")
     tab.click("#share_stop")
     tab.wait_for_function("document.querySelector('#share_line').innerText === 'Stopped: no file was made.'")
     tab.wait_for_selector("#share_stop", state="hidden")

@@ -6,6 +6,7 @@ import pytest
 
 from page.site import Page
 from tests.page.browser.kit import (
+    LISTEN,
     NEW,
     OpenTab,
     answer_to,
@@ -15,12 +16,14 @@ from tests.page.browser.kit import (
     choose,
     expect_map,
     generate,
+    panel,
     picked,
     prepare,
     problem,
+    reads,
     recent,
-    set_number,
-    shows,
+    restrict,
+    says,
     typed,
 )
 from tests.seeing import part, said, state, word
@@ -39,8 +42,8 @@ def test_another_model_and_one_that_is_none(
     with served(str(folders[0])) as (_, url):
         tab = open_tab(url)
         ask(tab, files / "a.png", tokens=3)
-        for selector, last in (("#layer_to", LAYERS - 1), ("#head_to", HEADS - 1)):
-            assert tab.get_attribute(f"{selector} input[type=range]", "max") == str(last)
+        panel(tab, "heads")
+        says(tab, "made", f"layers 0–{LAYERS - 1} · heads 0–{HEADS - 1}")
 
         def load(name: str) -> None:
             typed(tab, "#model", name)
@@ -48,18 +51,14 @@ def test_another_model_and_one_that_is_none(
 
         load(str(folders[1]))
         tab.wait_for_function("document.querySelector('#status').innerText.includes('2 layers × 6 heads')")
-        tab.wait_for_function("document.querySelector('#head_to input[type=range]').max === '5'")
-        assert tab.get_attribute("#layer_to input[type=range]", "max") == "1"
-        shows(tab, "#head_to", 5)
-        tab.wait_for_selector("#viewer .lens-viewer", state="hidden")
+        says(tab, "made", f"heads 0–{HEADS - 1}")  # the answer of the first one stays
         load(str(files))
         tab.wait_for_function("document.querySelector('#status').innerText.includes('still in use')")
         assert "\n" not in tab.inner_text("#status").strip()
         generate(tab)
-        assert "heads 0–5" in said(part(tab, "made"))
-        recent(tab).nth(1).click()  # of the first model: its sliders come back
-        shows(tab, "#head_to", HEADS - 1)
-        tab.wait_for_function("document.querySelector('[data-part=made]').textContent.includes('heads 0–3')")
+        says(tab, "made", "layers 0–1 · heads 0–5")
+        recent(tab).nth(1).click()  # of the first model
+        says(tab, "made", f"layers 0–{LAYERS - 1} · heads 0–{HEADS - 1}")
 
 
 def test_two_visitors_wait_for_their_turn_and_each_see_their_own(
@@ -69,29 +68,30 @@ def test_two_visitors_wait_for_their_turn_and_each_see_their_own(
     prepare(one, files / "a.png", 999)
     prepare(two, files / "b.png", NEW + 1)
     one.click("#generate")
-    one.wait_for_selector(".answering[data-state=writing]")
-    ahead = "document.querySelector('#answering .line').innerText.includes('1 ahead of you')"
+    one.wait_for_selector(".lens-viewer[data-phase=writing]")
     two.click("#generate")
-    two.wait_for_function(ahead)
+    says(two, "waitingTitle", "1 ahead of you")
     two.click("#stop")  # who waits need not
     problem(two, "Stopped before the answer began.")
+    for each in (one, two):
+        each.evaluate(LISTEN)
     two.click("#generate")
-    two.wait_for_function(ahead)
-    assert two.inner_text("#answering .line").startswith("Waiting for the model: 1 ahead of you · ")
-    assert two.locator("#answering progress").is_visible()
-    assert one.get_attribute(".answering", "data-state") == "writing"
+    says(two, "waitingTitle", "1 ahead of you")
+    part(two, "progress").wait_for()
+    assert one.get_attribute(".lens-viewer", "data-phase") == "writing"
     one.click("#stop")
     answered(two)
-    answered(one)
+    answered(one, 2)
     expected = answer_to(site[0], noise(1), tokens=NEW + 1)
-    assert part(two, "answer").text_content() == expected.text
+    reads(two, expected.text)
     choose(two, "#token", 'token 0 "')
     becomes(two, "pick.key", "0")
     expect_map(two, expected, 0)
     before, pick = state(two)["values"], picked(two)
     word(one, 1).click()
-    set_number(one, "#layer_from", 1)
-    one.wait_for_function("document.querySelector('[data-part=made]').textContent.includes('layers 1–2')")
+    panel(one, "heads")
+    restrict(one, "layers", "1-2")
+    says(one, "made", "layers 1–2")
     assert (state(two)["values"], picked(two)) == (before, pick)
     assert "layers 0–2" in said(part(two, "made"))
     for each in (one, two):

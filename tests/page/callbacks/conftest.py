@@ -11,7 +11,7 @@ from page.sessions import Run
 from page.site import Page
 from records.capture import Capture
 from tests.page.callbacks.kit import answer_to
-from tests.serving import noise
+from tests.serving import noise, uploads
 
 
 @pytest.fixture(scope="module")
@@ -32,9 +32,9 @@ def mine(page: Page, run: Run) -> str:
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, str]]:
+def pictures() -> list[dict[str, str]]:
     """Uploads of two pictures."""
-    folder = tmp_path_factory.mktemp("pictures")
+    folder = uploads()
     for number in range(2):
         noise(number).save(folder / f"{number}.png")
     return [{"path": str(folder / f"{number}.png")} for number in range(2)]

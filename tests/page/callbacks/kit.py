@@ -5,10 +5,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
-import gradio as gr
 import numpy as np
 import pytest
 from PIL import Image
@@ -17,13 +15,16 @@ from attention_extractor import AttentionExtractor
 from attention_processor import AttentionProcessor
 from page.model_room import ModelRoom
 from page.queue import Queue
-from page.selection import ATTENTION
 from page.site import Page
 from records.capture import Capture
-from tests.serving import HEADS, LAYERS, PROMPT
+from records.map_check import MapCheck
+from tests.attention_extractor.kit import scripted
+from tests.choosing import wanted
+from tests.page.telling import Outputs, changes, request, viewed
+from tests.serving import PROMPT
 
 NEW = 6  # tokens of the answers
-ALL = [0, LAYERS - 1, 0, HEADS - 1, "mean"]  # the sliders, spanning all
+ALL = wanted()
 LOOK: dict[str, Any] = {
     "colormap": "magma",
     "opacity": 0.8,
@@ -32,7 +33,6 @@ LOOK: dict[str, Any] = {
     "cells": "smooth",
     "scale": "shared",
 }
-Outputs = dict[Any, Any]
 
 
 def answer_to(room: ModelRoom, picture: Image.Image) -> Capture:
@@ -41,21 +41,28 @@ def answer_to(room: ModelRoom, picture: Image.Image) -> Capture:
     return extractor.generate(picture, PROMPT, max_new_tokens=NEW)
 
 
-def request(visitor: str = "me") -> Any:
-    return SimpleNamespace(session_hash=visitor)
+def empty_answer(room: ModelRoom, picture: Image.Image) -> Capture:
+    """An answer that ends before its first word."""
+    assert room.loaded is not None
+    model, processor = room.loaded.model, room.loaded.processor
+    with scripted(model, [processor.tokenizer.convert_tokens_to_ids("<|im_end|>")]):
+        return AttentionExtractor(model, processor).generate(picture, PROMPT, NEW, 0)
 
 
-def changes(component: Any) -> dict[str, Any]:
-    """What an update of a component changes."""
-    return component.constructor_args if isinstance(component, gr.blocks.Block) else component
-
-
-def unpacked(packed: dict[str, Any], grid: tuple[int, int]) -> np.ndarray:
+def unpacked(packed: dict[str, Any], grid: tuple[int, ...]) -> np.ndarray:
     """Read packed maps (map, h, w) as viewer/payload.py says that they are written."""
     numbers = np.frombuffer(base64.b64decode(packed["data"]), f"<u{packed['bits'] // 8}")
     low, high = (np.array(packed[end])[:, None] for end in ("low", "high"))
     values = low + numbers.reshape(len(low), -1) / (2 ** packed["bits"] - 1) * (high - low)
     return values.reshape(-1, *grid)
+
+
+def expect_packed(packed: dict[str, Any], truth: np.ndarray) -> None:
+    """Compare packed maps with the truth (map, h, w), as exactly as 16 bits can say it."""
+    found = unpacked(packed, truth.shape[1:])
+    step = np.ptp(truth.reshape(len(truth), -1), axis=1)[:, None, None] / 65535
+    assert found.shape == truth.shape
+    assert (np.abs(found - truth) <= step / 2 * 1.01 + 1e-9).all()
 
 
 def maps_of(capture: Capture, *chosen: Any, of_prompt: bool = False) -> np.ndarray:
@@ -69,13 +76,9 @@ def maps_of(capture: Capture, *chosen: Any, of_prompt: bool = False) -> np.ndarr
 
 
 def expect_maps(shown: dict[str, Any], capture: Capture, *chosen: Any) -> None:
-    """Compare the viewer's data with the processor, number by number, as exactly as 16 bits can say it."""
+    """Compare the viewer's data with the processor, number by number."""
     for side, of_prompt in (("answer", False), ("prompt", True)):
-        truth = maps_of(capture, *chosen, of_prompt=of_prompt)
-        step = np.ptp(truth.reshape(len(truth), -1), axis=1)[:, None, None] / 65535
-        found = unpacked(shown[side]["maps"], capture.grid)
-        assert found.shape == truth.shape
-        assert (np.abs(found - truth) <= step / 2 * 1.01 + 1e-9).all()
+        expect_packed(shown[side]["maps"], maps_of(capture, *chosen, of_prompt=of_prompt))
 
 
 class Waiting(threading.Thread):
@@ -132,13 +135,31 @@ def form(image: dict[str, str], tokens: int = NEW, temperature: float = 0, reuse
     return [image, PROMPT, tokens, temperature, 1, 0, reuse]
 
 
-def asked(
-    page: Page, question: list[Any], mine: Any = None, ranges: Any = ALL, visitor: str = "me"
-) -> list[Outputs]:
-    """Press Generate, and return all that was shown."""
-    told = page.on_generate(request(visitor), *question, mine, (LAYERS, HEADS), *ranges)
-    assert next(told)[page.answer_state] == {"state": "waiting"}
+def asked(page: Page, question: list[Any], mine: Any = None, visitor: str = "me") -> list[Outputs]:
+    """Press Ask, and return all that was shown."""
+    told = page.on_generate(request(visitor), *question, mine)
+    begun = viewed(page, next(told))
+    assert begun == {"progress": {"phase": "waiting"}, "work": None, "notice": None}
     return list(told)
+
+
+def check_of(*tokens: int) -> MapCheck:
+    """A test of a map of these tokens, in which two patches were hidden."""
+    return MapCheck(
+        text="word",
+        tokens=tokens,
+        counts=(0, 2),
+        hottest=np.array([0.9, 0.1]),
+        random=np.array([[0.9, 0.8], [0.9, 0.7], [0.9, 0.85]]),
+        central=np.array([0.9, 0.6]),
+        hottest_cells=np.array([3, 17]),
+        random_cells=np.array([[0, 1], [5, 9], [21, 30]]),
+        patches=40,
+        ranked=40,
+        filling="mean",
+        seed=0,
+        map_key="a map",
+    )
 
 
 @contextmanager
@@ -153,13 +174,13 @@ def no_model(page: Page, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         yield
 
 
-def reopened(page: Page, mine: Any, wanted: Any) -> Outputs:
-    return page.on_reopen(request(), wanted, mine, (LAYERS, HEADS), *ALL)
+def reopened(page: Page, mine: Any, opened: Any) -> Outputs:
+    return page.on_reopen(request(), opened, mine)
 
 
 def shared(page: Page, run_id: Any, kind: Any = "png", key: Any = "1", **changed: Any) -> list[Outputs]:
     """Press "Make the file", and return all that was shown."""
-    given: dict[str, Any] = {"by": "word", "look": LOOK, "ranges": ALL, "visitor": "me"} | changed
+    given: dict[str, Any] = {"by": "word", "look": LOOK, "wanted": ALL, "visitor": "me"} | changed
     callback = page.share.on_make(
         request(given["visitor"]),
         run_id,
@@ -167,9 +188,7 @@ def shared(page: Page, run_id: Any, kind: Any = "png", key: Any = "1", **changed
         given["by"],
         key,
         given["look"],
-        *given["ranges"],
-        ATTENTION,
-        False,
+        given["wanted"],
     )
     return list(callback)
 

@@ -2,12 +2,10 @@
 
 import hashlib
 import logging
-import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import gradio as gr
 import numpy as np
 import pytest
 from PIL import Image
@@ -16,41 +14,48 @@ import config
 import records.pictures as pictures_room
 from page.answering import Inquiry
 from page.model_room import ModelRoom
-from page.selection import ATTENTION
 from page.site import Page
 from records.capture import Capture
 from records.store import Store
-from tests.page.callbacks.kit import (
-    ALL,
-    NEW,
-    Outputs,
-    asked,
-    changes,
-    expect_maps,
-    form,
-    no_model,
-    request,
-)
-from tests.serving import HEADS, LAYERS, PROMPT
+from records.token_maps import TokenMaps
+from tests.page.callbacks.kit import NEW, asked, check_of, expect_maps, expect_packed, form, no_model
+from tests.page.telling import Outputs, changes, notice, refused, request, viewed
+from tests.serving import PROMPT, uploads
 
 pytestmark = pytest.mark.timeout(120)
+
+
+def said(page: Page, outputs: Outputs) -> dict[str, Any]:
+    """What is said of how an answer came."""
+    facts: dict[str, Any] = viewed(page, outputs)["value"]["facts"]
+    return facts
+
+
+def expect_unanswered(page: Page, outputs: Outputs, line: str) -> None:
+    """Expect the reason, Ask instead of Stop, and nothing else: what was there before stays."""
+    assert outputs.keys() == {page.explorer.viewer, page.generate, page.stop}
+    assert viewed(page, outputs) == {"progress": {"phase": "back"}, "work": None, "notice": notice(line)}
+    assert changes(outputs[page.generate])["visible"] is True
+    assert (changes(outputs[page.stop])["visible"], changes(outputs[page.stop])["interactive"]) == (
+        False,
+        False,
+    )
 
 
 def test_the_same_greedy_question_answers_at_once(
     page: Page, pictures: list[dict[str, str]], capture: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = asked(page, form(pictures[0]))[-1]
-    assert "note" in first[page.answer_state]
-    assert first[page.answer_state]["note"] == ""
+    assert said(page, first)["notes"] == []
     assert first[page.recent.mine] == [entry.id for entry in page.store.recent()]
     with no_model(page, monkeypatch):
         again = asked(page, form(pictures[0]), first[page.recent.mine])[-1]
-        other = list(asked(page, form(pictures[0]), None, [1, 1, 0, 3, "max"], "you"))[-1]
-        assert again[page.answer_state]["note"] == f"kept from before, by {capture.model_name}"
-        seen = changes(again[page.explorer.viewer])["value"]
-        assert seen["answer"]["text"] == capture.text
-        expect_maps(seen, capture)
-        expect_maps(changes(other[page.explorer.viewer])["value"], capture, (1,), None, "max")
+        other = asked(page, form(pictures[0]), None, "you")[-1]
+        assert said(page, again)["notes"] == [f"this answer is kept from before, by {capture.model_name}"]
+        for shown in (again, other):
+            seen = viewed(page, shown)["value"]
+            assert seen["answer"]["text"] == capture.text
+            expect_maps(seen, capture)
         assert again[page.recent.mine] == first[page.recent.mine]  # not listed twice
         for question in (
             form(pictures[0], reuse=False),
@@ -58,34 +63,89 @@ def test_the_same_greedy_question_answers_at_once(
             form(pictures[0], temperature=0.5),
             form(pictures[1]),
         ):
-            with pytest.raises(gr.Error, match="Something went wrong"):
-                asked(page, question)
+            _, line = refused(page.on_generate(request(), *question, None))
+            assert line.startswith("Something went wrong")
     assert page.store.recent()[0].tokens == NEW
 
 
 @pytest.mark.parametrize(
-    ("ranges", "line"),
+    ("chosen", "prompt", "line"),
     [
-        ([2, 1, 0, 3, "mean"], "The range of layers runs backwards: from 2 to 1."),
-        ([0, 2, 3, 0, "mean"], "The range of heads runs backwards: from 3 to 0."),
-        ([9, 5, 0, 3, "mean"], "The range of layers runs backwards: from 9 to 5."),  # of a larger model
+        (None, PROMPT, "Choose a picture first."),
+        ({"example": 99}, PROMPT, "Choose a picture first."),
+        ({"path": "/etc/passwd"}, PROMPT, "This picture is no longer here: choose it again."),
+        (0, "  ", "Type a question first."),
+        (0, None, "Type a question first."),
+        (0, "x" * 5000, "The question has 5,000 characters; at most 4,000 are allowed."),
     ],
 )
-def test_sliders_that_run_backwards_are_refused_and_no_answer_is_lost_for_them(
+def test_a_refused_question_leaves_the_answer_that_is_there(
     page: Page,
     pictures: list[dict[str, str]],
     mine: str,
-    ranges: list[Any],
+    chosen: Any,
+    prompt: Any,
     line: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    with pytest.raises(gr.Error, match=f"^'?{re.escape(line)}"):
-        page.explorer.on_maps(request(), mine, *ranges, ATTENTION, False)
-    told = page.on_generate(request(), *form(pictures[0]), None, (LAYERS, HEADS), *ranges)
+    question = form(pictures[0] if chosen == 0 else chosen)
+    question[1] = prompt
     with no_model(page, monkeypatch):
-        assert next(told)[page.problem] == line
-        with pytest.raises(gr.Error, match=re.escape(line)):
-            next(told)
+        (only,), reason = refused(page.on_generate(request(), *question, None))
+    assert reason == line
+    expect_unanswered(page, only, line)
+    assert page.sessions.run("me", mine).capture.token_ids
+
+
+def test_a_question_that_fails_leaves_the_answer_that_is_there(
+    page: Page, pictures: list[dict[str, str]], mine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any) -> Any:
+        raise ValueError("the picture\nis odd")
+
+    monkeypatch.setattr(page.room, "work", broken)
+    outputs, reason = refused(page.on_generate(request(), *form(pictures[0]), None))
+    assert reason == "the picture is odd"
+    expect_unanswered(page, outputs[-1], reason)
+    assert page.sessions.run("me", mine).capture.token_ids
+    assert len(page.jobs) == 0
+
+
+def test_a_reused_answer_whose_kept_maps_are_partial_begins_with_attention(
+    page: Page, pictures: list[dict[str, str]], capture: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(config, "METHOD", "tam")
+    asked(page, form(pictures[0]))
+    run = next(iter(page.sessions._runs.values()))
+    values = np.random.default_rng(1).random((NEW, 5, 8), np.float32)
+    for tokens, method in (((1, 2), "attention"), ((0, 3, 4, 5), "tam")):
+        page.answering.remember(run, maps=TokenMaps("tam", tokens, values[list(tokens)]))
+        seen = viewed(page, asked(page, form(pictures[0]))[-1])["value"]
+        assert seen["method"]["id"] == method
+        assert seen["answer"]["have"] is None
+    expect_packed(seen["answer"]["maps"], values)
+    assert seen["answer"]["text"] == capture.text
+
+
+def test_an_answer_opens_with_the_word_that_was_tested_last(
+    page: Page, pictures: list[dict[str, str]]
+) -> None:
+    asked(page, form(pictures[0]))
+    run = next(iter(page.sessions._runs.values()))
+    for tokens in ((0,), (2, 3)):
+        page.answering.remember(run, check=check_of(*tokens))
+    seen = viewed(page, asked(page, form(pictures[0]))[-1])["value"]
+    assert seen["pick"] == "2-3"
+    assert [check["tokens"] for check in seen["checks"]] == [[0], [2, 3]]
+
+
+def test_what_is_said_of_an_answer(page: Page, pictures: list[dict[str, str]], capture: Capture) -> None:
+    *_, last = asked(page, form(pictures[0], reuse=False))
+    facts = said(page, last)
+    assert (facts["source"], facts["stopped"], facts["notes"]) == (pictures[0], capture.stopped, [])
+    assert facts["seconds"] > 0
+    assert changes(last[page.generate])["visible"] is True
+    assert changes(last[page.stop])["visible"] is False
 
 
 def test_without_the_store_the_model_answers_again_and_the_list_has_it_once(
@@ -101,7 +161,7 @@ def test_without_the_store_the_model_answers_again_and_the_list_has_it_once(
     monkeypatch.setattr(page.room, "work", counted)
     for count in (1, 2):
         last = asked(page, form(pictures[0], reuse=False))[-1]
-        assert last[page.answer_state]["note"] == ""
+        assert said(page, last)["notes"] == []
         assert len(calls) == count
     assert len(page.store.recent()) == 1
 
@@ -124,7 +184,7 @@ def test_on_the_way_to_one_answer_the_picture_is_decoded_once_and_hashed_once(
     monkeypatch.setattr(pictures_room, "_decoded", decoding)
     monkeypatch.setattr(pictures_room, "hashlib", SimpleNamespace(sha256=hashing))
     last = asked(page, form(pictures[0], reuse=reuse))[-1]
-    assert changes(last[page.explorer.viewer])["value"]["answer"]["text"]
+    assert viewed(page, last)["value"]["answer"]["text"]
     assert len(page.store.recent()) == 1
     assert calls == ["decoded", "hashed"]
 
@@ -142,7 +202,7 @@ def test_a_full_disk_does_not_lose_the_answer(
     monkeypatch.setattr(page.store, "save", full)
     with caplog.at_level(logging.WARNING):
         last = asked(page, form(pictures[0]), ["0" * 32])[-1]
-    assert changes(last[page.explorer.viewer])["value"]["answer"]["text"] == capture.text
+    assert viewed(page, last)["value"]["answer"]["text"] == capture.text
     assert page.recent.mine not in last  # the browser's list stays as it is
     (line,) = caplog.messages
     assert line.startswith("the answer could not be kept in ")
@@ -165,24 +225,24 @@ def test_another_models_answer_is_never_kept_under_the_first_ones_question(
 
     room.work = changed_meanwhile  # type: ignore[assignment]
     last = asked(page, form(pictures[0]))[-1]
-    shown = changes(last[page.explorer.viewer])["value"]
+    shown = viewed(page, last)["value"]
     assert shown["settings"]["model"] == str(folders[1])
     assert page.store.find(key) is None
     assert [entry.model for entry in page.store.recent()] == [str(folders[1])]  # listed, but answers nothing
     room.work = work  # type: ignore[method-assign]
     room.load(str(folders[0]))
-    assert asked(page, form(pictures[0]))[-1][page.answer_state]["note"] == ""
+    assert said(page, asked(page, form(pictures[0]))[-1])["notes"] == []
     kept = page.store.find(key)
     assert kept is not None
     assert kept.capture.model_name == str(folders[0])
 
 
-def test_values_of_twelve_bits_are_spread_and_said(page: Page, tmp_path: Path) -> None:
-    file = tmp_path / "scan.png"
+def test_values_of_twelve_bits_are_spread_and_said(page: Page) -> None:
+    file = uploads() / "scan.png"
     Image.fromarray(np.linspace(0, 4095, 112 * 168).astype(np.uint16).reshape(112, 168)).save(file)
     last = asked(page, form({"path": str(file)}))[-1]
-    said = "Its values run from 0 to 4,095: they are spread over all shades from black to white."
-    assert last[page.answer_state]["note"] == said
+    line = "Its values run from 0 to 4,095: they are spread over all shades from black to white."
+    assert said(page, last)["notes"] == [line]
 
 
 def test_a_place_in_line_is_shown_and_an_answer_stopped_there_is_none(
@@ -190,13 +250,15 @@ def test_a_place_in_line_is_shown_and_an_answer_stopped_there_is_none(
 ) -> None:
     question = form(pictures[0])
     with page.room.queue.turn():
-        told = page.on_generate(request(), *question, None, (LAYERS, HEADS), *ALL)
-        waiting = next(one for one in told if one[page.answer_state].get("ahead"))[page.answer_state]
-        assert (waiting["state"], waiting["ahead"]) == ("waiting", 1)
+        told = page.on_generate(request(), *question, None)
+        progress = (viewed(page, one).get("progress") or {} for one in told)
+        waiting = next(one for one in progress if one.get("ahead"))
+        assert (waiting["phase"], waiting["ahead"]) == ("waiting", 1)
+        page.on_stop(request("you"))  # somebody else's Stop ends nothing
+        assert next(told) is not None
         page.on_stop(request())
         last = list(told)[-1]
-    assert last[page.problem] == "Stopped before the answer began."
-    assert last[page.answer_state] == {"state": "empty"}
+    expect_unanswered(page, last, "Stopped before the answer began.")
     assert not page.room.busy
     assert page.store.recent() == []
 
@@ -206,10 +268,8 @@ def test_a_full_line_is_one_line_of_text(
 ) -> None:
     monkeypatch.setattr(config, "QUEUE_SIZE", 0)
     full = "Too many people wait for the model. Try again in a minute."
-    shown: list[Outputs] = []
     with page.room.queue.turn():
-        told = page.on_generate(request(), *form(pictures[0]), None, (LAYERS, HEADS), *ALL)
-        with pytest.raises(gr.Error, match=re.escape(full)):
-            shown.extend(told)
-    assert shown[-1][page.problem] == full
+        shown, line = refused(page.on_generate(request(), *form(pictures[0]), None))
+    assert line == full
+    expect_unanswered(page, shown[-1], full)
     assert not page.jobs.stop("me")

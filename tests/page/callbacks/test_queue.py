@@ -1,8 +1,11 @@
 """The page's callbacks: the queue for the model."""
 
+from types import SimpleNamespace
+
 import pytest
 
 import config
+import page.queue as queue_room
 from page.queue import FullError, Queue
 from tests.page.callbacks.kit import Waiting, waiting_line
 from utils import Stopped
@@ -69,3 +72,15 @@ def test_an_error_lets_the_next_one_in() -> None:
     with line.turn(), pytest.raises(KeyError, match="told"), line.turn(confused):
         raise AssertionError("nobody left, and still it came in")
     assert len(line) == 0
+
+
+def test_what_turns_lasted_says_how_long_others_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    line = Queue()
+    assert line.wait_for(3) == 0  # nothing is known yet
+    for seconds in (2.0, 6.0):
+        clock = iter([10.0, 10.0 + seconds])
+        with monkeypatch.context() as patch:
+            patch.setattr(queue_room, "time", SimpleNamespace(monotonic=lambda clock=clock: next(clock)))
+            with line.turn():
+                pass
+    assert line.wait_for(3) == 3 * 4.0

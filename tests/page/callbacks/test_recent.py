@@ -2,6 +2,7 @@
 
 import logging
 import re
+import threading
 from typing import Any
 
 import gradio as gr
@@ -9,12 +10,15 @@ import numpy as np
 import pytest
 
 import viewer
+from page.jobs import Job
 from page.model_room import ModelRoom
-from page.selection import ATTENTION
 from page.site import Page
+from page.sources import opened
 from records.capture import Capture
-from tests.page.callbacks.kit import ALL, changes, expect_maps, form, reopened, request
-from tests.serving import HEADS, LAYERS, PROMPT, noise
+from tests.choosing import wanted
+from tests.page.callbacks.kit import expect_maps, form, reopened
+from tests.page.telling import request, viewed
+from tests.serving import PROMPT, noise
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -44,19 +48,21 @@ def test_what_the_list_says_of_an_answer(page: Page, kept: list[str], capture: C
 def test_an_answer_is_reopened_without_a_model(page: Page, kept: list[str], capture: Capture) -> None:
     empty = Page(ModelRoom(), "demo", store=page.store)
     shown = reopened(empty, kept, kept[0])
-    seen = changes(shown[empty.explorer.viewer])
+    seen = viewed(empty, shown)
     expect_maps(seen["value"], capture)
     assert seen["picture"]["url"] == viewer.picture_payload(noise(0))["url"]
-    assert shown[empty.answer_state]["state"] == "done"
+    assert seen["value"]["facts"]["notes"] == [f"this answer is kept from before, by {capture.model_name}"]
     assert shown[empty.prompt] == PROMPT
-    assert np.array_equal(np.asarray(changes(shown[empty.image])["value"]), np.asarray(noise(0)))
+    source = shown[empty.sources.image]
+    assert source == seen["value"]["facts"]["source"]
+    assert np.array_equal(np.asarray(opened(source)), np.asarray(noise(0)))  # it can be asked about again
     assert shown[empty.recent.mine][0] == kept[0]
     run_id = shown[empty.run_id]
-    maps = empty.explorer.on_maps(request(), run_id, 1, 1, 0, 0, "mean", ATTENTION, False)
-    expect_maps(maps[empty.explorer.viewer], capture, (1,), (0,))
+    (maps,) = empty.explorer.on_maps(request(), run_id, None, "1", wanted([1], [0]))
+    expect_maps(viewed(empty, maps)["value"], capture, (1,), (0,))
     question: list[Any] = [run_id, "word", "1", "", "answer", "", "auto", "grad-cam", 1, 0, 0]
     told = empty.gradcam.on_run(request(), *question)
-    with pytest.raises(gr.Error, match=r"and no model is loaded now: press Generate again"):
+    with pytest.raises(gr.Error, match=r"and no model is loaded now: ask again"):
         list(told)
 
 
@@ -64,7 +70,7 @@ def test_an_answer_that_is_reopened_is_not_followed_by_the_one_being_written(
     page: Page, kept: list[str], pictures: list[dict[str, str]]
 ) -> None:
     with page.room.queue.turn():
-        told = page.on_generate(request(), *form(pictures[1], reuse=False), None, (LAYERS, HEADS), *ALL)
+        told = page.on_generate(request(), *form(pictures[1], reuse=False), None)
         next(told)
         next(told)
         shown = reopened(page, kept, kept[0])
@@ -72,16 +78,6 @@ def test_an_answer_that_is_reopened_is_not_followed_by_the_one_being_written(
     assert last == gr.skip()
     assert page.sessions.run("me", shown[page.run_id]).kept == kept[0]
     assert len(page.jobs) == 0
-
-
-def test_an_answer_of_another_size_of_model_resets_the_sliders(page: Page, kept: list[str]) -> None:
-    shown = page.on_reopen(request(), kept[0], kept, (36, 16), 30, 35, 9, 15, "max")
-    ranges = page.ranges
-    ends = [changes(shown[one]) for one in ranges.all[:4]]
-    assert [end["value"] for end in ends] == [0, LAYERS - 1, 0, HEADS - 1]
-    settings = changes(shown[page.explorer.viewer])["value"]["settings"]
-    assert (settings["layers"], settings["heads"]) == ([0, 1, 2], [0, 1, 2, 3])
-    assert settings["aggregation"] == "max"
 
 
 def test_damaged_and_removed_answers_are_one_line(
@@ -100,3 +96,50 @@ def test_damaged_and_removed_answers_are_one_line(
     for caught in (damaged, removed):
         assert len(str(caught.value).splitlines()) == 1
         assert str(page.store.folder) not in str(caught.value)
+
+
+def test_an_answer_that_is_cut_off_by_a_reload_comes_back(
+    page: Page, pictures: list[dict[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writing, go = threading.Event(), threading.Event()
+    writes = Job.writes
+
+    def held(job: Job, text: str, tokens: int) -> None:
+        writes(job, text, tokens)
+        if tokens == 3:
+            writing.set()
+            go.wait(30)
+
+    monkeypatch.setattr(Job, "writes", held)
+    told = page.on_generate(request(), *form(pictures[0], reuse=False), None)
+    ticket = next(told)[page.recent.begun]
+    next(told)
+    assert writing.wait(30)
+    page.on_leave(request())
+    go.set()
+    shown = page.on_open(request("again"), [], ticket)
+    value = viewed(page, shown)["value"]
+    assert len(value["answer"]["tokens"]) == 3
+    assert "The model was stopped after" in viewed(page, shown)["notice"]["text"]
+    assert np.array_equal(np.asarray(opened(shown[page.sources.image])), np.asarray(noise(0)))
+    assert shown[page.prompt] == PROMPT
+    assert shown[page.recent.begun] is None
+    assert list(told)[-1] == gr.skip()
+    assert not page.room.busy
+
+
+@pytest.mark.parametrize("begun", [None, "", "../x", "f" * 31, 7, ["f" * 32]])
+def test_where_nothing_was_cut_off_there_is_the_example(page: Page, begun: Any) -> None:
+    shown = page.on_open(request(), None, begun)
+    value = viewed(page, shown)["value"]
+    assert value["answer"]["text"].startswith("A blue heart")
+    assert value["pick"] == "2"
+    assert value["checks"][0]["verdict"] == "Holds up"
+    assert value["answer"]["without"] is not None
+    assert shown[page.sources.image]["example"] == 0
+
+
+def test_the_example_needs_no_model(page: Page) -> None:
+    empty = Page(ModelRoom(), "demo", store=page.store)
+    shown = empty.on_open(request(), None, None)
+    assert viewed(empty, shown)["value"]["method"]["id"] == "gradient-attention"

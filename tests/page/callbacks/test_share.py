@@ -18,18 +18,19 @@ from attention_processor import AttentionProcessor
 from model import ModelError
 from page.jobs import Job
 from page.model_room import ModelRoom
-from page.selection import ATTENTION
 from page.sessions import Run
 from page.share import STOPPED, sized
 from page.shown import subject_of
 from page.site import Page
 from records.capture import Capture
+from records.token_maps import TokenMaps
 from report.formats import FORMATS
 from report.png import figure
 from report.view import short_id, whole_drawing
-from tests.choosing import selection_of
-from tests.page.callbacks.kit import ALL, LOOK, NEW, changes, file_of, form, maps_of, request, shared
-from tests.serving import HEADS, LAYERS, noise
+from tests.choosing import selection_of, wanted
+from tests.page.callbacks.kit import ALL, LOOK, NEW, file_of, form, maps_of, shared
+from tests.page.telling import changes, notice, refused, request, viewed
+from tests.serving import noise
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -46,7 +47,7 @@ def test_each_file_is_of_this_answer_and_its_name_is_ours(
     file = file_of(page, shown)
     assert files_of_the_page in file.parents
     assert len(file.parent.name) >= 40
-    chosen = "-word-001" if kind == "png" else ""  # the others are of the whole answer
+    chosen = "-word-001" if kind in ("png", "html") else ""  # the others begin with the whole answer
     assert file.name == f"attention-{short_id(capture)}{chosen}{FORMATS[kind].ending}"
     assert re.fullmatch(rf"{FORMATS[kind].name}, [\d.]+ [kM]B, \d+\.\d s( · .*)?", shown[-1][page.share.line])
     assert changes(shown[-1][page.share.make])["interactive"] is True
@@ -65,8 +66,10 @@ def test_each_file_is_of_this_answer_and_its_name_is_ours(
     assert not list(files_of_the_page.rglob("*.tmp"))
 
 
-def test_the_numbers_of_a_file_are_those_of_the_sliders(page: Page, mine: str, capture: Capture) -> None:
-    file = file_of(page, shared(page, mine, "npz", ranges=[1, 1, 2, 3, "max"]))
+def test_the_numbers_of_a_file_are_those_of_the_layers_and_heads_that_are_shown(
+    page: Page, mine: str, capture: Capture
+) -> None:
+    file = file_of(page, shared(page, mine, "npz", wanted=wanted([1], [2, 3], "max")))
     with np.load(file) as numbers:
         maps = [numbers[name] for name in numbers.files if numbers[name].shape[1:] == capture.grid]
     truth = maps_of(capture, (1,), (2, 3), "max")
@@ -83,25 +86,25 @@ def test_a_picture_for_each_token_or_word(page: Page, mine: str, capture: Captur
 @pytest.mark.parametrize(
     ("change", "line"),
     [
-        ({"run_id": None}, "There is no answer to share yet: press Generate first."),
-        ({"run_id": "wrong"}, "This answer is no longer kept: press Generate again."),
-        ({"visitor": "you"}, "This answer is no longer kept: press Generate again."),
+        ({"run_id": None}, "There is no answer to share yet: ask something first."),
+        ({"run_id": "wrong"}, "This answer is no longer kept: ask again."),
+        ({"visitor": "you"}, "This answer is no longer kept: ask again."),
         ({"kind": "exe"}, "The file must be one of png, zip, gif, mp4, pdf, html, npz."),
         ({"kind": None}, "The file must be one of"),
         ({"key": "99"}, "There is no token 99: there are 6, 0 to 5."),
         ({"by": "letter"}, "A map is for each word or token."),
         ({"look": {"scale": "own"}}, "must be a number"),
-        ({"ranges": [0, 1, 0, None, "mean"]}, "The head range must be a number"),
-        ({"ranges": [0, 1, 2, 1, "mean"]}, "The range of heads runs backwards: from 2 to 1."),
+        ({"wanted": wanted(heads=[0.5])}, "The heads must be numbers, such as 0-3,5."),
+        ({"wanted": wanted(heads="2-1")}, "The range of heads 2-1 runs backwards."),
+        ({"wanted": wanted(method="tam")}, "Token activation map is not computed for this answer yet"),
     ],
 )
 def test_what_cannot_be_made_is_one_line(
     page: Page, mine: str, change: dict[str, Any], line: str, files_of_the_page: Path
 ) -> None:
     before = set(files_of_the_page.iterdir())
-    given: dict[str, Any] = {"run_id": mine, "kind": "png", "by": "word", "key": "1", "look": LOOK} | change
-    visitor, ranges = given.pop("visitor", "me"), given.pop("ranges", ALL)
-    told = page.share.on_make(request(visitor), *(given[name] for name in given), *ranges, ATTENTION, False)
+    form = {"run_id": mine, "kind": "png", "by": "word", "key": "1", "look": LOOK, "wanted": ALL} | change
+    told = page.share.on_make(request(form.pop("visitor", "me")), **form)
     reason = next(told)[page.share.line]
     assert line in reason
     assert len(reason.splitlines()) == 1
@@ -124,7 +127,7 @@ def test_a_file_is_not_made_when_it_is_stopped(
         return write(kind, subject, image, folder, watch)
 
     monkeypatch.setattr(share_room, "export", waiting)
-    told = page.share.on_make(request(), mine, "zip", "token", "all", LOOK, *ALL, ATTENTION, False)
+    told = page.share.on_make(request(), mine, "zip", "token", "all", LOOK, ALL)
     assert next(told)[page.share.line] == "Drawing …"
     next(told)  # the work has begun
     assert drawing.wait(30)
@@ -148,8 +151,8 @@ def test_sizes_are_for_people() -> None:
 
 def test_the_picture_in_a_file_is_the_one_of_the_shell(page: Page, mine: str, run: Run) -> None:
     """The same view, drawn by the drawing room alone: the map's part of the picture is the same."""
-    file = file_of(page, shared(page, mine, "png", key="2", ranges=[0, 1, 0, 3, "mean"]))
-    subject = subject_of(run, selection_of(run, [0, 1, 0, 3, "mean"], "2", "word", LOOK))
+    file = file_of(page, shared(page, mine, "png", key="2", wanted=wanted([0, 1])))
+    subject = subject_of(run, selection_of(run, wanted([0, 1]), "2", "word", LOOK))
     low, high = visualization.shared_range(
         [*maps_of(run.capture, (0, 1)), *maps_of(run.capture, (0, 1), of_prompt=True)]
     )
@@ -164,9 +167,18 @@ def test_without_a_model_a_question_is_refused_at_once(
     page: Page, pictures: list[dict[str, str]], room: ModelRoom
 ) -> None:
     empty = Page(ModelRoom(), "demo", store=page.store)
-    told = empty.on_generate(request(), *form(pictures[0]), None, (LAYERS, HEADS), *ALL)
-    assert next(told)[empty.problem] == "No model is loaded: press Load first."
-    with pytest.raises(gr.Error, match="press Load first"):
-        next(told)
+    (only,), line = refused(empty.on_generate(request(), *form(pictures[0]), None))
+    assert line == "No model is loaded: press Load first."
+    assert viewed(empty, only)["notice"] == notice(line)
     with pytest.raises(ModelError, match="press Load first"):
         empty.room.work(lambda _: None, Job("me", "answer"))
+
+
+def test_a_file_of_maps_that_are_not_all_there_is_refused(page: Page, mine: str, run: Run) -> None:
+    values = np.random.default_rng(3).random((2, 5, 8), np.float32)
+    run.learn(maps=TokenMaps("tam", (1, 4), values))
+    told = page.share.on_make(request(), mine, "zip", "word", "all", LOOK, wanted(method="tam"))
+    (only,), line = refused(told)
+    assert line == "Token activation map has no map of this yet: choose it again, and let it finish."
+    assert only == {page.share.line: line}
+    assert file_of(page, shared(page, mine, "png", "4", wanted=wanted(method="tam"))).is_file()

@@ -1,39 +1,41 @@
 """The page's callbacks: what is shown."""
 
 import re
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 
 import config
 import viewer
 from methods import token_maps
-from page.selection import ATTENTION, alone_of, look_of
+from page.selection import ATTENTION, look_of
 from page.sessions import Run
 from records.look import Look
 from records.selection import Selection
-from tests.choosing import explored, selection_of
-from tests.page.callbacks.kit import ALL, LOOK, NEW, expect_maps
+from records.token_maps import TokenMaps
+from tests.choosing import explored, selection_of, wanted
+from tests.page.callbacks.kit import ALL, LOOK, NEW, check_of, expect_maps, expect_packed
 
 pytestmark = pytest.mark.timeout(120)
 
 
 @pytest.mark.parametrize(
-    ("ranges", "layers", "heads"),
+    ("controls", "layers", "heads", "aggregation"),
     [
-        (ALL, (0, 1, 2), (0, 1, 2, 3)),
-        ([1, 2, 0, 0, "max"], (1, 2), (0,)),
-        ([0, 2, 1, 3, "min"], (0, 1, 2), (1, 2, 3)),
-        ([0, 99, 99, 99, "mean"], (0, 1, 2), (3,)),  # sliders of a larger model
+        (ALL, (0, 1, 2), (0, 1, 2, 3), "mean"),
+        (None, (0, 1, 2), (0, 1, 2, 3), config.AGGREGATION),
+        (wanted([1, 2], [0], "max"), (1, 2), (0,), "max"),
+        (wanted([2, 0, 2], "1-3", "min"), (0, 2), (1, 2, 3), "min"),
+        (wanted("0,-1", [-1], None), (0, 2), (3,), config.AGGREGATION),
     ],
 )
-def test_the_viewer_gets_the_maps_that_the_sliders_say(
-    run: Run, ranges: Sequence[Any], layers: Any, heads: Any
+def test_the_viewer_gets_the_maps_that_it_asks_for(
+    run: Run, controls: Any, layers: Any, heads: Any, aggregation: Any
 ) -> None:
-    capture, aggregation = run.capture, ranges[-1]
-    shown = explored(run, "an id", "1", ranges, ATTENTION, False)
+    capture = run.capture
+    shown = explored(run, "an id", controls)
     expect_maps(shown, capture, layers, heads, aggregation)
     assert "picture" not in shown
     folded: dict[str, Any] = {"layers": layers, "heads": heads, "aggregation": aggregation}
@@ -41,17 +43,27 @@ def test_the_viewer_gets_the_maps_that_the_sliders_say(
         capture,
         None,
         *(token_maps(ATTENTION, capture, of_prompt=side, **folded) for side in (False, True)),
-        pick="1",
         leaned=viewer.leaned_on(capture, layers),
     )
     assert shown == {**expected, "run": "an id"}
 
 
-@pytest.mark.parametrize("wrong", [[0, 1, 0, 1, "sum"], [0, "x", 0, 1, "mean"], [0, 1, -1, 1, "mean"]])
-def test_sliders_that_are_none_are_one_line(run: Run, wrong: Sequence[Any]) -> None:
-    with pytest.raises(ValueError, match=r"range must be|aggregation must be") as caught:
-        explored(run, "an id", "all", wrong, ATTENTION, False)
-    assert len(str(caught.value).splitlines()) == 1
+def test_with_the_maps_comes_what_was_worked_out_since(run: Run) -> None:
+    run.without = np.linspace(-3, -0.5, NEW).astype(np.float32)
+    check = check_of(1, 2)
+    run.learn(check=check)
+    shown = explored(run, "an id", ALL)
+    assert shown["answer"]["without"] == viewer.floored(run.without)
+    assert shown["checks"] == [check.as_dict()]
+
+
+def test_a_methods_maps_of_some_words_are_shown_as_those(run: Run) -> None:
+    values = np.random.default_rng(3).random((2, 5, 8), np.float32)
+    run.learn(maps=TokenMaps("tam", (1, 4), values))
+    answer = explored(run, "an id", wanted(method="tam"))["answer"]
+    assert answer["have"] == [1, 4]
+    expect_packed(answer["maps"], values)
+    assert explored(run, "an id", ALL)["answer"]["have"] is None
 
 
 def test_a_look_is_what_the_viewer_says_of_itself() -> None:
@@ -89,7 +101,7 @@ def test_what_is_drawn_into_a_file_is_what_is_shown(run: Run) -> None:
     assert selection_of(run, ALL, "all", "word", LOOK) == wide
     assert selection_of(run, ALL, "all", "token", LOOK) == replace(wide, by="token")
     assert selection_of(run, ALL, None, "word", LOOK).tokens in (None, tuple(range(NEW)))
-    narrow = selection_of(run, [1, 1, 2, 3, "max"], "3-5", "word", LOOK)
+    narrow = selection_of(run, wanted([1], [2, 3], "max"), "3-5", "word", LOOK)
     assert narrow == replace(wide, layers=(1,), heads=(2, 3), aggregation="max", tokens=(3, 4, 5))
     asked = selection_of(run, ALL, "p0-7", "word", LOOK)
     assert asked == replace(wide, tokens=tuple(range(8)), of_prompt=True)
@@ -100,20 +112,3 @@ def test_what_is_drawn_into_a_file_is_what_is_shown(run: Run) -> None:
     ):
         with pytest.raises(ValueError, match=re.escape(line)):
             selection_of(run, ALL, key, by, LOOK)
-
-
-def test_one_layer_or_head_alone(run: Run) -> None:
-    assert alone_of([1, 2], run.capture) == [1, 1, 2, 2]
-    assert alone_of([None, 3], run.capture) == [0, 2, 3, 3]
-    assert alone_of([2, None], run.capture) == [2, 2, 0, 3]
-    assert alone_of([None, None], run.capture) == [0, 2, 0, 3]
-    for wrong, line in (
-        ([3, 0], "There is no layer 3: there are 3, 0 to 2."),
-        ([0, 4], "There is no head 4: there are 4, 0 to 3."),
-        (["<b>", 0], "The layers must be"),
-        ([0], "Choose a layer and a head."),
-        (None, "Choose a layer and a head."),
-        ("01", "Choose a layer and a head."),
-    ):
-        with pytest.raises(ValueError, match=re.escape(line)):
-            alone_of(wrong, run.capture)

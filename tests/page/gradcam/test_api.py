@@ -10,7 +10,6 @@ from gradio_client import Client  # type: ignore[import-untyped]
 from gradio_client.exceptions import AppError  # type: ignore[import-untyped]
 from PIL import Image
 
-import config
 import visualization
 from methods.grad_cam import smooth_grad_cam
 from page.sessions import Run
@@ -55,7 +54,7 @@ def test_the_api_gives_the_same_maps(
     np.testing.assert_allclose(facts["scores"], expected.scores, rtol=1e-6)
     assert (facts["target"], facts["layers"]) == (expected.target, list(expected.layers))
     assert facts["finished"] is True
-    look = Look(form.get("colormap", config.HEATMAP_COLORMAP), 0.6, "overlay")
+    look = Look(form.get("colormap"), view="overlay")
     drawing = Style(look, form.get("scale", "own"))
     grid = layer_grid(expected, visualization.fitted(noise(0), 640, 1280), "grid", drawing.look_at(expected))
     with Image.open(path) as drawn:

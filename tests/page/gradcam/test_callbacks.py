@@ -255,9 +255,9 @@ def test_without_an_answer_or_with_anothers_there_is_nothing_to_explain(
 ) -> None:
     run.cam = cam
     for visitor, run_id, line in (
-        ("me", None, "There is no answer to explain yet: press Generate first."),
-        ("you", kept, "This answer is no longer kept: press Generate again."),
-        ("me", "wrong", "This answer is no longer kept: press Generate again."),
+        ("me", None, "There is no answer to explain yet: ask something first."),
+        ("you", kept, "This answer is no longer kept: ask again."),
+        ("me", "wrong", "This answer is no longer kept: ask again."),
     ):
         assert next(tab.on_run(request(visitor), run_id, *asked()))[tab.problem] == line
     for visitor, run_id in (("you", kept), ("me", "wrong")):

@@ -107,10 +107,10 @@ def test_another_model_than_the_answers_is_one_line(folders: tuple[Path, Path], 
     def computed(job: Job) -> GradCam:
         return Asked("auto", None, NOISE).computed(room, run, job)
 
-    with pytest.raises(ModelError, match="and no model is loaded now: press Generate again"):
+    with pytest.raises(ModelError, match="and no model is loaded now: ask again"):
         computed(Job("me", "grad-cam"))
     room.load(str(folders[1]))
-    line = f"This answer was given by {folders[0]}, and {folders[1]} is loaded now: press Generate again."
+    line = f"This answer was given by {folders[0]}, and {folders[1]} is loaded now: ask again."
     with pytest.raises(ModelError, match=re.escape(line)):
         computed(Job("me", "grad-cam"))
     stopped = Job("me", "grad-cam")

@@ -3,28 +3,27 @@
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from types import SimpleNamespace
 from typing import Any
 
-import gradio as gr
 import numpy as np
 import pytest
 import torch
 
-import page.explorer as explorer_room
+import page.reading_again as reading_room
 from attention_extractor import AttentionExtractor
 from attention_processor import AttentionProcessor
 from methods import METHODS, TokenMaps, token_maps
-from page.explorer import read_again
 from page.jobs import Job
 from page.model_room import ModelRoom
+from page.reading_again import read_again
 from page.selection import ATTENTION
 from page.sessions import Run
 from page.shown import subject_of
 from page.site import Page
 from records.capture import Capture
-from tests.choosing import selection_of
-from tests.serving import HEADS, LAYERS, PROMPT
+from tests.choosing import selection_of, wanted
+from tests.page.telling import Outputs, request
+from tests.serving import PROMPT
 from tests.viewer.payload.kit import read_back
 from utils import Stopped
 
@@ -32,8 +31,7 @@ READ = [name for name, method in METHODS.items() if method.needs_model]
 LOCAL = {f"heads-{count}": count for count in (3, 5, 8)}
 CAVEAT = METHODS[ATTENTION].caveat
 NEW = 6  # tokens of the answer
-ALL = [0, LAYERS - 1, 0, HEADS - 1, "mean"]  # the sliders, spanning all
-Outputs = dict[Any, Any]
+ALL = wanted()
 
 
 def answer_to(room: ModelRoom, picture: Any) -> Capture:
@@ -43,15 +41,6 @@ def answer_to(room: ModelRoom, picture: Any) -> Capture:
 def loaded_of(room: ModelRoom) -> dict[str, Any]:
     assert room.loaded is not None
     return {"model": room.loaded.model, "processor": room.loaded.processor}
-
-
-def request(visitor: str = "me") -> Any:
-    return SimpleNamespace(session_hash=visitor)
-
-
-def changes(component: Any) -> dict[str, Any]:
-    """What an update of a component changes."""
-    return component.constructor_args if isinstance(component, gr.blocks.Block) else component
 
 
 def expect_packed(packed: dict[str, Any], maps: np.ndarray) -> None:
@@ -72,15 +61,14 @@ def expect_maps(value: dict[str, Any], capture: Capture, *chosen: Any) -> None:
         expect_packed(value[side]["maps"], np.stack([fold(token, *chosen) for token in range(count)]))
 
 
-def answering(room: ModelRoom, run: Run, way: str) -> Any:
+def answering(page: Page, run: Run, way: str, *first: int, only: bool = False) -> TokenMaps:
     """Have the page read an answer again, and return the maps."""
-    return read_again(room, run, way, Job("me", "method"))
+    return read_again(page.around, run, way, Job("me", "method"), first, only=only)
 
 
-def maps_of(run: Run, ranges: Sequence[Any], method: str = ATTENTION, no_sinks: bool = False) -> TokenMaps:
+def maps_of(run: Run, controls: dict[str, Any]) -> TokenMaps:
     """Return the maps of the answer that the page would show."""
-    selection = selection_of(run, ranges, method=method, no_sinks=no_sinks)
-    found = subject_of(run, selection).maps.answer
+    found = subject_of(run, selection_of(run, controls)).maps.answer
     assert found is not None
     return found
 
@@ -104,15 +92,17 @@ def planted(capture: Capture, patches: Sequence[int]) -> Capture:
 
 
 class Held:
-    """A method that waits in the middle of its work, and hears a stop there."""
+    """A method that waits in the middle of its work, where it hears a stop; its first `free` calls do not."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.reached, self.go, self.calls = threading.Event(), threading.Event(), 0
-        self.original = explorer_room.token_maps
-        monkeypatch.setattr(explorer_room, "token_maps", self.token_maps)
+        self.reached, self.go, self.calls, self.free = threading.Event(), threading.Event(), 0, 0
+        self.original = reading_room.token_maps
+        monkeypatch.setattr(reading_room, "token_maps", self.token_maps)
 
     def token_maps(self, method: str, capture: Capture, **given: Any) -> Any:
         self.calls += 1
+        if self.calls <= self.free:
+            return self.original(method, capture, **given)
         tell, stop = given["on_progress"], given["stop"]
         tell(3, 11)
         self.reached.set()
@@ -134,9 +124,6 @@ def later(callbacks: Iterator[Outputs], until: Callable[[Outputs], bool]) -> Out
     return next(one for one in callbacks if until(one))
 
 
-def visible(component: Any) -> bool:
-    return bool(changes(component)["visible"])
-
-
-def choose(page: Page, run_id: Any, way: Any, visitor: str = "me") -> Iterator[Outputs]:
-    return page.explorer.on_method(request(visitor), run_id, *ALL, way, False)
+def choose(page: Page, run_id: Any, way: Any, visitor: str = "me", key: Any = None) -> Iterator[Outputs]:
+    """Choose a method, with a word picked."""
+    return page.explorer.on_maps(request(visitor), run_id, None, key, wanted(method=way))

@@ -1,8 +1,7 @@
-"""Methods in the page: the room; a method is chosen; sliders and sinks."""
+"""Methods in the page: one is chosen; layers, heads and sinks."""
 
 import threading
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 import gradio as gr
@@ -10,209 +9,202 @@ import numpy as np
 import pytest
 
 import config
-import page.explorer as explorer_room
+import page.reading_again as reading_room
+import viewer
 from methods import METHODS
-from model import ModelError
-from page.explorer import read_again, told_of
-from page.jobs import Job
-from page.model_room import ModelRoom
+from page.reading_again import Work
 from page.selection import ATTENTION
 from page.sessions import Run
-from page.site import Held as HeldByBrowser
 from page.site import Page
 from records.capture import Capture
-from tests.choosing import explored
+from tests.choosing import explored, wanted
 from tests.page.methods.kit import (
     ALL,
     LOCAL,
     Held,
-    Outputs,
-    answering,
     begun,
-    changes,
     choose,
     computed,
     expect_maps,
-    later,
+    expect_packed,
     loaded_of,
     planted,
-    request,
-    visible,
 )
-from tests.serving import HEADS, LAYERS, noise
-from utils import Stopped
+from tests.page.telling import Outputs, notice, refused, request, viewed
+from tests.serving import noise
 
 pytestmark = pytest.mark.timeout(240)
+GONE = "This answer is no longer kept: ask again."
 
 
-# --- The room ---
+def expect_shown(page: Page, outputs: Outputs, run: Run, mine: str, controls: dict[str, Any]) -> None:
+    """Expect these maps, and no word of work or errors any more."""
+    expected = {"value": explored(run, mine, controls), "work": None, "notice": None}
+    assert outputs.keys() == {page.explorer.viewer}
+    assert viewed(page, outputs) == expected
 
 
-def test_maps_are_computed_once_and_kept(room: ModelRoom, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = answering(room, run, "rollout")
-    monkeypatch.setattr(explorer_room, "token_maps", None)  # from here on nothing is computed
-    assert answering(room, run, "rollout") is first
-    assert list(run.maps) == ["rollout"]
-
-
-def test_an_answer_of_another_model_is_refused(folders: tuple[Path, Path], room: ModelRoom, run: Run) -> None:
-    other = ModelRoom()
-    for load in (False, True):
-        if load:
-            other.load(str(folders[1]))
-        now = f"{folders[1]} is loaded now" if load else "no model is loaded now"
-        calls: list[Callable[[], Any]] = [
-            lambda: answering(other, run, "tam"),
-            lambda: other.work(lambda _: pytest.fail("it was called"), Job("me", "check"), run.capture),
-        ]
-        for call in calls:
-            with pytest.raises(ModelError) as caught:
-                call()
-            expected = f"This answer was given by {run.capture.model_name}, and {now}: press Generate again."
-            assert str(caught.value) == expected
-    assert run.maps == {}
-    assert not other.busy
-
-
-def test_a_stop_leaves_nothing_half(room: ModelRoom, run: Run) -> None:
-    steps: list[tuple[int, int]] = []
-
-    class Impatient(Job):
-        def steps(self, done: int, count: int) -> None:
-            steps.append((done, count))
-            if done:
-                self.stop.set()
-
-    job = Impatient("me", "method")
-    with pytest.raises(Stopped):
-        read_again(room, run, "occlusion", job)
-    assert 0 < steps[-1][0] < steps[-1][1]
-    assert run.maps == {}
-    assert not room.busy
-    with pytest.raises(Stopped):  # also before it began
-        read_again(room, run, "occlusion", job)
-    whole = answering(room, run, "occlusion")
-    np.testing.assert_array_equal(whole.maps, computed(room, run, "occlusion").maps)
+def expect_work_only(page: Page, steps: list[Outputs]) -> None:
+    """Expect what tells how far it is, and no map."""
+    assert all(one == gr.skip() or viewed(page, one).keys() == {"work", "notice"} for one in steps)
 
 
 # --- A method is chosen ---
 
 
 def test_a_method_tells_how_far_it_is_and_is_then_shown(page: Page, run: Run, mine: str, held: Held) -> None:
-    explorer = page.explorer
     steps = choose(page, mine, "occlusion")
-    first, second = begun(steps, held)
-    assert first[explorer.method_line] == "Reading the answer again …"
-    assert visible(first[explorer.method_stop])
-    assert explorer.viewer not in first
-    told = later(iter([second, next(steps), next(steps)]), lambda one: explorer.method_line in one)
-    assert told == {explorer.method_line: "3 of 11 passes …"}
+    first, *_ = begun(steps, held)
+    work = viewed(page, first)["work"]
+    assert work == {
+        "part": "method",
+        "title": "Causal map",
+        "short": "Causal",
+        "key": None,
+        "ahead": 0,
+        "done": 0,
+        "count": 0,
+        "seconds": 0.0,
+    }
+    assert viewed(page, first)["notice"] is None  # what was told before is over
+    told = next(one for one in steps if viewed(page, one).get("work", {}).get("count"))
+    assert {**viewed(page, told)["work"], "seconds": 0} == {**work, "done": 3, "count": 11, "seconds": 0}
     held.go.set()
     (*_, last) = steps
     truth = computed(page.room, run, "occlusion")
     np.testing.assert_array_equal(run.maps["occlusion"].maps, truth.maps)
-    assert last[explorer.viewer] == explored(run, mine, "all", ALL, "occlusion", False)
-    assert last[explorer.method_line] == told_of(METHODS["occlusion"])
-    assert not visible(last[explorer.method_stop])
-    assert not visible(last[explorer.no_sinks])
-    assert [visible(last[group]) for group in explorer.ranges.groups] == [False]
+    expect_shown(page, last, run, mine, wanted(method="occlusion"))
     assert len(page.jobs) == 0
 
     (again,) = choose(page, mine, "occlusion")  # at once, from what is kept
-    assert again[explorer.viewer] == last[explorer.viewer]
+    expect_shown(page, again, run, mine, wanted(method="occlusion"))
     assert held.calls == 1
     (back,) = choose(page, mine, ATTENTION)
-    assert back[explorer.viewer] == explored(run, mine, "all", ALL, ATTENTION, False)
-    assert visible(back[explorer.no_sinks])
-    assert [visible(back[group]) for group in explorer.ranges.groups] == [True]
+    expect_shown(page, back, run, mine, ALL)
+
+
+def test_maps_of_the_picked_word_are_shown_as_soon_as_they_are_there(
+    page: Page, run: Run, mine: str, held: Held
+) -> None:
+    held.free = 1  # the picked word's are computed at once, the others wait
+    steps = choose(page, mine, "tam", key="2-3")
+    shown = [next(one for one in steps if "value" in viewed(page, one))]
+    assert held.reached.wait(30)
+    seen = viewed(page, shown[0])
+    assert seen["value"]["answer"]["have"] == [2, 3]
+    assert seen["value"]["method"]["id"] == "tam"
+    expect_packed(seen["value"]["answer"]["maps"], run.maps["tam"].maps)
+    assert seen["work"]["part"] == "method"  # it goes on
+    held.go.set()
+    (*_, last) = steps
+    expect_shown(page, last, run, mine, wanted(method="tam"))
+    assert viewed(page, last)["value"]["answer"]["have"] is None
+
+
+@pytest.mark.parametrize("key", [None, "all", "p0", "p0-3", 7, ["2"]])
+def test_without_a_picked_word_all_maps_come_together(
+    key: Any, page: Page, run: Run, mine: str, held: Held
+) -> None:
+    held.go.set()
+    shown = [viewed(page, one) for one in choose(page, mine, "tam", key=key)]
+    assert [one["value"]["answer"]["have"] for one in shown if "value" in one][-1] is None
+    assert held.calls == 1
 
 
 @pytest.mark.parametrize("way", list(LOCAL))
 def test_local_heads_are_shown_at_once(way: str, page: Page, run: Run, mine: str, held: Held) -> None:
     (only,) = choose(page, mine, way)
-    assert only[page.explorer.viewer] == explored(run, mine, "all", ALL, way, False)
-    assert only[page.explorer.method_line] == told_of(METHODS[way])
-    assert not visible(only[page.explorer.no_sinks])
+    expect_shown(page, only, run, mine, wanted(method=way))
     assert held.calls == 0
 
 
-def test_before_an_answer_only_the_controls_change(page: Page) -> None:
-    (only,) = choose(page, None, "tam")
-    assert page.explorer.viewer not in only
-    assert only[page.explorer.method_line] == told_of(METHODS["tam"])
-    assert not visible(only[page.explorer.no_sinks])
+def test_before_an_answer_there_is_nothing_to_choose(page: Page) -> None:
+    outputs, line = refused(choose(page, None, "tam"))
+    assert line == "There is no answer yet: ask something first."
+    told_of = {"unmet": wanted(method="tam"), "notice": notice(line)}
+    assert [viewed(page, one) for one in outputs] == [told_of]
 
 
-def test_who_waits_hears_how_many_are_ahead(page: Page, mine: str) -> None:
-    explorer = page.explorer
+def test_who_waits_hears_how_many_are_ahead(page: Page, run: Run, mine: str) -> None:
     with page.room.queue.turn():
         steps = choose(page, mine, "rollout")
-        told = later(steps, lambda one: "ahead" in str(one.get(explorer.method_line)))
-        assert told == {explorer.method_line: "Waiting for the model: 1 ahead of you"}
+        works = (viewed(page, one).get("work") or {} for one in steps)
+        told = next(work for work in works if work.get("ahead"))
+        assert (told["ahead"], told["done"], told["count"]) == (1, 0, 0)
     (*_, last) = steps
-    assert explorer.viewer in last
+    expect_shown(page, last, run, mine, wanted(method="rollout"))
 
 
-def test_stopped_by_the_person_attention_is_shown_again(page: Page, run: Run, mine: str, held: Held) -> None:
-    explorer = page.explorer
+def stopped_by(page: Page, mine: str, steps: Iterator[Outputs]) -> list[Outputs]:
+    """Press Stop, and return all that is shown then."""
+    page.explorer.on_stop(request(), mine, {"part": "method"}, None, ALL)
+    return list(steps)
+
+
+def test_stopped_by_the_person_what_is_shown_stays(page: Page, run: Run, mine: str, held: Held) -> None:
     steps = choose(page, mine, "occlusion")
     begun(steps, held)
-    explorer.on_stop(request("you"))  # somebody else's Stop ends nothing
-    assert explorer.viewer not in next(steps)
-    assert explorer.viewer not in next(steps)
-    explorer.on_stop(request())
-    (*_, last) = steps
-    assert last[explorer.viewer] == explored(run, mine, "all", ALL, ATTENTION, False)
-    assert last[explorer.method] == ATTENTION
-    assert last[explorer.method_line] == "Stopped: attention is shown."
-    assert not visible(last[explorer.method_stop])
-    assert visible(last[explorer.no_sinks])
-    assert [visible(last[group]) for group in explorer.ranges.groups] == [True]
+    page.explorer.on_stop(request("you"), mine, {"part": "method"}, None, ALL)  # ends nothing of mine
+    expect_work_only(page, [next(steps), next(steps)])
+    *told, last = stopped_by(page, mine, steps)
+    expect_work_only(page, told)
+    assert viewed(page, last) == {"work": None, "unmet": wanted(method="occlusion")}
     assert run.maps == {}
     assert not page.room.busy
     assert len(page.jobs) == 0
 
 
-def test_superseded_by_another_question_nothing_is_shown(page: Page, run: Run, mine: str, held: Held) -> None:
+def test_a_stop_keeps_the_maps_that_are_there(page: Page, run: Run, mine: str, held: Held) -> None:
+    held.free = 1
+    steps = choose(page, mine, "tam", key="2-3")
+    next(one for one in steps if "value" in viewed(page, one))
+    assert held.reached.wait(30)
+    unmet = wanted(method="tam")
+    assert viewed(page, stopped_by(page, mine, steps)[-1]) == {"work": None, "unmet": unmet}
+    assert run.maps["tam"].tokens == (2, 3)
+    assert explored(run, mine, wanted(method="tam"))["answer"]["have"] == [2, 3]
+    held.go.set()
+    *_, last = choose(page, mine, "tam", key="2-3")  # chosen again it goes on with the rest
+    expect_shown(page, last, run, mine, wanted(method="tam"))
+    assert held.calls == 3
+
+
+def test_superseded_by_another_question_nothing_is_shown(page: Page, mine: str, held: Held) -> None:
     for ends_by_itself in (False, True):
         held.reached.clear()
         steps = choose(page, mine, "occlusion")
         begun(steps, held)
-        (answering,) = page.jobs._jobs
+        (reading,) = page.jobs._jobs
         if ends_by_itself:  # too late to stop it
-            answering.stop = threading.Event()
+            reading.stop = threading.Event()
         with page.jobs.started("me", "answer") as newer:
             if ends_by_itself:
                 held.go.set()
             rest = list(steps)
-            assert all(one == gr.skip() or set(one) == {page.explorer.method_line} for one in rest)
+            expect_work_only(page, rest)
             assert rest[-1] == gr.skip()  # Gradio shows the last one again
             assert page.jobs.stop("me", "answer")  # the newer one is left in place
             assert not newer.left_to
 
 
-@pytest.mark.parametrize("newer", ["check", "grad-cam"])
-def test_superseded_by_something_that_leaves_the_list_attention_is_shown_again(
-    newer: Any, page: Page, run: Run, mine: str, held: Held
+@pytest.mark.parametrize(("newer", "shown"), [("check", {}), ("grad-cam", {"work": None})])
+def test_superseded_by_something_else_only_its_line_goes(
+    newer: Any, shown: dict[str, Any], page: Page, run: Run, mine: str, held: Held
 ) -> None:
-    explorer = page.explorer
+    """A test has a line of its own in the same place, which has to stay."""
     steps = choose(page, mine, "occlusion")
     begun(steps, held)
     with page.jobs.started("me", newer) as job:
         (*_, last) = steps
         assert not job.stop.is_set()
-    assert last[explorer.viewer] == explored(run, mine, "all", ALL, ATTENTION, False)
-    assert last[explorer.method] == ATTENTION
-    assert last[explorer.method_line] == told_of(METHODS[ATTENTION])
-    assert not visible(last[explorer.method_stop])
-    assert visible(last[explorer.no_sinks])
+    assert viewed(page, last) == shown
     assert run.maps == {}
 
 
-def test_superseded_twice_the_list_is_left_to_the_newest_method(page: Page, mine: str, held: Held) -> None:
+def test_superseded_twice_the_viewer_is_left_to_the_newest_method(page: Page, mine: str, held: Held) -> None:
     steps = choose(page, mine, "occlusion")
     begun(steps, held)
-    with page.jobs.started("me", "check"), page.jobs.started("me", "method"):
+    with page.jobs.started("me", "grad-cam"), page.jobs.started("me", "method"):
         assert list(steps)[-1] == gr.skip()
 
 
@@ -220,7 +212,6 @@ def test_superseded_twice_the_list_is_left_to_the_newest_method(page: Page, mine
 def test_a_method_chosen_meanwhile_is_the_one_that_stays(
     newer: str, page: Page, run: Run, mine: str, held: Held
 ) -> None:
-    explorer = page.explorer
     if newer == "rollout":  # is kept from before
         run.maps[newer] = held.original(newer, run.capture, **loaded_of(page.room), image=run.original)
     steps = choose(page, mine, "occlusion")
@@ -228,50 +219,46 @@ def test_a_method_chosen_meanwhile_is_the_one_that_stays(
     chosen = choose(page, mine, newer)
     first = next(chosen)  # from here on the other one shows nothing
     rest = list(steps)
-    assert all(one == gr.skip() or set(one) == {explorer.method_line} for one in rest)
+    expect_work_only(page, rest)
     assert rest[-1] == gr.skip()
     assert "occlusion" not in run.maps
     held.go.set()
-    last = [first, *chosen][-1]
-    assert last[explorer.viewer] == explored(run, mine, "all", ALL, newer, False)
+    expect_shown(page, [first, *chosen][-1], run, mine, wanted(method=newer))
     assert len(page.jobs) == 0
 
 
 def test_one_head_alone_ends_a_reading_and_is_attention(page: Page, run: Run, mine: str, held: Held) -> None:
-    explorer = page.explorer
     steps = choose(page, mine, "occlusion")
     begun(steps, held)
-    shown_alone = explorer.on_alone(request(), mine, [2, 1], "max")
-    expect_maps(shown_alone[explorer.viewer], run.capture, (2,), (1,), "max")
-    assert (shown_alone[explorer.method], changes(shown_alone[explorer.no_sinks])["value"]) == (
-        ATTENTION,
-        False,
-    )
-    assert not visible(shown_alone[explorer.method_stop])
+    (alone,) = page.explorer.on_maps(request(), mine, None, "1", wanted([2], [1], "max"))
+    expect_maps(viewed(page, alone)["value"], run.capture, (2,), (1,), "max")
     assert list(steps)[-1] == gr.skip()
 
 
 def test_another_visitors_answer_is_refused(page: Page, run: Run, mine: str, held: Held) -> None:
-    explorer = page.explorer
     for visitor, run_id in (("you", mine), ("me", "wrong")):
-        steps = choose(page, run_id, "tam", visitor)
-        told = next(steps)
-        assert told[explorer.method_line] == "This answer is no longer kept: press Generate again."
-        assert explorer.viewer not in told
-        with pytest.raises(gr.Error, match="This answer is no longer kept"):
-            next(steps)
-        with pytest.raises(gr.Error, match="This answer is no longer kept"):
-            explorer.on_maps(request(visitor), run_id, *ALL, ATTENTION, True)
+        for controls in (wanted(method="tam"), wanted(no_sinks=True)):
+            outputs, line = refused(page.explorer.on_maps(request(visitor), run_id, None, None, controls))
+            assert line == GONE
+            assert [viewed(page, one) for one in outputs] == [{"unmet": controls, "notice": notice(GONE)}]
     assert (held.calls, run.maps) == (0, {})
+
+
+@pytest.mark.parametrize(("key", "line"), [("99", "There is no token 99"), ("<b>", "The tokens must be")])
+def test_a_pick_that_is_none_is_one_line(page: Page, run: Run, mine: str, key: str, line: str) -> None:
+    outputs, told = refused(choose(page, mine, "tam", key=key))
+    assert told.startswith(line)
+    told_of = {"unmet": wanted(method="tam"), "notice": notice(told)}
+    assert [viewed(page, one) for one in outputs] == [told_of]
+    assert run.maps == {}
 
 
 @pytest.mark.parametrize("way", ["<b>", None, 7])
 def test_a_way_that_is_none_is_one_line(way: Any, page: Page, mine: str) -> None:
-    steps = choose(page, mine, way)
-    told = next(steps)
-    assert told[page.explorer.method_line].startswith("The method must be one of attention")
-    with pytest.raises(gr.Error, match="The method must be one of"):
-        next(steps)
+    outputs, line = refused(choose(page, mine, way))
+    assert line.startswith("The method must be one of attention")
+    told_of = {"unmet": wanted(method=way), "notice": notice(line)}
+    assert [viewed(page, one) for one in outputs] == [told_of]
 
 
 def test_a_method_that_fails_is_told_in_one_line(
@@ -280,54 +267,63 @@ def test_a_method_that_fails_is_told_in_one_line(
     def fails(*_: Any, **__: Any) -> Any:
         raise ValueError("the answer\nis odd")
 
-    monkeypatch.setattr(explorer_room, "token_maps", fails)
-    outputs: list[Outputs] = []
-    with pytest.raises(gr.Error, match="the answer is odd"):
-        outputs.extend(choose(page, mine, "tam"))
+    monkeypatch.setattr(reading_room, "token_maps", fails)
+    outputs, line = refused(choose(page, mine, "tam"))
+    assert line == "the answer is odd"
+    told_of = {"work": None, "unmet": wanted(method="tam"), "notice": notice(line)}
+    assert viewed(page, outputs[-1]) == told_of
     assert (run.maps, len(page.jobs)) == ({}, 0)
     assert not page.room.busy
 
 
-# --- Sliders and sinks ---
+# --- Layers, heads and sinks ---
 
 
-def test_sliders_and_the_box_for_sinks_are_answered_with_these_maps(page: Page, capture: Capture) -> None:
+def test_layers_heads_and_sinks_are_answered_with_these_maps(page: Page, capture: Capture) -> None:
     run = Run(planted(capture, (13, 30)), noise(0))
     mine = page.sessions.keep("me", run)
-    narrow = [1, 2, 0, 2, "max"]
     for no_sinks, removed in ((True, [13, 30]), (False, [])):
-        outputs = page.explorer.on_maps(request(), mine, *narrow, ATTENTION, no_sinks)
-        assert outputs == {page.explorer.viewer: explored(run, mine, "all", narrow, ATTENTION, no_sinks)}
-        assert outputs[page.explorer.viewer]["removed"] == removed
-    assert page.explorer.on_maps(request(), None, *narrow, ATTENTION, True) == gr.skip()
-    with pytest.raises(gr.Error, match="Occlusion is not computed for this answer yet: choose it again"):
-        page.explorer.on_maps(request(), mine, *narrow, "occlusion", False)
+        narrow = wanted([1, 2], [0, 1, 2], "max", no_sinks=no_sinks)
+        (outputs,) = page.explorer.on_maps(request(), mine, None, None, narrow)
+        expect_shown(page, outputs, run, mine, narrow)
+        assert viewed(page, outputs)["value"]["removed"] == removed
+
+
+# --- What follows an answer ---
 
 
 def test_a_new_answer_begins_with_attention(page: Page, run: Run, mine: str) -> None:
-    explorer = page.explorer
-    for outputs in (explorer.blank(), page.blank("waiting")):
-        assert outputs[explorer.method] == ATTENTION
-        assert outputs[explorer.method_line] == told_of(METHODS[ATTENTION])
-        assert changes(outputs[explorer.no_sinks])["value"] is False
-        assert visible(outputs[explorer.no_sinks])
-        assert not visible(outputs[explorer.method_stop])
-        assert [visible(outputs[group]) for group in explorer.ranges.groups] == [True]
-    (*_, last) = choose(page, mine, "tam")
-    assert last[explorer.viewer]["method"]["name"].startswith("Token activation map")
-    answered = page.answered("me", run, HeldByBrowser.of([], (LAYERS, HEADS), *ALL), 1.0)
-    seen = changes(answered[explorer.viewer])["value"]
-    assert seen["method"]["name"] == "attention"
-    expect_maps(seen, run.capture)
+    *_, last = choose(page, mine, "tam")
+    assert viewed(page, last)["value"]["method"]["name"].startswith("Token activation map")
+    answered = page.answered("me", run, [], {"example": 0}, 1.0)
+    value = viewed(page, answered)["value"]
+    assert value["method"]["name"] == "attention"
+    expect_maps(value, run.capture)
+    assert viewed(page, page.blank())["value"] is None
 
 
 def test_an_answer_is_followed_by_the_method_of_config(
     page: Page, run: Run, mine: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def followed(run_id: Any, controls: Any) -> list[Outputs]:
+        return list(page.explorer.on_default(request(), run_id, None, "2-3", controls))
+
     monkeypatch.setattr(config, "METHOD", "tam")
-    first, *_, last = page.explorer.on_default(request(), mine, *ALL)
-    assert first == {page.explorer.method: "tam"}
-    assert last[page.explorer.viewer] == explored(run, mine, "all", ALL, "tam", False)
-    assert list(page.explorer.on_default(request(), None, *ALL)) == [gr.skip()]  # no answer came of it
+    for hostile in (None, 3, ["x"]):  # no answer came of it
+        assert followed(hostile, ALL) == [gr.skip()]
+    assert followed(mine, wanted(method="rollout")) == [gr.skip()]  # a choice was made meanwhile
+    first, *_, last = followed(mine, ALL)
+    assert viewed(page, first)["work"]["title"] == "Token act. map"
+    expect_shown(page, last, run, mine, wanted(method="tam"))
+    for controls in (None, "attention", {"method": ATTENTION}):
+        *_, last = followed(mine, controls)
+        expect_shown(page, last, run, mine, wanted(method="tam"))
     monkeypatch.setattr(config, "METHOD", ATTENTION)
-    assert list(page.explorer.on_default(request(), mine, *ALL)) == [gr.skip()]
+    assert followed(mine, ALL) == [gr.skip()]
+
+
+def test_the_work_is_named_as_the_method_is() -> None:
+    named = {name: Work.reading(METHODS[name]).title for name in METHODS}
+    assert named[viewer.best_method().name] == "Best map"
+    assert named["occlusion"] == "Causal map"
+    assert len(set(named.values())) == len(METHODS)

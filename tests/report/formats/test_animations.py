@@ -25,11 +25,20 @@ from tests.report.formats.kit import ALL, WORDS, difference, frames_of, of
 
 @pytest.mark.parametrize("kind", ["gif", "mp4"])
 @pytest.mark.parametrize("scale", ["own", "shared"])
-@pytest.mark.parametrize("view", ["overlay", "heatmap", "side by side"])
+@pytest.mark.parametrize(
+    ("colormap", "view"),
+    [
+        ("viridis", "overlay"),
+        ("viridis", "heatmap"),
+        ("viridis", "side by side"),
+        ("glow", "overlay"),
+        ("glow", "spotlight"),
+    ],
+)
 def test_an_animation_shows_each_word_in_turn(
-    kind: str, scale: Any, view: str, capture: Capture, image: Image.Image, tmp_path: Path
+    kind: str, scale: Any, colormap: str, view: str, capture: Capture, image: Image.Image, tmp_path: Path
 ) -> None:
-    shown = replace(ALL, scale=scale, look=Look("viridis", 0.7, view))
+    shown = replace(ALL, scale=scale, look=Look(colormap, 0.7, view))
     frames = frames_of(export(kind, of(capture, shown), image, tmp_path).path)
     assert len(frames) == len(WORDS)
     width, height = frames[0].size
@@ -41,9 +50,13 @@ def test_an_animation_shows_each_word_in_turn(
     expected = []
     for word in processor.words():
         heat = processor.get_attention_heatmap_for_token(word.tokens)
-        over = visualization.overlay if view == "overlay" else visualization.side_by_side
-        drawn = visualization.heatmap(heat, size, look) if view == "heatmap" else over(picture, heat, look)
-        expected.append(drawn)
+        over = {
+            "overlay": visualization.overlay,
+            "side by side": visualization.side_by_side,
+            "spotlight": visualization.spotlight,
+        }
+        alone = view == "heatmap"
+        expected.append(visualization.heatmap(heat, size, look) if alone else over[view](picture, heat, look))
     box = (12, 12, 12 + expected[0].width, 12 + expected[0].height)
     for index, frame in enumerate(frames):
         assert frame.size == (width, height)
@@ -54,7 +67,8 @@ def test_an_animation_shows_each_word_in_turn(
 
 
 def test_only_map_bar_and_mark_move(capture: Capture, image: Image.Image, tmp_path: Path) -> None:
-    frames = frames_of(export("gif", of(capture, ALL), image, tmp_path).path)
+    plain = replace(ALL, look=Look("viridis"))  # the glow has the mark's yellow too
+    frames = frames_of(export("gif", of(capture, plain), image, tmp_path).path)
     arrays = np.stack([np.asarray(frame, int) for frame in frames])
     marked = (np.abs(arrays - MARKED).max(-1) < 12).sum((1, 2))
     assert (marked[:-1] > 100).all()  # a word each, but for the white space at the end

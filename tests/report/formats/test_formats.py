@@ -13,6 +13,7 @@ from attention_processor import AttentionProcessor
 from records.capture import Capture
 from records.selection import Selection
 from report.formats import export
+from report.png import spelled
 from report.view import (
     coloured,
     drawings,
@@ -141,8 +142,29 @@ def test_names_are_ours(capture: Capture, image: Image.Image, tmp_path: Path) ->
     assert len(mark) == 8
     assert mark != short_id(capture)
     with zipfile.ZipFile(export("zip", of(evil, ALL), image, tmp_path).path) as packed:
-        pictures = {f"attention-{mark}-word-{number:03d}.png" for number in range(len(WORDS))}
-        assert set(packed.namelist()) == pictures | {"README.txt", "about.json"}
+        names = {name for name in packed.namelist() if name.startswith("attention-")}
+        assert set(packed.namelist()) - names == {"README.txt", "about.json"}
+        assert {name[: len(f"attention-{mark}-word-000")] for name in names} == {
+            f"attention-{mark}-word-{number:03d}" for number in range(len(WORDS))
+        }
+
+
+@pytest.mark.parametrize(
+    ("word", "ending"),
+    [
+        ("heart", "-heart"),
+        (" blue-green ", "-blue-green"),
+        ("../../etc/passwd", "-etc-passwd"),
+        ("a\\b:c*?", "-a-b-c"),
+        ("\x00\n", ""),
+        ("...", ""),
+        ("ﬁsh", "-fish"),
+        ("猫", "-猫"),
+        ("x" * 200, "-" + "x" * 40),
+    ],
+)
+def test_in_an_archive_names_end_with_the_letters_of_their_word(word: str, ending: str) -> None:
+    assert spelled(word) == ending
 
 
 # --- numbers ---

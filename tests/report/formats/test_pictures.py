@@ -53,7 +53,8 @@ def test_an_archive_has_a_picture_of_each_token(capture: Capture, image: Image.I
         assert packed.testzip() is None
         about = json.loads(packed.read("about.json"))
         assert [one["text"] for one in about["pictures"]] == list(ANSWER)
-        assert about["pictures"][4]["lowest"] == look.vmin
+        (h, w), scale = capture.grid, about["pictures"][4]
+        assert (scale["lowest"], scale["highest"]) == (1 / (h * w), look.vmax)
         assert about["facts"]["Question"] == "Who is there?"
         for token, one in enumerate(about["pictures"]):
             heat = processor.get_attention_heatmap_for_token(token)

@@ -11,9 +11,10 @@ from playwright.sync_api import Browser, Page
 
 import viewer
 from records.capture import Capture
+from records.look import Look
 from tests.attention_processor.kit import GRID, HEADS, PROMPT_TOKENS, RECORDED, TOKENS, made_capture
 from tests.large import large_payload
-from tests.seeing import state
+from tests.seeing import state, until
 from tests.viewer.browser.kit import CELL_WH, GREY, HOT, HOT_TOKEN, PALE, PATIENCE, Open, Watch
 from tests.viewer.payload.kit import maps_of
 
@@ -45,6 +46,7 @@ def data(capture: Capture, maps: np.ndarray) -> dict[str, Any]:
         picture,
         maps_of(maps, settings=settings),
         maps_of(prompt_maps, of_prompt=True, settings=settings),
+        look=Look(colormap="viridis"),
         pick="all",
         head_maps=heads,
         leaned=leaned,
@@ -63,7 +65,7 @@ def open_html(browser: Browser, tmp_path: Path) -> Iterator[Open]:
         tab.set_default_timeout(PATIENCE)
         tabs.append((tab, Watch(tab), file.as_uri()))
         tab.goto(file.as_uri())
-        tab.wait_for_function("document.querySelector('.lens-viewer').viewer?.state().frames > 0")
+        until(tab, "document.querySelector('.lens-viewer').viewer?.state().frames > 0")
         state(tab)
         return tab
 

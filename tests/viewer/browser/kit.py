@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from playwright.sync_api import ConsoleMessage, Locator, Page, Request
+from playwright.sync_api import ConsoleMessage, Page, Request
 
 import viewer
 from tests.attention_processor.kit import GRID
@@ -47,7 +47,7 @@ def cell(picture: np.ndarray, row: int, col: int) -> np.ndarray:
 
 def aim(tab: Page, row: float, col: float) -> tuple[float, float]:
     """Return where in the window the middle of a cell of the (first) picture is."""
-    box = part(tab, "canvas").bounding_box()
+    box = part(tab, "picture").bounding_box()
     assert box is not None
     pane = state(tab)["panes"][0]
     ratio = tab.evaluate("window.devicePixelRatio")
@@ -58,33 +58,29 @@ def aim(tab: Page, row: float, col: float) -> tuple[float, float]:
 
 
 def ranked(data: dict[str, Any], maps: np.ndarray, where: tuple[slice, slice]) -> list[tuple[str, float]]:
-    """Return (word, share of its map's mass in a region), highest first, at most 8."""
+    """Return (word, share of its map's mass in a region) of the words that look there more than evenly."""
     found = []
+    even = np.ones(GRID)[where].sum() / np.prod(GRID)
     for one in data["answer"]["words"]:
         if "tokens" in one:
             mean = maps[one["tokens"]].mean(0)
             found.append((one["text"].strip() or one["sign"], mean[where].sum() / mean.sum()))
-    return sorted(found, key=lambda pair: -pair[1])[:8]
+    return sorted((pair for pair in found if pair[1] > even), key=lambda pair: -pair[1])
 
 
 def told(tab: Page) -> list[tuple[str, float]]:
-    lines = part(tab, "ranking").locator("button").all()
-    texts = [[said(span) for span in line.locator("span").all()] for line in lines]
-    return [(text, float(share.removesuffix(" %")) / 100) for text, share in texts]
-
-
-def open_panel(tab: Page, name: str) -> Locator:
-    panel = tab.locator(f'[data-panel="{name}"]')
-    panel.locator("summary").click()
-    state(tab)
-    return panel
+    """Return what the bubble says: (word, share)."""
+    lines = said(part(tab, "bubbleText")).split(" · ")
+    pairs = [line.removesuffix(" %").rsplit(" ", 1) for line in lines if line]
+    return [(text, float(share) / 100) for text, share in pairs]
 
 
 def embedding(data: dict[str, Any], count: int = 2) -> str:
     """Return a page with several viewers that writes down what they say."""
     assets = viewer.assets()
     escaped = json.dumps(data).replace("<", "\\u003c")
-    return f"""<!doctype html><meta charset="utf-8"><title>Page</title><style>{assets["css"]}</style>
+    style = f"<style>{assets['css']} .lens-viewer {{ height: 800px; }}</style>"
+    return f"""<!doctype html><meta charset="utf-8"><title>Page</title>{style}
         {assets["html"] * count}
         <script>
         const told = [];
@@ -94,7 +90,9 @@ def embedding(data: dict[str, Any], count: int = 2) -> str:
           const roots = [...document.querySelectorAll('.lens-viewer')];
           return roots.map((root, index) => mountViewer(root, data, {{
             onPick: (pick) => told.push([index, 'pick', pick]),
-            onChange: (change) => told.push([index, 'change', change]),
+            onLook: (look) => told.push([index, 'look', look]),
+            ask: (what, details) => told.push([index, what, details]),
+            can: {{ maps: true, heads: true, test: true }},
           }}));
         }}
         const viewers = start();

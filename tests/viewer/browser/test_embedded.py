@@ -13,7 +13,7 @@ from methods import token_maps
 from records.capture import Capture
 from tests.attention_processor.kit import GRID, PROMPT_TOKENS, RECORDED, TOKENS, made_capture
 from tests.large import LARGE_TOKENS
-from tests.seeing import choose, part, said, slide, state, word
+from tests.seeing import choose, pane_of, panel, part, said, slide, state, until, word
 from tests.viewer.browser.kit import GREY, Open, embedding, told_to_page
 from tests.viewer.payload.kit import attention_of, maps_of
 
@@ -25,11 +25,11 @@ def test_a_page_is_told_what_a_person_does_and_can_do_it_too(
 ) -> None:
     tab = open_html(embedding(data))
     first, second = tab.locator(".lens-viewer").all()
-    first.locator('[data-part="answer"] .lens-word').nth(3).click()
+    first.locator('[data-part="words"] .lens-word').nth(3).click()
     assert told_to_page(tab) == [[0, "pick", {"tokens": [3], "of_prompt": False, "key": "3"}]]
     second.locator('[data-choices="view"] input[value="wipe"]').check(force=True)
     ((index, kind, change),) = told_to_page(tab)
-    assert (index, kind, change["look"]["view"]) == (1, "change", "wipe")
+    assert (index, kind, change["view"]) == (1, "look", "wipe")
     assert tab.evaluate("viewers.map((one) => [one.state().pick.key, one.state().look.view])") == [
         ["3", "overlay"],
         ["all", "wipe"],
@@ -37,15 +37,19 @@ def test_a_page_is_told_what_a_person_does_and_can_do_it_too(
     tab.evaluate("viewers[1].pick('1-3')")
     assert tab.evaluate("viewers[1].state().pick.tokens") == [1, 2, 3]
     assert told_to_page(tab) == []  # it was not a person who picked
-    first.locator('[data-panel="heads"] summary').click()
-    wanted = {"want": "heads", "pick": {"tokens": [3], "of_prompt": False, "key": "3"}}
-    assert told_to_page(tab) == [[0, "change", wanted]]
+    first.locator('[data-tab="heads"]').click()
+    assert told_to_page(tab) == [[0, "heads", {"key": "3"}]]
     tab.evaluate("(heads) => viewers[0].update({heads})", viewer.heads_payload(capture, [3]))
     canvas = first.locator('[data-part="headsCanvas"]')
     canvas.focus()
     for key in ("ArrowRight", "ArrowRight", "ArrowDown", "Enter"):
         tab.keyboard.press(key)
-    assert told_to_page(tab) == [[0, "change", {"layer": RECORDED[0], "head": 1}]]
+    ((index, what, wanted),) = told_to_page(tab)
+    assert (index, what) == (0, "maps")
+    assert (wanted["method"], wanted["layers"], wanted["heads"]) == ("attention", [RECORDED[0]], [1])
+    first.locator('[data-tab="test"]').click()
+    first.locator('[data-part="test"]').click()
+    assert told_to_page(tab) == [[0, "test", {}]]
 
 
 def test_maps_of_one_head_replace_those_of_all_and_keep_what_was_picked(
@@ -77,15 +81,18 @@ def test_an_empty_answer_and_a_question_without_maps_say_so(open_html: Open, cap
     prompt_maps = token_maps("attention", blank, of_prompt=True)
     picture = Image.new("RGB", (70, 50), GREY)
     tab = open_html(viewer.report(viewer.payload(blank, picture, None, prompt_maps)))
-    assert said(part(tab, "caption")) == "The answer is empty: there is no word to show."
+    assert part(tab, "verdict").is_hidden()
+    panel(tab, "shares")
     word(tab, 0, "prompt").click()
     assert state(tab)["values"] == pytest.approx(prompt_maps.maps[0].ravel().tolist(), rel=1e-3)
     tab = open_html(viewer.report(viewer.payload(capture, picture, maps_of(np.ones((TOKENS, *GRID))))))
     assert said(part(tab, "prompt")) == capture.prompt
     assert part(tab, "prompt").locator(".lens-word").count() == 0
-    word(tab, 0).click()  # a map of one value: no range to colour
-    assert said(part(tab, "ticks")) == "100 %"
-    assert said(part(tab, "value")) == "Highest at row 0, column 0: 100 %"
+    panel(tab, "shares")
+    assert "Only Fast has maps" in said(part(tab, "promptNote"))
+    word(tab, 0).click()  # a map of one value: nothing stands out
+    assert said(part(tab, "value")) == "row 1, column 1"
+    assert (pane_of(tab, "overlay") == GREY).all()
 
 
 # --- What was written by others ---
@@ -110,9 +117,9 @@ def test_texts_never_become_markup_and_injected_scripts_do_not_run(
     asked: list[str] = []
     tab.on("request", lambda request: asked.append(request.url))
     tab.goto(file.as_uri())
-    tab.wait_for_function("document.querySelector('.lens-viewer').viewer?.state().frames > 0")
+    until(tab, "document.querySelector('.lens-viewer').viewer?.state().frames > 0")
     choose(tab, "granularity", "tokens")
-    assert evil in said(part(tab, "answer"))
+    assert evil in said(part(tab, "words"))
     assert tab.locator("img, iframe").count() == 0
     assert errors == []
     tab.evaluate(
@@ -122,7 +129,7 @@ def test_texts_never_become_markup_and_injected_scripts_do_not_run(
              image.src = 'data:,'; document.body.append(image);
              fetch('https://example.com/').catch(() => {}); }"""
     )
-    tab.wait_for_function("document.images[0].complete")
+    until(tab, "document.images[0].complete")
     assert tab.evaluate("window.hacked") is None
     assert len([text for text in errors if "Content Security Policy" in text]) >= 3
     assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
@@ -138,11 +145,11 @@ def test_a_pick_and_a_hover_are_drawn_in_the_very_next_frame(
 ) -> None:
     tab = open_html(viewer.report(big))
     choose(tab, "cells", cells)
-    tab.locator('[data-panel="shares"] summary').click()
+    panel(tab, "shares")
     words, late = tab.evaluate(
         """async () => {
              const { viewer } = document.querySelector('.lens-viewer');
-             const words = [...document.querySelectorAll('[data-part="answer"] .lens-word')];
+             const words = [...document.querySelectorAll('[data-part="words"] .lens-word')];
              const next = () => new Promise((done) => requestAnimationFrame(done));
              const over = () => new PointerEvent('pointerover', { bubbles: true, pointerType: 'mouse' });
              let late = 0;

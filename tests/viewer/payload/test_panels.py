@@ -57,9 +57,12 @@ def test_maps_of_a_method_come_with_its_words_and_no_layers_and_heads(
     assert data["prompt"]["maps"] is None
     assert data["method"] == {
         "name": "Gradient norm · layers 1,3",
+        "id": "gradient-norm",
+        "key": MADE.key,
         "values": "gradient norm",
         "unit": "",
         "caveat": METHODS["gradient-norm"].caveat,
+        "sinks": False,
     }
     settings = data["settings"]
     assert (settings["layers"], settings["heads"], settings["aggregation"]) == ([], [], None)
@@ -81,6 +84,19 @@ def test_a_payload_without_its_picture_is_the_same_but_for_that(capture: Any, im
     assert "picture" not in bare
     assert {**bare, "picture": viewer.picture_payload(image)} == whole
     assert viewer.picture_payload(image) == whole["picture"]
+
+
+def test_a_picture_says_how_warm_it_is_and_glow_has_no_palette(capture: Any) -> None:
+    for colour, warmth in (((226, 128, 40), 1.0), ((60, 110, 200), 0.0)):
+        data = viewer.payload(capture, Image.new("RGB", (90, 60), colour), FLAT, look=Look())
+        assert data["picture"]["warmth"] == warmth
+        assert (data["look"]["colormap"], data["look"]["opacity"], data["look"]["cells"]) == (
+            "glow",
+            1.0,
+            "smooth",
+        )
+        assert list(data["palettes"]) == list(viewer.COLORMAPS)
+    assert list(viewer.payload(capture, None, FLAT, look=Look("jet_r"))["palettes"])[-1] == "jet_r"
 
 
 def test_the_contrast_of_a_look_is_in_powers_of_two(capture: Any) -> None:

@@ -4,6 +4,8 @@ import { limited } from './numbers.js';
 
 const GAP = 8; // between two panes, in pixels of the page
 const NARROW = 520; // a stage under this has two wide pictures one below the other
+const BESIDE = 10; // pixels of the page between a part of the picture and what is said of it
+const LEAST_BESIDE = 130; // a text narrower than this cannot be read
 
 // Returns the panes of a view within the room there is: {width, tallest, density}, in pixels of the page and device
 // pixels for each of them; and the size of the canvas that holds them.
@@ -43,6 +45,14 @@ export const isSameCell = (a, b) => a?.row === b?.row && a?.col === b?.col;
 
 export const isOneCell = (region) => region.rows * region.cols === 1;
 
+const isInside = ({ row, col }, region) =>
+  row >= region.row && row < region.row + region.rows && col >= region.col && col < region.col + region.cols;
+
+// Returns the part of the picture that is asked about: the kept region, unless another place is pointed at; or null.
+export function askedPart({ region, cursor }) {
+  return region && (!cursor || isInside(cursor, region)) ? region : cursor;
+}
+
 // Returns the region from one cell to another.
 export const spanOf = (a, b) => ({
   row: Math.min(a.row, b.row),
@@ -65,6 +75,16 @@ export function boxOf(pane, [gridRows, gridColumns], { row, col, rows = 1, cols 
     width: (cols * pane.width) / gridColumns,
     height: (rows * pane.height) / gridRows,
   };
+}
+
+// Returns where what is said of a box stands, on the side of it with more room between the two ends: whether that is before
+// it, the text's edge there, and its width at most. Where neither side has room for a text it reaches over the box.
+export function besideOf({ left, width }, [from, to]) {
+  const before = left - BESIDE - from;
+  const after = to - (left + width + BESIDE);
+  const isBefore = before > after;
+  const room = Math.max(LEAST_BESIDE, before, after);
+  return { isBefore, room, edge: isBefore ? Math.max(left - BESIDE, from + room) : to - room };
 }
 
 // Returns the boxes of cells that are crossed out in a pane: none where no map is drawn.

@@ -1,11 +1,16 @@
-// Maps, row by row as Float32Arrays: of a pick, the one that is shown, its range and its highest cell.
+// Maps, row by row as Float32Arrays: of a pick, the one that is shown, its range, its heat and its highest cell.
+import { glowScale, sharedGlowScale, sharesOf } from './glow.js';
+import { unpacked } from './packing.js';
 import { keyOf, sideOf } from './picks.js';
 
 const means = new WeakMap(); // a payload's answer -> key of a pick -> its mean map
 
-// Returns the mean of the maps of the pick's tokens.
+const hasMaps = (maps, pick) => Boolean(maps) && pick.tokens.every((token) => maps[token]);
+
+// Returns the mean of the maps of the pick's tokens; null where one of them is not there yet.
 export function mapOf(data, pick) {
   const { maps } = sideOf(data, pick);
+  if (!hasMaps(maps, pick)) return null;
   if (pick.tokens.length === 1) return maps[pick.tokens[0]];
   if (!means.has(data.answer)) means.set(data.answer, new Map());
   const known = means.get(data.answer);
@@ -43,28 +48,70 @@ export const shownPick = (state) => state.previewed || state.picked;
 // Returns the layers × heads of a pick, where they are there.
 export const headsOf = (state, pick) => pick && state.heads.get(keyOf(state.data, pick));
 
+// Returns the place in layers × heads that is shown alone: under the pointer, or kept.
+export const alonePlace = (state) => state.aloneSeen ?? state.alone;
+
 // Returns the layers × heads of a pick, where one of them is shown alone.
-export const aloneIn = (state, pick) => state.alone && headsOf(state, pick);
+export const aloneIn = (state, pick) => alonePlace(state) && headsOf(state, pick);
 
 // Returns the number of a place in layers × heads, whose first row and column are means.
 export const headIndex = (grid, { row, col }) => row * (grid.heads + 1) + col;
 
-// Returns the values that are shown and the range that the colours span; values are null where nothing is picked.
+const scales = new WeakMap(); // a map -> what glowScale() returned
+
+function scaleOf(values) {
+  if (!scales.has(values)) scales.set(values, glowScale(values));
+  return scales.get(values);
+}
+
+const shared = new WeakMap(); // maps of an answer -> what sharedGlowScale() returned
+
+function sharedScaleOf(maps) {
+  if (!shared.has(maps)) shared.set(maps, sharedGlowScale(maps.filter(Boolean)));
+  return shared.get(maps);
+}
+
+// Returns what is needed to draw some values: {values, grid, range, scale}. `range` is that of a colour map, `scale` that of
+// the glow: an even share and the hottest, in shares of the map; `others` are the maps that have it in common.
+function drawable(grid, values, range, others = null) {
+  return { values, grid, range, scale: others ? sharedScaleOf(others) : scaleOf(values) };
+}
+
+const NOTHING = { values: null, grid: [1, 1], range: [0, 0], scale: [0, 0] };
+
+// Returns what is needed to draw the map of the word that is being written, where it is known.
+export function unfinishedMap({ progress }) {
+  if (!progress?.map) return NOTHING;
+  const [values] = unpacked(progress.map);
+  return drawable(progress.grid, values, rangeOf(values));
+}
+
+// Returns what is needed to draw the map of some tokens of the answer.
+export function shownOf({ data, look }, values) {
+  const isShared = look.scale === 'shared';
+  const range = isShared ? sharedRange([data.answer, data.prompt]) : rangeOf(values);
+  return drawable(data.grid, values, range, isShared ? data.answer.maps : null);
+}
+
+// Returns what is needed to draw the map that is shown: of one layer and head, or of the pick; values are null where
+// nothing is picked.
 export function shownMap(state) {
-  const { data, look } = state;
   const pick = shownPick(state);
-  if (!pick) return { values: null, range: [0, 0] };
-  const grid = aloneIn(state, pick);
+  const grid = pick && aloneIn(state, pick);
+  const values = pick && !grid ? mapOf(state.data, pick) : null;
   if (grid) {
-    const index = headIndex(grid, state.alone);
-    const own = [grid.low[index], grid.high[index]];
-    return { values: grid.maps[index], range: look.scale === 'shared' ? sharedRange([grid]) : own };
+    const index = headIndex(grid, alonePlace(state));
+    const isShared = state.look.scale === 'shared';
+    const range = isShared ? sharedRange([grid]) : [grid.low[index], grid.high[index]];
+    return drawable(state.data.grid, grid.maps[index], range, isShared ? grid.maps : null);
   }
-  const values = mapOf(data, pick);
-  return {
-    values,
-    range: look.scale === 'shared' ? sharedRange([data.answer, data.prompt]) : rangeOf(values),
-  };
+  return values ? shownOf(state, values) : NOTHING;
+}
+
+// Returns the hottest cell's share of the map of some tokens of the answer, 0 to 1; 0 where there is no map yet.
+export function hottestShare(data, tokens) {
+  const values = mapOf(data, { tokens, of_prompt: false });
+  return values ? rangeOf(sharesOf(values))[1] : 0;
 }
 
 export const valueAt = (data, values, { row, col }) => values[row * data.grid[1] + col];

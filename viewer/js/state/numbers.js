@@ -46,3 +46,9 @@ export function numberLabels(values, unit, figures = 3) {
     return text.replace('-', '−') + suffix;
   });
 }
+
+// Returns a probability to read: two decimals, more for small ones.
+export function probabilityText(value) {
+  if (value >= 0.01 || value === 0) return value.toFixed(2);
+  return value >= 0.001 ? value.toFixed(3) : '<0.001';
+}

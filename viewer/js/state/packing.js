@@ -21,10 +21,25 @@ export function unpacked({ data, bits, low, high }) {
   });
 }
 
-// Returns a record with its maps unpacked and the ends of their ranges beside them; there may be no maps.
+// Returns a record with its maps unpacked and the ends of their ranges beside them. There may be no maps, or only those of
+// some tokens, named in `have`: then the others' places are empty.
 export function withMaps(record) {
-  const { maps } = record;
-  return { ...record, low: maps?.low ?? [], high: maps?.high ?? [], maps: maps && unpacked(maps) };
+  const { maps, have } = record;
+  return {
+    ...record,
+    low: maps?.low ?? [],
+    high: maps?.high ?? [],
+    maps: maps && placed(unpacked(maps), have),
+  };
+}
+
+function placed(rows, have) {
+  if (!have) return rows;
+  const maps = [];
+  have.forEach((token, i) => {
+    maps[token] = rows[i];
+  });
+  return maps;
 }
 
 export const withWeights = (leaned) => (leaned ? { ...leaned, weights: unpacked(leaned.weights) } : null);

@@ -4,6 +4,9 @@ import { asRanges, indices, numbersBetween } from './numbers.js';
 
 export const sideOf = (data, pick) => (pick.of_prompt ? data.prompt : data.answer);
 
+// Returns the segments of a text by words or by tokens: {text, tokens?, sign?}.
+export const segmentsIn = (side, granularity) => side[granularity === 'words' ? 'words' : 'pieces'];
+
 const wholeAnswer = (data) => ({ tokens: indices(data.answer.tokens.length), of_prompt: false });
 
 export const isWhole = (data, pick) => !pick.of_prompt && pick.tokens.length === data.answer.tokens.length;
@@ -30,8 +33,8 @@ function pickNamed(data, key) {
 export function pickOf(data, selection) {
   const everything = wholeAnswer(data);
   const pick = typeof selection === 'string' ? pickNamed(data, selection) : (selection ?? everything);
-  const { maps } = sideOf(data, pick);
-  const known = maps && pick.tokens.length && pick.tokens.every((token) => token in maps);
+  const { maps, tokens } = sideOf(data, pick);
+  const known = maps && pick.tokens.length && pick.tokens.every((token) => token in tokens);
   if (known) return { tokens: [...pick.tokens], of_prompt: Boolean(pick.of_prompt) };
   return everything.tokens.length && data.answer.maps ? everything : null;
 }

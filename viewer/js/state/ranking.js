@@ -1,31 +1,10 @@
 // Lists of words, most first: {title, items} with items {text, share, pick}; a pick of null cannot be picked.
-import { mapOf, massIn } from './maps.js';
 import { isPickable, pickOf } from './picks.js';
-import { nameOf, placeOf } from './texts.js';
+import { quoted } from './texts.js';
 
-const TOP = 8; // words ranked for a region
 const LEANED = 12;
 
 const mostFirst = (items) => items.sort((a, b) => b.share - a.share);
-
-// Returns the words of the answer by how much of their map lies in the region, or in the cell that is pointed at.
-export function rankedWords({ data, region, cursor }) {
-  const where = region || cursor;
-  if (!where || !data.answer.maps) {
-    return {
-      title: 'Point at the picture, or drag over a part of it, to see which words look there',
-      items: [],
-    };
-  }
-  const items = data.answer.words
-    .filter((segment) => segment.tokens)
-    .map((segment) => {
-      const pick = { tokens: segment.tokens, of_prompt: false };
-      const share = massIn(data, mapOf(data, pick), where);
-      return { text: segment.text.trim() || segment.sign || '␣', share, pick };
-    });
-  return { title: `Words that look at ${placeOf(where)}`, items: mostFirst(items).slice(0, TOP) };
-}
 
 // Returns the tokens before the picked ones by how much these attended to them.
 export function rankedLeaned(state) {
@@ -43,7 +22,7 @@ export function rankedLeaned(state) {
     };
   });
   return {
-    title: `What ${nameOf(state, picked)} attended to in the text, most first`,
+    title: `What ${quoted(state, picked)} attended to in the text, most first`,
     items: mostFirst(items)
       .filter((item) => item.share > 0)
       .slice(0, LEANED),

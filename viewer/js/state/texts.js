@@ -1,14 +1,13 @@
 // What is said of a pick, of the map that is shown, and of places in it.
-import { gammaOf } from './colours.js';
 import { isOneCell } from './geometry.js';
-import { aloneIn, highestCell, massIn, rangeOf, shownPick, valueAt } from './maps.js';
+import { sharesOf } from './glow.js';
+import { aloneIn, alonePlace, highestCell, massIn, rangeOf, shownPick, valueAt } from './maps.js';
 import { asRanges, indices, numberLabels, percent } from './numbers.js';
-import { isWhole, sideOf } from './picks.js';
+import { isWhole, segmentsIn, sideOf } from './picks.js';
 import { meanShares } from './shares.js';
 
-// Returns the segments of a text, "answer" or "prompt", by words or by tokens: {text, tokens?, sign?}.
-export const segmentsOf = (state, name) =>
-  state.data[name][state.granularity === 'words' ? 'words' : 'pieces'];
+// Returns the segments of a text, "answer" or "prompt", by words or by tokens.
+export const segmentsOf = (state, name) => segmentsIn(state.data[name], state.granularity);
 
 function textOf(state, pick) {
   const segments = segmentsOf(state, pick.of_prompt ? 'prompt' : 'answer');
@@ -20,6 +19,27 @@ function textOf(state, pick) {
 }
 
 const several = (name, numbers) => `${name}${numbers.length > 1 ? 's' : ''} ${asRanges(numbers)}`;
+
+// Returns what is said of the shown method: one of the payload's `methods`.
+export const methodRow = (data) => data.methods.find((one) => one.name === data.method.id);
+
+// Returns whether the shown maps are those that a method was measured by: of every layer and head, and with nothing left out.
+export function isAsMeasured({ settings, layers, removed }) {
+  if (removed.length) return false;
+  if (!settings.aggregation) return true;
+  const isAllOf = settings.layers.length === layers.length && settings.heads.length === settings.head_count;
+  return isAllOf && settings.aggregation === 'mean';
+}
+
+// Returns whether a pick is all of an answer of several words.
+export function isAll({ data }, pick) {
+  return isWhole(data, pick) && data.answer.words.filter(({ tokens }) => tokens).length > 1;
+}
+
+// Returns what is picked as it is said in a sentence: “heart”, or “the whole answer”.
+export function quoted(state, pick) {
+  return isAll(state, pick) ? 'the whole answer' : `“${textOf(state, pick)}”`;
+}
 
 export function nameOf(state, pick) {
   if (isWhole(state.data, pick)) return `The whole answer (${pick.tokens.length} tokens)`;
@@ -35,7 +55,7 @@ export function captionOf(state, pick = shownPick(state)) {
   const rest = pick.of_prompt ? `prompt ${prompt}` : `prompt ${prompt}, answer so far ${answer}`;
   const goes = 'of its attention on the image';
   const texts = [nameOf(state, pick)];
-  if (grid) texts.push(`${percent(grid.shares[state.alone.row][state.alone.col])} ${goes}`);
+  if (grid) texts.push(`${percent(grid.shares[alonePlace(state).row][alonePlace(state).col])} ${goes}`);
   else texts.push(`${image} ${goes} (${rest})`);
   if (!pick.of_prompt && !isWhole(state.data, pick)) {
     const p = pick.tokens.reduce((product, token) => product * side.probabilities[token], 1);
@@ -46,8 +66,9 @@ export function captionOf(state, pick = shownPick(state)) {
 
 // Returns the layers and heads that the shown map is made of: all that one place in layers × heads stands for, or those
 // that were chosen.
-function sourcesOf({ data, alone }, grid) {
-  if (!grid) return data.settings;
+function sourcesOf(state, grid) {
+  if (!grid) return state.data.settings;
+  const alone = alonePlace(state);
   return {
     layers: alone.row ? [grid.layers[alone.row - 1]] : grid.layers,
     heads: alone.col ? [alone.col - 1] : indices(grid.heads),
@@ -60,7 +81,7 @@ export function madeOf(state) {
   const { method, settings } = state.data;
   const grid = aloneIn(state, pick);
   const { layers, heads } = sourcesOf(state, grid);
-  const texts = [method.name];
+  const texts = [grid ? 'attention' : method.name];
   if (layers.length) texts.push(several('layer', layers));
   if (heads.length) texts.push(several('head', heads));
   if (settings.aggregation) texts.push(grid ? 'mean' : settings.aggregation);
@@ -68,26 +89,11 @@ export function madeOf(state) {
   return texts.join(' · ');
 }
 
-// Returns whether less than all layers and heads are shown, and all of them can be.
-export function isRestricted({ data, alone, isLive }) {
-  if (alone) return Boolean(alone.row || alone.col);
-  const { layers, heads, head_count } = data.settings;
-  if (!isLive || !layers.length || !heads.length) return false;
-  return layers.length < data.layers.length || heads.length < head_count;
-}
-
-// Returns the name of a cell or region.
+// Returns the name of a cell or region; rows and columns are counted from 1.
 export function placeOf({ row, col, rows = 1, cols = 1 }) {
   const span = (name, first, count) =>
-    count > 1 ? `${name}s ${first}–${first + count - 1}` : `${name} ${first}`;
+    count > 1 ? `${name}s ${first + 1}–${first + count}` : `${name} ${first + 1}`;
   return `${span('row', row, rows)}, ${span('column', col, cols)}`;
-}
-
-// Returns the line on what the colours mean.
-export function scaleNameOf({ data, look }) {
-  const gamma = gammaOf(look);
-  const curve = gamma === 1 ? '' : `, coloured by its power ${gamma.toFixed(2)}`;
-  return `${data.method.values}${curve} · ${look.scale} scale`;
 }
 
 // Returns the cell whose value is told: the one under the pointer or the keys, or the only one of the kept region.
@@ -95,9 +101,15 @@ export function seenCell({ cursor, region }) {
   return cursor || (region && isOneCell(region) ? region : null);
 }
 
-// Returns a cell's name and its value, with a figure more than the colour bar has.
-export function cellText({ data }, { values, range }, cell) {
-  const labels = numberLabels([...range, valueAt(data, values, cell)], data.method.unit, 4);
+// Returns whether values are told as shares of the map, which the glow shows, and not as they are.
+export const isByShare = ({ look }) => look.colormap === 'glow';
+
+// Returns a cell's name and its value: its share of the map, or with a colour map the value itself, with a figure more
+// than the colour bar has.
+export function cellText(state, { values, range }, cell) {
+  if (isByShare(state))
+    return `${placeOf(cell)}: ${percent(valueAt(state.data, sharesOf(values), cell))} of the map`;
+  const labels = numberLabels([...range, valueAt(state.data, values, cell)], state.data.method.unit, 4);
   return `${placeOf(cell)}: ${labels[2]}`;
 }
 
@@ -119,8 +131,10 @@ export function readoutOf(state, shown) {
 export function pictureLabel(state, shown) {
   if (!shown.values) return 'The picture';
   const [rows, columns] = state.data.grid;
-  const [low, high] = endsOf(state, shown);
-  const hottest = placeOf(highestCell(state.data, shown.values));
+  const place = highestCell(state.data, shown.values);
   const name = nameOf(state, shownPick(state));
-  return `Map of ${name} over the picture, ${rows} rows by ${columns} columns, from ${low} to ${high}; highest at ${hottest}.`;
+  const start = `Map of ${name} over the picture, ${rows} rows by ${columns} columns`;
+  if (isByShare(state)) return `${start}; hottest at ${cellText(state, shown, place)}.`;
+  const [low, high] = endsOf(state, shown);
+  return `${start}, from ${low} to ${high}; highest at ${placeOf(place)}.`;
 }

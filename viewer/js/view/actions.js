@@ -1,18 +1,22 @@
 // What a person does, as changes of the state, what is drawn anew for each, and what the page around is told.
 // `viewer` is what mount.js puts together: {state, host, redraw, …}.
 import { isSameCell } from '../state/geometry.js';
-import { headNumbers } from '../state/heads.js';
-import { headsOf } from '../state/maps.js';
+import { headsOf, mapOf } from '../state/maps.js';
 import { limited } from '../state/numbers.js';
 import { between, keyOf, pickOf } from '../state/picks.js';
+import { controlsOf } from '../state/state.js';
 
-export function show({ state, host, redraw }, pick, byPerson) {
+export function show(viewer, pick, byPerson) {
+  const { state, host, redraw } = viewer;
+  if (byPerson) state.isOwnPick = true;
   const key = keyOf(state.data, pick);
   if (key === keyOf(state.data, state.picked)) return;
   state.picked = pick;
   redraw.marks();
   redraw.pick();
-  if (byPerson && pick) host.onPick({ ...pick, key });
+  if (!byPerson || !pick) return;
+  host.onPick({ ...pick, key });
+  if (!mapOf(state.data, pick)) want(viewer, {}); // this one first
 }
 
 // Picks one word, or with `extend` all words from where the range began.
@@ -29,7 +33,7 @@ export function chooseWhole(viewer) {
 }
 
 export function preview({ state, redraw }, pick) {
-  if (keyOf(state.data, pick) === keyOf(state.data, state.previewed)) return;
+  if (!state.data || keyOf(state.data, pick) === keyOf(state.data, state.previewed)) return;
   state.previewed = pick;
   redraw.map();
 }
@@ -37,21 +41,21 @@ export function preview({ state, redraw }, pick) {
 export function point({ state, redraw }, cell) {
   if (isSameCell(cell, state.cursor)) return;
   state.cursor = cell;
-  if (cell && !state.region) redraw.ranking();
+  redraw.lit();
   redraw.map();
 }
 
 export function keepRegion({ state, redraw }, region) {
   state.region = region;
   if (!region) state.regionAnchor = null;
-  redraw.ranking();
+  redraw.lit();
   redraw.map();
 }
 
 export function setLook({ state, host, redraw }, changes, byPerson) {
   state.look = { ...state.look, ...changes };
   redraw.look();
-  if (byPerson) host.onChange?.({ look: { ...state.look } });
+  if (byPerson) host.onLook({ ...state.look });
 }
 
 export function setGranularity({ state, redraw }, granularity) {
@@ -64,18 +68,36 @@ export function moveDivider({ state, redraw }, to) {
   redraw.map();
 }
 
-export function showAlone({ state, host, redraw }, place) {
-  const grid = headsOf(state, state.picked);
-  if (!grid) return;
-  Object.assign(state, { headsCursor: place, alone: place });
-  redraw.map();
-  redraw.heads();
-  host.onChange?.(headNumbers(grid, place));
+export function openTab({ state, redraw, pinned }, tab) {
+  state.tab = tab;
+  redraw.panels();
+  pinned.come('panels');
 }
 
-export function showAllHeads({ state, host, redraw }) {
-  state.alone = null;
+// Asks the page for maps by other controls: some of {method, layers, heads, aggregation, no_sinks}.
+export function want({ state, host, redraw }, changes) {
+  if (!state.can.maps) return;
+  state.wanted = { ...(state.wanted ?? controlsOf(state)), ...changes };
+  redraw.wanted();
+  host.ask('maps', state.wanted);
+}
+
+// Shows one place in layers × heads in the picture; `keep` makes it the layers and heads of every map.
+export function showAlone(viewer, place, keep) {
+  const { state, redraw } = viewer;
+  const grid = headsOf(state, state.picked);
+  if (!grid) return;
+  if (!keep) {
+    state.aloneSeen = place;
+    redraw.map();
+    return;
+  }
+  Object.assign(state, { headsCursor: place, alone: place, aloneSeen: null });
   redraw.map();
-  redraw.panels();
-  host.onChange?.({ layer: null, head: null });
+  redraw.heads();
+  want(viewer, {
+    method: 'attention',
+    layers: place.row ? [grid.layers[place.row - 1]] : [...grid.layers],
+    heads: place.col ? [place.col - 1] : null,
+  });
 }

@@ -1,21 +1,13 @@
-// Lists of words that can be picked: those that look at a region, and those that the answer leaned on.
+// The list of what the answer leaned on: words that can be picked.
 import { percent } from '../state/numbers.js';
-import { rankedLeaned, rankedWords } from '../state/ranking.js';
-import { choose, keepRegion, preview } from './actions.js';
+import { rankedLeaned } from '../state/ranking.js';
+import { choose, preview } from './actions.js';
 import { isHovering } from './parts.js';
 
-// Returns {rank, lean}: write the two lists anew.
+// Returns {lean}, which writes the list anew.
 export function addLists(viewer) {
-  for (const name of ['ranking', 'leaned']) listenTo(viewer, viewer.part(name));
-  viewer.listen(viewer.part('regionClear'), 'click', () => keepRegion(viewer, null));
-  return { rank: () => rank(viewer), lean: () => lean(viewer) };
-}
-
-function rank(viewer) {
-  const { title, items } = rankedWords(viewer.state);
-  viewer.part('regionClear').hidden = !viewer.state.region;
-  viewer.part('regionTitle').textContent = title;
-  fill(viewer, viewer.part('ranking'), items);
+  listenTo(viewer, viewer.part('leaned'));
+  return { lean: () => lean(viewer) };
 }
 
 function lean(viewer) {

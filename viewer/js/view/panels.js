@@ -1,47 +1,99 @@
-// The three panels that open under the viewer; each is drawn only while it is open.
-import { isWhole, keyOf } from '../state/picks.js';
+// The tabs under the verdict, one panel each; only the open one is drawn.
+import { isWhole, keyOf, sideOf } from '../state/picks.js';
 import { layerPlot, tokenPlot } from '../state/plots.js';
-import { choose } from './actions.js';
+import { sharesText } from '../state/said.js';
+import { meanShares } from '../state/shares.js';
+import { quoted } from '../state/texts.js';
+import { choose, openTab } from './actions.js';
+import { addHeads } from './heads.js';
+import { addLists } from './lists.js';
 import { remembered } from './parts.js';
 import { drawPlot } from './plot.js';
+import { addTest } from './test.js';
+
+const TABS = ['test', 'heads', 'shares', 'methods'];
 
 // Returns {draw, drawHeads}: draws what is open; the second only layers × heads.
-export function addPanels(viewer, lists, heads) {
-  const { state, panel, part, listen } = viewer;
+export function addPanels(viewer) {
+  const { state, part, root, listen } = viewer;
+  const heads = addHeads(viewer);
+  const test = addTest(viewer);
+  const lists = addLists(viewer);
   const tokens = remembered((answer) =>
     drawPlot(part('tokenPlot'), tokenPlot(answer), (token) =>
       choose(viewer, { tokens: [token], of_prompt: false }),
     ),
   );
-  const drawHeads = () => {
-    if (panel('heads').open) heads.draw();
-  };
+  const drawHeads = () => state.data && state.tab === 'heads' && heads.draw();
   const draw = () => {
-    panel('heads').hidden = !state.heads.size && !state.isLive;
-    panel('leaned').hidden = !state.data.leaned;
-    if (panel('shares').open) drawShares(viewer, tokens);
-    if (panel('leaned').open && state.data.leaned) lists.lean();
-    drawHeads();
-    if (panel('heads').open) askForHeads(viewer);
+    mark(viewer);
+    if (!state.data || part('panels').hidden) return;
+    if (state.tab === 'test') test.draw();
+    if (state.tab === 'shares') drawShares(viewer, tokens, lists);
+    if (state.tab === 'methods') viewer.methods.write();
+    if (state.tab === 'heads') {
+      heads.draw();
+      askForHeads(viewer);
+    }
   };
-  for (const name of ['shares', 'heads', 'leaned']) listen(panel(name), 'toggle', draw);
+  const tabs = [...root.querySelectorAll('[data-tab]')];
+  for (const tab of tabs) listen(tab, 'click', () => openTab(viewer, tab.dataset.tab));
+  listen(part('tabs'), 'keydown', (event) => {
+    const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+    if (!step || !event.target.dataset.tab) return;
+    event.stopPropagation();
+    const next = tabs[(tabs.indexOf(event.target) + step + tabs.length) % tabs.length];
+    openTab(viewer, next.dataset.tab);
+    next.focus();
+  });
+  listen(part('widen'), 'click', () => {
+    state.isWide = !state.isWide;
+    root.toggleAttribute('data-wide', state.isWide);
+    part('widen').setAttribute('aria-pressed', String(state.isWide));
+  });
   return { draw, drawHeads };
 }
 
-function drawShares({ state, part }, tokens) {
+function mark({ state, root }) {
+  for (const name of TABS) {
+    const tab = root.querySelector(`[data-tab="${name}"]`);
+    const isOpen = state.tab === name;
+    tab.setAttribute('aria-selected', String(isOpen));
+    tab.tabIndex = isOpen ? 0 : -1;
+    root.querySelector(`[data-panel="${name}"]`).hidden = !isOpen;
+  }
+}
+
+function drawShares({ state, part }, tokens, lists) {
   const { data, picked } = state;
-  const mark = tokens(data.answer);
-  mark(picked && !picked.of_prompt && !isWhole(data, picked) ? picked.tokens : []);
+  const mark_ = tokens(data.answer);
+  mark_(picked && !picked.of_prompt && !isWhole(data, picked) ? picked.tokens : []);
+  part('leanedBox').hidden = !data.leaned;
+  if (data.leaned) lists.lean();
+  part('promptNote').textContent = data.prompt.maps
+    ? ''
+    : 'Only Fast has maps of the question’s words: choose it to pick one.';
   if (!picked) return;
+  const shares = meanShares(sideOf(data, picked).shares, picked.tokens);
+  part('sharesTitle').textContent = quoted(state, picked);
+  part('sharesText').textContent = sharesText(quoted(state, picked), shares, picked.of_prompt);
+  part('sharesBar').replaceChildren(
+    ...['image', 'prompt', 'answer'].map((name, i) => {
+      const span = document.createElement('span');
+      span.dataset.share = name;
+      span.style.flex = `${shares[i]} 1 0`;
+      return span;
+    }),
+  );
   const plot = layerPlot(state);
   part('layerTitle').textContent = plot.title;
   drawPlot(part('layerPlot'), plot);
 }
 
 function askForHeads({ state, host }) {
-  const { data, picked, heads, headsWanted, isLive } = state;
+  const { data, picked, heads, headsWanted, can } = state;
   const key = keyOf(data, picked);
-  if (!picked || heads.has(key) || key === headsWanted || !isLive) return;
+  if (!picked || heads.has(key) || key === headsWanted || !can.heads) return;
   state.headsWanted = key;
-  host.onChange({ want: 'heads', pick: { ...picked, key } });
+  host.ask('heads', { key });
 }

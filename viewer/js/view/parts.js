@@ -28,6 +28,11 @@ export function remembered(compute) {
   };
 }
 
+// Writes a text where it is another one: the same again would have the page laid out anew.
+export function setText(node, text) {
+  if (node.textContent !== text) node.textContent = text;
+}
+
 export const isHovering = (event) => event.pointerType !== 'touch';
 
 export const hasModifier = (event) => event.ctrlKey || event.altKey || event.metaKey;

@@ -1,20 +1,38 @@
-// Pointer and keys on the picture: cells, regions, and the divider of the wipe.
-import { cellAt, isOneCell, isSameCell, spanOf, stepped } from '../state/geometry.js';
+// Pointer and keys on the picture: cells, regions, the words that look there, and the divider of the wipe.
+import {
+  askedPart,
+  besideOf,
+  boxOf,
+  cellAt,
+  isOneCell,
+  isSameCell,
+  spanOf,
+  stepped,
+} from '../state/geometry.js';
+import { litWords } from '../state/lit.js';
 import { highestCell, shownMap } from '../state/maps.js';
 import { percent } from '../state/numbers.js';
 import { keepRegion, moveDivider, point } from './actions.js';
 import { hasModifier, isConfirming, isHovering } from './parts.js';
 
-// Returns {placeDivider}, which puts the divider where the state has it.
+// Returns {place}, which puts the divider and the bubble where the state has them.
 export function addPointing(viewer) {
   listenToPointer(viewer);
   listenToKeys(viewer);
   listenToDivider(viewer);
-  return { placeDivider: () => placeDivider(viewer) };
+  return {
+    place() {
+      placeDivider(viewer);
+      placeBubble(viewer);
+    },
+  };
 }
 
+const isPointable = ({ data, phase }) => data && phase === 'answered';
+
 function cellUnder({ state, part }, event) {
-  const canvas = part('canvas');
+  if (!isPointable(state)) return null;
+  const canvas = part('picture');
   const box = canvas.getBoundingClientRect();
   const x = ((event.clientX - box.left) / box.width) * canvas.width;
   const y = ((event.clientY - box.top) / box.height) * canvas.height;
@@ -23,7 +41,7 @@ function cellUnder({ state, part }, event) {
 
 function listenToPointer(viewer) {
   const { state, part, listen } = viewer;
-  const canvas = part('canvas');
+  const canvas = part('picture');
   let drag = null; // {cell, isAgain}: where it began, and whether that cell was kept already
   listen(part('frame'), 'pointermove', (event) => {
     const cell = event.target === canvas ? cellUnder(viewer, event) : null;
@@ -55,6 +73,7 @@ function listenToKeys(viewer) {
   listen(part('frame'), 'keydown', (event) => {
     if (event.target !== part('frame') || hasModifier(event) || !follow(viewer, event)) return;
     event.preventDefault();
+    event.stopPropagation();
     if (state.cursor) readout.sayCell();
   });
 }
@@ -62,6 +81,7 @@ function listenToKeys(viewer) {
 // Does what a key asks for on the map; returns whether it is a key that asks for something.
 function follow(viewer, event) {
   const { data, cursor } = viewer.state;
+  if (!isPointable(viewer.state)) return false;
   const { values } = shownMap(viewer.state);
   if (!values) return false;
   const hottest = highestCell(data, values);
@@ -105,7 +125,7 @@ function listenToDivider(viewer) {
   listen(handle, 'pointerdown', (event) => handle.setPointerCapture(event.pointerId));
   listen(handle, 'pointermove', (event) => {
     if (!handle.hasPointerCapture(event.pointerId)) return;
-    const box = part('canvas').getBoundingClientRect();
+    const box = part('picture').getBoundingClientRect();
     moveDivider(viewer, (event.clientX - box.left) / box.width);
   });
   listen(handle, 'keydown', (event) => {
@@ -115,4 +135,26 @@ function listenToDivider(viewer) {
     event.stopPropagation();
     moveDivider(viewer, state.divider + step);
   });
+}
+
+// The words that look where one points, beside that place and never over it.
+function placeBubble({ state, part }) {
+  const where = isPointable(state) && askedPart(state);
+  const bubble = part('bubble');
+  const { top } = where ? litWords(state.data, state.granularity, where) : { top: [] };
+  bubble.hidden = !top.length;
+  if (!top.length) return;
+  part('bubbleText').textContent = top.map(({ text, share }) => `${text} ${percent(share)}`).join(' · ');
+  const { panes, density } = state.layout;
+  const box = boxOf(panes.at(-1), state.data.grid, where);
+  const frame = part('frame').getBoundingClientRect();
+  const scene = part('scene').getBoundingClientRect();
+  const place = besideOf({ left: box.left / density, width: box.width / density }, [
+    scene.left - frame.left,
+    scene.right - frame.left,
+  ]);
+  bubble.style.top = `${Math.max(0, box.top / density)}px`;
+  bubble.style.maxWidth = `${place.room}px`;
+  bubble.style.left = place.isBefore ? 'auto' : `${place.edge}px`;
+  bubble.style.right = place.isBefore ? `${frame.width - place.edge}px` : 'auto';
 }

@@ -1,15 +1,22 @@
-// What stands around the picture: the colour bar with its numbers and marker, and the lines in words.
+// What stands under the picture: what the method says, the scale of the colours with its ends, and what is pointed at.
 import { gammaOf } from '../state/colours.js';
-import { shownMap, shownPick, valueAt } from '../state/maps.js';
-import { placeOnBar, ticksOf } from '../state/scale.js';
+import { sharesOf } from '../state/glow.js';
+import { headText } from '../state/heads.js';
+import { aloneIn, alonePlace, highestCell, rangeOf, shownMap, shownPick, valueAt } from '../state/maps.js';
+import { numberLabels } from '../state/numbers.js';
+import { keyOf } from '../state/picks.js';
+import { barTexts } from '../state/said.js';
+import { placeOnBar } from '../state/scale.js';
 import {
   captionOf,
   cellText,
-  isRestricted,
+  isAsMeasured,
+  isByShare,
   madeOf,
+  methodRow,
   pictureLabel,
+  placeOf,
   readoutOf,
-  scaleNameOf,
   seenCell,
 } from '../state/texts.js';
 import { remembered } from './parts.js';
@@ -18,39 +25,72 @@ import { remembered } from './parts.js';
 export function addReadout(viewer) {
   const { state, part } = viewer;
   const drawBar = remembered((colours) => fillBar(part('bar'), colours));
-  const drawTicks = remembered((low, high, ...rest) =>
-    fillTicks(part('ticks'), ticksOf([low, high], ...rest)),
-  );
   const say = (text) => {
-    part('status').textContent = text;
+    part('said').textContent = text;
   };
   return {
     write(shown) {
-      writeLines(viewer, shown);
-      if (!shown.values) return;
-      drawBar(viewer.palette.colours());
-      drawTicks(...shown.range, gammaOf(state.look), state.data.method.unit, state.barWidth);
+      const hasMap = Boolean(shown.values && state.data && state.phase === 'answered');
+      part('below').classList.toggle('lens-vague', !hasMap);
+      part('marker').hidden = true;
+      part('picture').setAttribute('aria-label', hasMap ? pictureLabel(state, shown) : 'The picture');
+      if (!hasMap) return;
+      const isGlow = isByShare(state);
+      drawBar(isGlow ? viewer.paper.ramp(state.look.view === 'spotlight') : viewer.palette.colours());
+      writeLines(viewer, shown, isGlow);
     },
     sayPick: () => say(state.picked ? captionOf(state, state.picked) : ''),
     sayCell: () => say(cellText(state, shownMap(state), state.cursor)),
   };
 }
 
-function writeLines({ state, part }, shown) {
-  const { data, look } = state;
-  const pick = shownPick(state);
+function writeLines(viewer, shown, isGlow) {
+  const { state, part } = viewer;
+  const { data } = state;
+  const scale = part('scale');
+  const shares = sharesOf(shown.values);
+  const isSpotlight = state.look.view === 'spotlight';
+  const unit = isGlow ? '%' : data.method.unit;
+  const [low, high] = isGlow ? shown.scale : shown.range;
+  const [, own] = rangeOf(isGlow ? shares : shown.values);
+  scale.dataset.low = low;
+  scale.dataset.high = high;
+  const highest = part('highest');
+  highest.dataset.value = own;
+  highest.dataset.method = data.method.id;
+  viewer.root.dataset.method = data.method.id;
+  viewer.root.dataset.shown = keyOf(data, shownPick(state));
+  const ends = numberLabels([...shown.range, rangeOf(shown.values)[1]], unit);
+  const texts = isGlow
+    ? barTexts(low, own, isSpotlight)
+    : { low: `lowest colour: ${ends[0]}`, highest: `highest: ${ends[2]}` };
+  part('low').textContent = texts.low;
+  highest.textContent = texts.highest;
   const seen = seenCell(state);
-  part('caption').textContent = captionOf(state, pick);
-  part('canvas').setAttribute('aria-label', pictureLabel(state, shown));
-  part('marker').hidden = !(seen && pick);
-  if (!pick) return;
+  const hasOutline = isGlow && !isSpotlight && !state.region && !seen; // and room to say so
+  part('outlineText').textContent = hasOutline ? 'The outline holds half of the map.' : '';
+  part('value').textContent =
+    state.region || seen ? readoutOf(state, shown) : placeOf(highestCell(data, shown.values));
+  const { name, text } = sentenceOf(state);
+  part('methodName').textContent = name;
+  part('methodText').textContent = text;
   part('made').textContent = madeOf(state);
-  part('all').hidden = !isRestricted(state);
-  part('scaleName').textContent = scaleNameOf(state);
-  part('value').textContent = readoutOf(state, shown);
-  if (!seen) return;
-  const place = placeOnBar(valueAt(data, shown.values, seen), shown.range, gammaOf(look));
-  part('marker').style.left = `${100 * place}%`;
+  const cell = seen ?? highestCell(data, shown.values);
+  const value = valueAt(data, isGlow ? shares : shown.values, cell);
+  const at = placeOnBar(value, [low, high], gammaOf(state.look));
+  part('marker').hidden = false;
+  part('marker').style.left = `${100 * at}%`;
+}
+
+// Returns what stands beside the colour bar: what the method's maps are, or whose map is shown alone.
+function sentenceOf(state) {
+  const grid = aloneIn(state, shownPick(state));
+  if (grid) return { name: 'One map alone:', text: headText(grid, alonePlace(state)) };
+  const row = methodRow(state.data);
+  const measured = isAsMeasured(state.data)
+    ? row.measured
+    : 'Not measured for this choice of layers and heads.';
+  return { name: row.short, text: `is ${row.sentence}. ${measured}` };
 }
 
 function fillBar(bar, colours) {
@@ -60,15 +100,4 @@ function fillBar(bar, colours) {
   const image = context.createImageData(colours.length, 1);
   new Uint32Array(image.data.buffer).set(colours);
   context.putImageData(image, 0, 0);
-}
-
-function fillTicks(place, ticks) {
-  const nodes = ticks.map(({ label, at, isEnd }) => {
-    const tick = document.createElement('span');
-    tick.textContent = label;
-    tick.style.left = `${100 * at}%`;
-    tick.classList.toggle('lens-end', isEnd);
-    return tick;
-  });
-  place.replaceChildren(...nodes);
 }

@@ -1,30 +1,19 @@
 // The picture under its map, on a canvas, at most once a frame.
-import { paint } from '../state/colours.js';
+
 import { boxOf, crossedBoxes, layoutOf } from '../state/geometry.js';
-import { shownMap } from '../state/maps.js';
+import { shownMap, unfinishedMap } from '../state/maps.js';
 import { limited } from '../state/numbers.js';
-import { smoothAxes, smoothed } from '../state/smooth.js';
-import { remembered } from './parts.js';
+import { borderSegments, halfCells } from '../state/outline.js';
+
+const TALLEST = 0.65; // of the window
+const LEAST = 120; // pixels of the page
+const THIN = 26; // pixels of the page: smaller cells have a thinner outline, that their heat is seen
 
 // Returns {request, refit, stop}: request draws in the next frame, refit takes the room, view and picture anew too.
-// `tell` is called with what was drawn: {values, range}.
+// `tell` is called with what was drawn: {values, range, scale}.
 export function addStage(viewer, tell) {
-  const canvas = viewer.part('canvas');
-  const stage = {
-    canvas,
-    context: canvas.getContext('2d'),
-    map: document.createElement('canvas'),
-    scaled: document.createElement('canvas'), // the picture at the size at which it is drawn
-    image: new Image(),
-    take: remembered((url) => {
-      stage.image.src = url;
-    }),
-    axes: remembered(smoothAxes),
-    blank: remembered((width, height) => {
-      Object.assign(stage.map, { width, height });
-      return stage.map.getContext('2d').createImageData(width, height);
-    }),
-  };
+  const canvas = viewer.part('picture');
+  const stage = { canvas, context: canvas.getContext('2d') };
   let frame = 0;
   let isStale = true;
   const request = () => {
@@ -42,101 +31,135 @@ export function addStage(viewer, tell) {
     isStale = true;
     request();
   };
-  viewer.listen(stage.image, 'load', refit);
   return { request, refit, stop: () => cancelAnimationFrame(frame) };
 }
 
-function measuredRoom({ part }) {
+// Returns the picture that belongs on the stage: the answer's, or the one that is chosen now; null where there is none.
+export const pictureOf = ({ phase, data, source }) =>
+  phase === 'answered' && data ? data.picture : (source ?? data?.picture);
+
+function measuredRoom({ root, part }) {
+  const scene = part('scene');
+  const isPinned = getComputedStyle(root.querySelector('.lens-right')).position === 'sticky'; // on a phone
+  const room = scene.clientHeight - part('below').offsetHeight - 12;
+  const most = isPinned ? 0.4 * root.clientHeight : Math.min(TALLEST * root.clientHeight, room);
   return {
-    width: part('stage').clientWidth,
-    tallest: Math.max(240, 0.68 * window.innerHeight),
+    leastBeside: isPinned ? 560 : 360,
+    width: scene.clientWidth || part('stage').clientWidth,
+    tallest: Math.max(LEAST, most),
     density: limited(window.devicePixelRatio || 1, 1, 2),
   };
 }
 
-function fit(viewer, { canvas, scaled, image, take }) {
-  const { state, part } = viewer;
-  const { picture } = state.data;
-  take(picture.url);
-  state.layout = layoutOf(picture, state.look.view, measuredRoom(viewer));
-  state.barWidth = part('ticks').clientWidth;
-  const { panes, width, height, density } = state.layout;
+// Returns the view: the picture alone where it has no map.
+function kindOf({ data, phase, look }) {
+  if (phase === 'writing') return 'overlay';
+  return data && phase === 'answered' ? look.view : 'picture';
+}
+
+function fit(viewer, { canvas }) {
+  const { state, root } = viewer;
+  const picture = pictureOf(state);
+  canvas.hidden = !picture;
+  if (!picture) return;
+  const room = measuredRoom(viewer);
+  state.layout = layoutOf(picture, kindOf(state), room);
+  const { width, height, density } = state.layout;
   canvas.width = width;
   canvas.height = height;
   canvas.style.width = `${width / density}px`;
   canvas.style.height = `${height / density}px`;
-  scaled.width = panes[0].width;
-  scaled.height = panes[0].height;
-  const onto = scaled.getContext('2d');
-  onto.imageSmoothingQuality = 'high';
-  if (image.complete && image.naturalWidth) onto.drawImage(image, 0, 0, scaled.width, scaled.height);
+  root.toggleAttribute('data-beside', width / density < 0.62 * room.width && room.width > room.leastBeside);
 }
 
 function draw(viewer, stage) {
   const { state } = viewer;
   const { canvas, context } = stage;
+  const picture = pictureOf(state);
+  const isAnswered = state.phase === 'answered';
+  const shown = isAnswered ? shownMap(state) : unfinishedMap(state.phase === 'writing' ? state : {});
+  if (!picture) return shown;
   const { panes } = state.layout;
-  const shown = shownMap(state);
-  if (shown.values) paintMap(viewer, stage, shown);
   context.clearRect(0, 0, canvas.width, canvas.height);
-  for (const pane of panes) drawPane(state, stage, pane, Boolean(shown.values));
-  if (shown.values) for (const pane of panes) crossOut(state, context, pane);
-  for (const pane of panes) {
-    if (state.region) outline(state, context, boxOf(pane, state.data.grid, state.region), false);
-    if (state.cursor) outline(state, context, boxOf(pane, state.data.grid, state.cursor), true);
-  }
+  for (const pane of panes) drawPane(viewer, stage, pane, { picture, shown });
+  if (!shown.values) return shown;
+  if (state.look.colormap === 'glow') for (const pane of panes) drawOutline(state, context, pane, shown);
+  if (isAnswered) for (const pane of panes) drawMarks(state, context, pane);
   return shown;
 }
 
-// Draws the map alone onto a canvas of its own, a pixel for each cell, or smooth.
-function paintMap({ state, palette }, { map, axes, blank }, { values, range }) {
-  const { grid, picture } = state.data;
-  const isSmooth = state.look.cells === 'smooth';
-  const { width, height } = isSmooth ? axes(grid, picture) : { width: grid[1], height: grid[0] };
-  const image = blank(width, height);
-  const pixels = new Uint32Array(image.data.buffer);
-  paint(pixels, isSmooth ? smoothed(values, grid, axes(grid, picture)) : values, range, palette.table());
-  map.getContext('2d').putImageData(image, 0, 0);
+// Draws what a person points at or keeps, and what the map leaves out.
+function drawMarks(state, context, pane) {
+  crossOut(state, context, pane);
+  if (state.region) box(state, context, boxOf(pane, state.data.grid, state.region), false);
+  if (state.cursor) box(state, context, boxOf(pane, state.data.grid, state.cursor), true);
 }
 
-function drawPane({ look, divider }, { context, scaled, map }, { x, y, width, height, kind }, hasMap) {
-  context.drawImage(scaled, x, y);
-  if (kind === 'picture' || !hasMap) return;
-  context.save();
-  if (kind === 'wipe') {
-    const from = Math.round(divider * width);
-    context.beginPath();
-    context.rect(x + from, y, width - from, height);
-    context.clip();
+function drawPane({ painter, state }, { context }, pane, { picture, shown }) {
+  if (pane.kind !== 'wipe') {
+    painter.draw(context, pane, { picture, kind: pane.kind, shown });
+    return;
   }
-  context.globalAlpha = kind === 'heatmap' ? 1 : look.opacity;
-  context.imageSmoothingEnabled = look.cells === 'smooth';
-  context.drawImage(map, x, y, width, height);
+  painter.draw(context, pane, { picture, kind: 'picture', shown });
+  const from = Math.round(state.divider * pane.width);
+  context.save();
+  context.beginPath();
+  context.rect(pane.x + from, pane.y, pane.width - from, pane.height);
+  context.clip();
+  painter.draw(context, pane, { picture, kind: 'overlay', shown });
   context.restore();
 }
 
-// Strokes white on black, which stands out from any picture.
-function strokeTwice(context, density, thin, stroke) {
+// Strokes one colour over another, which stands out from any picture.
+function strokeTwice(context, [wide, thin], stroke) {
   for (const [colour, thick] of [
-    ['#000', 3],
+    ['#101012', wide],
     ['#fff', thin],
   ]) {
     context.strokeStyle = colour;
-    context.lineWidth = thick * density;
+    context.lineWidth = thick;
     stroke();
   }
 }
 
-function outline({ layout: { density } }, context, { left, top, width, height }, isDashed) {
-  context.setLineDash(isDashed ? [4 * density, 3 * density] : []);
-  strokeTwice(context, density, 1.5, () => context.strokeRect(left, top, width, height));
+// Draws the border of the fewest cells that hold half of the map, so that place does not depend on colour.
+function drawOutline({ layout, divider }, context, pane, { values, grid }) {
+  if (['picture', 'spotlight'].includes(pane.kind)) return;
+  const [rows, columns] = grid;
+  const segments = borderSegments(halfCells(values), grid);
+  context.save();
+  context.beginPath();
+  const from = pane.kind === 'wipe' ? divider * pane.width : 0;
+  context.rect(pane.x + from, pane.y, pane.width - from, pane.height);
+  context.clip();
+  context.setLineDash([]);
+  context.lineCap = 'square';
+  const cell = Math.min(pane.width / columns, pane.height / rows);
+  const line = 2.2 * limited(cell / THIN, 0.4 * layout.density, layout.density);
+  // At the edge of the picture the whole line is inside.
+  const x = (col) => pane.x + limited((col * pane.width) / columns, line, pane.width - line);
+  const y = (row) => pane.y + limited((row * pane.height) / rows, line, pane.height - line);
+  strokeTwice(context, [2 * line, line], () => {
+    context.beginPath();
+    for (const [col, row, toCol, toRow] of segments) {
+      context.moveTo(x(col), y(row));
+      context.lineTo(x(toCol), y(toRow));
+    }
+    context.stroke();
+  });
+  context.restore();
+}
+
+function box({ layout: { density } }, context, { left, top, width, height }, isDashed) {
+  context.setLineDash(isDashed ? [5 * density, 4 * density] : []);
+  strokeTwice(context, [3 * density, 1.5 * density], () => context.strokeRect(left, top, width, height));
+  context.setLineDash([]);
 }
 
 // Draws a cross over each cell of which the map claims nothing.
 function crossOut({ data, layout, divider }, context, pane) {
-  context.setLineDash([]);
   for (const { left, top, width, height } of crossedBoxes(pane, data.grid, data.removed, divider)) {
-    strokeTwice(context, layout.density, 1.2, () => {
+    strokeTwice(context, [3 * layout.density, 1.2 * layout.density], () => {
       context.beginPath();
       context.moveTo(left, top);
       context.lineTo(left + width, top + height);

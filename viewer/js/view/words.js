@@ -1,121 +1,188 @@
-// The words of the answer and of the question as buttons: hover previews, click picks, keys walk.
-import { percent } from '../state/numbers.js';
-import { isWhole } from '../state/picks.js';
-import { meanShares } from '../state/shares.js';
-import { segmentsOf } from '../state/texts.js';
-import { choose, chooseWhole, keepRegion, preview } from './actions.js';
+// The words of the answer and of the question as lists of options: hover previews, click picks, keys walk.
+import { askedPart } from '../state/geometry.js';
+import { litWords } from '../state/lit.js';
+import { needs } from '../state/need.js';
+import { keyOf } from '../state/picks.js';
+import { legendText } from '../state/said.js';
+import { isAll, segmentsOf } from '../state/texts.js';
+import { choose, chooseWhole, preview } from './actions.js';
 import { hasModifier, isConfirming, isHovering } from './parts.js';
 
-const SIDES = ['answer', 'prompt'];
+const SIDES = { words: 'answer', prompt: 'prompt' };
 
-// Returns {fill, mark}: writes the words anew, and marks the picked ones.
+// Returns {fill, mark, light}: writes the words anew, marks the picked ones, shades those that look where one points.
 export function addWords(viewer) {
-  for (const name of SIDES) {
-    listenToPointer(viewer, viewer.part(name));
-    listenToKeys(viewer, name);
+  for (const place of Object.keys(SIDES)) {
+    listenToPointer(viewer, viewer.part(place));
+    listenToKeys(viewer, place);
   }
-  viewer.listen(viewer.part('whole'), 'click', () => chooseWhole(viewer));
-  viewer.listen(viewer.root, 'keydown', (event) => {
-    if (event.key !== 'Escape') return;
-    if (viewer.state.region) keepRegion(viewer, null);
-    else {
-      preview(viewer, null);
-      chooseWhole(viewer);
-    }
-  });
-  return { fill: () => fill(viewer), mark: () => mark(viewer) };
+  viewer.listen(viewer.part('whole'), 'click', () => viewer.state.data && chooseWhole(viewer));
+  return { fill: () => fill(viewer), mark: () => mark(viewer), light: () => light(viewer) };
 }
 
-const wordsOf = (viewer, name) => [...viewer.part(name).querySelectorAll('.lens-word')];
+const wordsOf = (viewer, place) => [...viewer.part(place).querySelectorAll('.lens-word')];
 
 function fill(viewer) {
   const { state, root, part } = viewer;
-  const { data } = state;
-  const most = Math.max(0, ...data.answer.shares.map((shares) => shares[0]));
   root.dataset.granularity = state.granularity;
-  for (const name of SIDES) {
-    const nodeOf = (segment) => {
-      const canPick = segment.tokens && data[name].maps;
-      return canPick ? wordButton(viewer, segment, name, most) : document.createTextNode(segment.text);
-    };
-    part(name).replaceChildren(...segmentsOf(state, name).map(nodeOf));
+  if (state.phase === 'writing') {
+    fillUnfinished(viewer);
+    return;
   }
-  part('legend').textContent = `how much of a word's attention is on the image: 0 to ${percent(most)}`;
+  if (!state.data) {
+    part('words').replaceChildren();
+    return;
+  }
+  part('asked').textContent = state.data.prompt.text;
+  for (const [place, side] of Object.entries(SIDES)) fillSide(viewer, place, side);
   mark(viewer);
+  light(viewer);
 }
 
-function wordButton(viewer, segment, name, most) {
-  const button = document.createElement('span'); // a button element would let a line break before a full stop
-  const share = meanShares(viewer.state.data[name].shares, segment.tokens)[0];
-  button.setAttribute('role', 'button');
-  button.className = 'lens-word';
-  button.textContent = segment.text;
+function fillSide(viewer, place, side) {
+  const { state, part } = viewer;
+  const need = side === 'answer' ? needs(state.data, state.granularity) : [];
+  const place_ = part(place);
+  place_.toggleAttribute('data-unknown', side !== 'answer' || !state.data.answer.without);
+  let number = 0;
+  const nodes = segmentsOf(state, side).map((segment, i) => {
+    if (!segment.tokens || !state.data[side].maps) return document.createTextNode(segment.text);
+    const option = wordOption(segment, need[i] ?? null);
+    option.dataset.word = number;
+    number += 1;
+    viewer.picksOf.set(option, { tokens: segment.tokens, of_prompt: side === 'prompt' });
+    return option;
+  });
+  place_.replaceChildren(...nodes);
+}
+
+function wordOption(segment, need) {
+  const option = document.createElement('span'); // a button element would let a line break before a full stop
+  option.setAttribute('role', 'option');
+  option.className = need === null ? 'lens-word lens-plain' : 'lens-word';
+  option.textContent = segment.text;
   if (segment.sign) {
-    button.dataset.sign = segment.sign;
-    button.setAttribute('aria-label', segment.sign);
+    option.dataset.sign = segment.sign;
+    option.setAttribute('aria-label', segment.sign);
   }
-  button.title = `${percent(share)} of its attention is on the image`;
-  button.style.setProperty('--lens-share', (most ? Math.min(1, share / most) : 0).toFixed(3));
-  viewer.picksOf.set(button, { tokens: segment.tokens, of_prompt: name === 'prompt' });
-  return button;
+  if (need !== null) {
+    option.dataset.need = need.toFixed(3);
+    option.style.setProperty('--need', need.toFixed(3));
+  }
+  return option;
+}
+
+// What is written so far, its last word marked: the map in the picture is that word's.
+function fillUnfinished({ state, part }) {
+  const { text } = state.progress;
+  const [, before, last] = /^([\s\S]*?)(\S+\s*)?$/.exec(text);
+  const word = document.createElement('span');
+  word.className = 'lens-word lens-plain';
+  word.setAttribute('role', 'option');
+  word.setAttribute('aria-selected', 'true');
+  word.textContent = last ?? '';
+  const caret = document.createElement('span');
+  caret.className = 'lens-caret';
+  part('words').replaceChildren(before, ...(last ? [word] : []), caret);
+  part('words').scrollTop = part('words').scrollHeight;
 }
 
 function mark(viewer) {
   const { state, part, picksOf } = viewer;
+  if (!state.data) return;
   const { data, picked } = state;
-  const everything = Boolean(picked && isWhole(data, picked));
-  for (const name of SIDES) {
-    const own = picked && !everything && picked.of_prompt === (name === 'prompt');
+  const everything = Boolean(picked && isAll(state, picked));
+  for (const [place, side] of Object.entries(SIDES)) {
+    const own = picked && !everything && picked.of_prompt === (side === 'prompt');
     const tokens = new Set(own ? picked.tokens : []);
-    markOf(wordsOf(viewer, name), (button) => picksOf.get(button).tokens.some((token) => tokens.has(token)));
+    markOf(wordsOf(viewer, place), (option) => picksOf.get(option).tokens.some((token) => tokens.has(token)));
   }
   part('whole').setAttribute('aria-pressed', String(everything));
+  part('words').dataset.pick = keyOf(data, picked);
 }
 
-function markOf(buttons, isPicked) {
-  for (const button of buttons) {
-    button.setAttribute('aria-pressed', String(isPicked(button)));
-    button.tabIndex = -1;
+function markOf(options, isPicked) {
+  for (const option of options) {
+    option.setAttribute('aria-selected', String(isPicked(option)));
+    option.tabIndex = -1;
   }
-  const picked = buttons.filter(isPicked);
-  const first = picked.find((button) => button === document.activeElement) ?? picked[0] ?? buttons[0];
+  const picked = options.filter(isPicked);
+  const first = picked.find((option) => option === document.activeElement) ?? picked[0] ?? options[0];
   if (first) first.tabIndex = 0; // Tab comes to the picked word, arrow keys go on from there
+  if (picked[0]) comeIntoSight(picked[0]);
 }
+
+// Scrolls the words alone, never the page.
+function comeIntoSight(option) {
+  const list = option.parentElement;
+  if (list.scrollHeight <= list.clientHeight) return;
+  const top = option.offsetTop - list.offsetTop;
+  const bottom = top + option.offsetHeight;
+  if (top < list.scrollTop) list.scrollTop = top;
+  else if (bottom > list.scrollTop + list.clientHeight) list.scrollTop = bottom - list.clientHeight;
+}
+
+function light(viewer) {
+  const { state, part } = viewer;
+  if (!state.data || state.phase === 'writing') return;
+  const where = askedPart(state);
+  const { shades } = where ? litWords(state.data, state.granularity, where) : { shades: [] };
+  part('read').classList.toggle('lens-pointing', Boolean(where));
+  part('legend').textContent = legendText({
+    isKnown: Boolean(state.data.answer.without),
+    isPointing: Boolean(where),
+    isTouch: isTouch(),
+  });
+  segmentsOf(state, 'answer')
+    .map((segment, i) => ({ segment, shade: shades[i] ?? 0 }))
+    .filter(({ segment }) => segment.tokens)
+    .forEach(({ shade }, i) => {
+      const option = part('words').querySelector(`[data-word="${i}"]`);
+      if (!option || option.dataset.lit === shade.toFixed(3)) return;
+      option.dataset.lit = shade.toFixed(3);
+      option.style.setProperty('--lit', shade.toFixed(3));
+      option.classList.toggle('lens-lit', shade > 0.3);
+    });
+}
+
+const isTouch = () => matchMedia('(hover: none)').matches;
 
 function listenToPointer(viewer, place) {
   const { listen, picksOf } = viewer;
   listen(place, 'pointerover', (event) => {
-    const button = event.target.closest('.lens-word');
-    if (isHovering(event)) preview(viewer, button ? picksOf.get(button) : null);
+    const option = event.target.closest('.lens-word');
+    if (isHovering(event)) preview(viewer, option ? (picksOf.get(option) ?? null) : null);
   });
   listen(place, 'pointerleave', () => preview(viewer, null));
   listen(place, 'mousedown', (event) => event.shiftKey && event.preventDefault()); // a range, not selected text
   listen(place, 'click', (event) => {
-    const button = event.target.closest('.lens-word');
-    if (!button) return;
-    button.focus({ preventScroll: true });
+    const option = event.target.closest('.lens-word');
+    const pick = option && picksOf.get(option);
+    if (!pick) return;
+    option.focus({ preventScroll: true });
     preview(viewer, null);
-    choose(viewer, picksOf.get(button), event.shiftKey);
+    choose(viewer, pick, event.shiftKey);
   });
 }
 
-function listenToKeys(viewer, name) {
+function listenToKeys(viewer, place) {
   const { state, picksOf } = viewer;
-  viewer.listen(viewer.part(name), 'keydown', (event) => {
-    const button = event.target.closest('.lens-word');
-    if (!button || hasModifier(event)) return;
+  viewer.listen(viewer.part(place), 'keydown', (event) => {
+    const option = event.target.closest('.lens-word');
+    if (!option || hasModifier(event) || !picksOf.has(option)) return;
     if (isConfirming(event)) {
       event.preventDefault();
-      choose(viewer, picksOf.get(button), event.shiftKey);
+      choose(viewer, picksOf.get(option), event.shiftKey);
       return;
     }
-    const all = wordsOf(viewer, name);
-    const at = all.indexOf(button);
+    const all = wordsOf(viewer, place);
+    const at = all.indexOf(option);
     const next = all[{ ArrowRight: at + 1, ArrowLeft: at - 1, Home: 0, End: all.length - 1 }[event.key]];
     if (!next) return;
     event.preventDefault();
-    if (event.shiftKey && !state.anchor) state.anchor = picksOf.get(button);
-    next.focus();
+    event.stopPropagation();
+    if (event.shiftKey && !state.anchor) state.anchor = picksOf.get(option);
+    next.focus({ preventScroll: true });
     preview(viewer, null);
     choose(viewer, picksOf.get(next), event.shiftKey);
   });

@@ -1,0 +1,74 @@
+"""Reading an answer again: what a method needs of the model, and how the page tells that it is at work.
+
+Goes in: an answer, a method, a job. Comes out: maps of its tokens, which are kept with it; what the viewer
+shows meanwhile, as plain data. Knows nothing of Gradio.
+"""
+
+from typing import Any
+
+import viewer
+from methods import Method, TokenMaps, token_maps
+from page.around import Around
+from page.jobs import Job, Part, Progress
+from page.model_room import Loaded
+from page.sessions import Run
+
+
+class Work:
+    """What the model does beside an answer, as the viewer tells it."""
+
+    def __init__(self, part: Part, title: str, short: str, key: Any = None) -> None:
+        self.part, self.title, self.short, self.key = part, title, short, key
+
+    @classmethod
+    def reading(cls, row: Method) -> "Work":
+        """Return a method that reads the answer again."""
+        short = "Best" if row is viewer.best_method() else row.short
+        return cls("method", f"{short} map", short)
+
+    def at(self, progress: Progress) -> dict[str, Any]:
+        """Return it with how far it is."""
+        return {
+            "part": self.part,
+            "title": self.title,
+            "short": self.short,
+            "key": self.key,
+            "ahead": progress.ahead,
+            "done": progress.done,
+            "count": progress.count,
+            "seconds": round(progress.seconds, 1),
+        }
+
+
+def read_again(
+    around: Around, run: Run, method: str, job: Job, first: tuple[int, ...] = (), *, only: bool = False
+) -> TokenMaps:
+    """Have the model read an answer again, and return the maps of its tokens; they are kept with it.
+
+    The tokens `first` come first, and with `only` no others.
+
+    Raises:
+        Stopped: if the job was stopped; maps that were done by then are kept.
+        ModelError: if the model in memory is not the one that gave the answer.
+        ValueError: if the method cannot explain this answer.
+        FullError: if too many wait for the model already.
+    """
+
+    def read(loaded: Loaded) -> TokenMaps:
+        for wanted in (first, () if only else range(len(run.capture.token_ids))):
+            tokens = [token for token in run.missing(method) if token in set(wanted)]
+            if tokens:
+                found = token_maps(
+                    method,
+                    run.capture,
+                    model=loaded.model,
+                    processor=loaded.processor,
+                    image=run.original,
+                    tokens=tokens,
+                    on_progress=job.steps,
+                    stop=job.stop,
+                )
+                around.answering.remember(run, maps=found)
+        return run.maps[method]
+
+    return around.room.work(read, job, run.capture)

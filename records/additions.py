@@ -1,0 +1,195 @@
+"""What was worked out about an answer since, beside its entry in the store; each part can be missing.
+
+Goes in: an entry's folder, and what was found. Comes out: a file of its own for each part, and the parts that
+can be read back. A part is only read beside the answer that it was worked out for. Knows nothing of models.
+
+Arrays are safetensors with their facts in the file's own header, tests are JSON: nothing is ever unpickled.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from records.map_check import MapCheck
+from records.token_maps import Cost, TokenMaps
+from utils import one_line
+
+if TYPE_CHECKING:
+    from records.capture import Capture
+
+FORMAT = 1  # of a part; one in another format is left out
+WITHOUT, MAPS, CHECK = "without.safetensors", "maps-{}.safetensors", "check-{}.json"
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class Additions:
+    """What was worked out about an answer since it was given."""
+
+    without: NDArray[np.float32] | None = None  # (token,): log p to the same question without the picture
+    maps: Mapping[str, TokenMaps] = field(default_factory=dict)  # by method; perhaps of some tokens only
+    checks: tuple[MapCheck, ...] = ()
+
+
+def write_without(folder: Path, capture: Capture, without: NDArray[np.float32]) -> Path:
+    """Write log p of each token without the picture (token,), and return the file."""
+    _check_without(capture, without)
+    return _write_array(folder / WITHOUT, "without", without, _facts(capture))
+
+
+def write_maps(folder: Path, capture: Capture, maps: TokenMaps) -> Path:
+    """Write the maps of a method that read the answer again, and return the file.
+
+    Raises:
+        ValueError: for maps of the prompt, or without sinks: these are not kept, the capture gives them.
+    """
+    if maps.of_prompt or maps.removed is not None:
+        raise ValueError("only maps of the answer, with nothing left out, are kept")
+    _check_maps(capture, maps)
+    facts = {
+        **_facts(capture),
+        "method": maps.method,
+        "tokens": list(maps.tokens),
+        "cost": asdict(maps.cost),
+        "settings": maps.settings,
+        "notes": list(maps.notes),
+    }
+    return _write_array(folder / MAPS.format(maps.method), "maps", maps.maps, facts)
+
+
+def write_check(folder: Path, capture: Capture, check: MapCheck) -> Path:
+    """Write the test of a map, and return the file: one for each map and choice of tokens."""
+    _check_test(capture, check)
+    told = json.dumps([check.map_key, check.tokens]).encode()
+    file = folder / CHECK.format(hashlib.sha256(told).hexdigest()[:16])
+    file.write_text(json.dumps({**_facts(capture), "check": check.as_dict()}), encoding="utf-8")
+    return file
+
+
+def read_additions(folder: Path, capture: Capture, name: str) -> Additions:
+    """Return what is kept beside an answer; a part that cannot be read is reported and left out."""
+    without, maps, checks = None, {}, []
+    for file in _files(folder, WITHOUT):
+        with _damage_told(file, name):
+            without, _ = _read_array(file, "without", capture)
+            _check_without(capture, without)
+    for file in _files(folder, MAPS.format("*")):
+        with _damage_told(file, name):
+            one = _read_maps(file, capture)
+            maps[one.method] = one
+    for file in _files(folder, CHECK.format("*")):
+        with _damage_told(file, name):
+            check = _read_check(file, capture)
+            checks.append(check)
+    return Additions(without, maps, tuple(checks))
+
+
+def _files(folder: Path, pattern: str) -> Sequence[Path]:
+    return sorted(folder.glob(pattern))
+
+
+# --- Parts --------------------------------------------------------------------------------------------------
+
+
+def _facts(capture: Capture) -> dict[str, Any]:
+    """Return what ties a part to its answer."""
+    said = [capture.model_name, capture.image_hash, capture.prompt_token_ids, capture.token_ids]
+    return {"format": FORMAT, "answer": hashlib.sha256(json.dumps(said).encode()).hexdigest()[:32]}
+
+
+def _check_belongs(facts: Mapping[str, Any], capture: Capture) -> None:
+    if facts["format"] != FORMAT:
+        raise ValueError(f"it is in format {facts['format']}, not {FORMAT}")
+    if facts["answer"] != _facts(capture)["answer"]:
+        raise ValueError("it was worked out for another answer")
+
+
+def _check_without(capture: Capture, without: NDArray[Any]) -> None:
+    shape = (len(capture.token_ids),)
+    if without.shape != shape or without.dtype != np.float32 or not (without <= 1e-4).all():
+        raise ValueError(
+            f"expected log p in float32 of shape {shape}; got {without.dtype} of shape {without.shape}"
+        )
+
+
+def _check_maps(capture: Capture, maps: TokenMaps) -> None:
+    if maps.maps.shape[1:] != capture.grid or maps.tokens[-1] >= len(capture.token_ids):
+        raise ValueError(
+            f"expected maps (token, h, w) of {len(capture.token_ids)} tokens and grid {capture.grid}; "
+            f"got {maps.maps.shape}, the last of token {maps.tokens[-1]}"
+        )
+
+
+def _check_test(capture: Capture, check: MapCheck) -> None:
+    h, w = capture.grid
+    if check.patches != h * w or not set(check.tokens) <= set(range(len(capture.token_ids))):
+        raise ValueError(f"the test of a map of {check.patches} patches is not of this answer")
+
+
+def _read_maps(file: Path, capture: Capture) -> TokenMaps:
+    values, facts = _read_array(file, "maps", capture)
+    found = TokenMaps(
+        method=facts["method"],
+        tokens=tuple(facts["tokens"]),
+        maps=values,
+        cost=Cost(**facts["cost"]),
+        settings=facts["settings"],
+        notes=tuple(facts["notes"]),
+        capture=capture,
+    )
+    _check_maps(capture, found)
+    return found
+
+
+def _read_check(file: Path, capture: Capture) -> MapCheck:
+    facts = json.loads(file.read_text("utf-8"))
+    _check_belongs(facts, capture)
+    found = MapCheck.from_dict(facts["check"])
+    _check_test(capture, found)
+    return found
+
+
+# --- Files --------------------------------------------------------------------------------------------------
+
+
+def _write_array(file: Path, name: str, values: NDArray[Any], facts: Mapping[str, Any]) -> Path:
+    """Write one array with its facts, and return the file."""
+    from safetensors.numpy import save_file
+
+    save_file({name: np.ascontiguousarray(values)}, file, metadata={"facts": json.dumps(facts)})
+    return file
+
+
+def _read_array(file: Path, name: str, capture: Capture) -> tuple[NDArray[Any], dict[str, Any]]:
+    """Return an array of this answer, and its facts."""
+    from safetensors import safe_open
+
+    with safe_open(file, framework="numpy") as content:
+        facts = json.loads(content.metadata()["facts"])
+        _check_belongs(facts, capture)
+        return content.get_tensor(name), facts
+
+
+@contextmanager
+def _damage_told(file: Path, name: str) -> Iterator[None]:
+    """Report a part that cannot be read, whatever it raises; nothing if it was removed meanwhile."""
+    try:
+        yield
+    except MemoryError:
+        raise
+    except Exception as error:  # two readers raise a dozen kinds
+        if file.exists():
+            what = type(error).__name__ if isinstance(error, KeyError) else one_line(error, 120)
+            _log.warning(
+                "%s beside the kept answer %s is damaged and was left out: %s", file.name, name, what
+            )

@@ -1,0 +1,55 @@
+// Draws what Python's tests ask for, by the viewer's own functions. A list of cases comes in as JSON, what each gives
+// goes out as JSON: pixels as base64 of RGBA, cells and lines as numbers.
+
+import { readFileSync } from 'node:fs';
+import { enlarged, heatAxes, STEPS } from '../../viewer/js/state/enlarged.js';
+import {
+  glowScale,
+  heat,
+  paintGlow,
+  paintSpotlight,
+  places,
+  prepared,
+  preparedGround,
+  rampColours,
+  sharedGlowScale,
+} from '../../viewer/js/state/glow.js';
+import { borderSegments, halfCells } from '../../viewer/js/state/outline.js';
+import { axis, smoothed } from '../../viewer/js/state/smooth.js';
+
+const bytesOf = (pixels) => Buffer.from(pixels.buffer).toString('base64');
+
+function smoothHeat({ values, grid, range, gamma }, { width, height }) {
+  const axes = { width, height, across: axis(width, grid[1]), down: axis(height, grid[0]) };
+  return Uint16Array.from(places(smoothed(values, grid, axes), range, gamma), (v) => Math.round(STEPS * v));
+}
+
+function heatOf(asked, size) {
+  const { values, grid, range, gamma, smooth, shared } = asked;
+  if (range && smooth) return smoothHeat(asked, size);
+  const scale = shared ? sharedGlowScale([values, ...shared]) : glowScale(values);
+  const v = range ? places(values, range, gamma) : heat(values, scale, gamma);
+  return enlarged(v, heatAxes(grid, size, smooth));
+}
+
+function painted(asked) {
+  const { rgba, width, height, warmth, strength, view } = asked;
+  const size = { width, height };
+  const picture = view === 'heatmap' ? preparedGround(size) : prepared(Buffer.from(rgba, 'base64'), warmth);
+  const pixels = new Uint32Array(width * height);
+  const paint = view === 'spotlight' ? paintSpotlight : paintGlow;
+  paint(pixels, picture, heatOf(asked, size), strength);
+  return { pixels: bytesOf(pixels) };
+}
+
+const ANSWERS = {
+  painted,
+  outline: ({ values, grid }) => {
+    const cells = halfCells(values);
+    return { cells, segments: borderSegments(cells, grid) };
+  },
+  bar: ({ isSpotlight }) => ({ pixels: bytesOf(rampColours(isSpotlight)) }),
+};
+
+const cases = JSON.parse(readFileSync(0, 'utf8'));
+process.stdout.write(JSON.stringify(cases.map((one) => ANSWERS[one.kind](one))));

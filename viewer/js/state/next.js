@@ -1,0 +1,38 @@
+// The one most useful next step, and up to two others. Goes in: the state. Comes out: [{kind, text, …}], the best first.
+import { firstPick } from './first.js';
+import { keyOf } from './picks.js';
+import { quoted } from './texts.js';
+import { pickedSource, testState } from './verdict.js';
+
+const MOST = 3;
+
+function toFirst(state) {
+  const pick = firstPick(state.data);
+  if (!pick || keyOf(state.data, pick) === keyOf(state.data, state.picked)) return null;
+  return { kind: 'show', text: `Show ${quoted(state, pick)}` };
+}
+
+// Returns the method that is tried where a map does not hold: the slow one, or the recommended one where that is shown.
+function otherMethod({ data, can }) {
+  if (!can.maps) return null;
+  const first = data.methods.filter((one) => one.group === 'first');
+  const row = first.at(-1).name === data.method.id ? first.at(-2) : first.at(-1);
+  return row && { kind: 'method', text: `Try ${row.short}`, method: row.name };
+}
+
+export function nextSteps(state) {
+  const { can, picked } = state;
+  if (!picked) return [];
+  const test = testState(state);
+  const isLanguage = (pickedSource(state) ?? '').startsWith('language');
+  const fails = test === 'fails' || test === 'partly';
+  const steps = [
+    (isLanguage || picked.of_prompt) && toFirst(state),
+    test === 'untested' && can.test && { kind: 'test', text: 'Test this map' },
+    fails && otherMethod(state),
+    test === 'holds' && can.hide && { kind: 'hide', text: `Hide ${quoted(state, picked)} and ask again` },
+    test === 'holds' && !isLanguage && toFirst(state),
+    test === 'holds' && { kind: 'panel', text: 'Compare methods', tab: 'methods' },
+  ];
+  return steps.filter(Boolean).slice(0, MOST);
+}

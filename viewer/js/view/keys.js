@@ -1,0 +1,69 @@
+// Keys that work anywhere on the page; letters only outside fields.
+import { actionOf } from '../state/keys.js';
+import { between } from '../state/picks.js';
+import { isAll, segmentsOf } from '../state/texts.js';
+import { choose, chooseWhole, keepRegion, preview, setLook, show, want } from './actions.js';
+import { test } from './verdict.js';
+
+const VIEWS = ['overlay', 'spotlight', 'side by side', 'wipe'];
+const FIELDS =
+  'input:not([type="radio"], [type="checkbox"], [type="range"]), textarea, select, [contenteditable="true"]';
+const WITH_ARROWS = 'input, [role="slider"], [role="application"], [role="tab"]';
+
+export function addKeys(viewer) {
+  viewer.listen(document, 'keydown', (event) => {
+    const { state } = viewer;
+    if (!state.data || state.phase !== 'answered' || event.defaultPrevented || isOthers(viewer, event))
+      return;
+    const inField = isIn(event, FIELDS);
+    const action = actionOf({ ...keyOf(event), inField, hasArrows: isIn(event, WITH_ARROWS) });
+    if (!action || !take(viewer, action)) return;
+    event.preventDefault();
+  });
+}
+
+const keyOf = ({ key, shiftKey, ctrlKey, altKey, metaKey }) => ({ key, shiftKey, ctrlKey, altKey, metaKey });
+
+const isIn = ({ target }, selector) => target instanceof Element && target.closest(selector) !== null;
+
+// Returns whether a key was pressed in another viewer of the page.
+const isOthers = ({ root }, event) => isIn(event, '.lens-viewer') && !root.contains(event.target);
+
+// Does what a key asks for; returns whether there was something to do.
+function take(viewer, { action, index, step, extend }) {
+  const { state } = viewer;
+  if (action === 'word') return walk(viewer, step, extend);
+  if (action === 'whole') letGo(viewer);
+  else if (action === 'test') test(viewer);
+  else if (action === 'view') setLook(viewer, { view: VIEWS[index] }, true);
+  else if (action === 'method') {
+    const row = state.data.methods.filter((one) => one.group === 'first')[index];
+    if (row) want(viewer, { method: row.name });
+  } else return false;
+  return true;
+}
+
+// Lets go of the kept region, or where there is none of the picked words.
+function letGo(viewer) {
+  if (viewer.state.region) keepRegion(viewer, null);
+  else {
+    preview(viewer, null);
+    chooseWhole(viewer);
+  }
+}
+
+// Goes to the next or the last word, from the whole answer to its first or last; with `extend` those from where the range
+// began are taken along.
+function walk(viewer, step, extend) {
+  const { state } = viewer;
+  const words = segmentsOf(state, 'answer').filter((segment) => segment.tokens);
+  const { picked } = state;
+  const ends = picked && !picked.of_prompt && !isAll(state, picked) ? picked.tokens : [];
+  const at = words.findIndex(({ tokens }) => tokens.includes(step > 0 ? ends.at(-1) : ends[0]));
+  const next = at < 0 ? words.at(step > 0 ? 0 : -1) : words[at + step];
+  if (!next) return false;
+  const pick = { tokens: next.tokens, of_prompt: false };
+  if (extend && picked && !picked.of_prompt) show(viewer, between(picked, pick), true);
+  else choose(viewer, pick);
+  return true;
+}
