@@ -1,14 +1,11 @@
 // Heat at the size at which it is drawn: bicubic, as OpenCV has it (a = -0.75), or as flat cells. It is counted in whole
-// steps, and worked out with whole numbers, which a browser is quicker at: it is done for every pixel of
-// every picture that is pointed at.
+// steps, and worked out down one column of pixels after the other: between two centres of cells a column is a polynomial
+// of third degree, whose next value takes three additions. That is done for every picture that is pointed at.
 import { indices, limited } from './numbers.js';
 
 export const STEPS = 1024; // of heat, from 0 to 1
 const TAPS = 4;
 const BEND = -0.75;
-const LINE = 1 << 15; // parts of a line's value, and of a weight: together they fit into 31 bits
-const WEIGHT = 1 << 12;
-const SHIFT = 17; // LINE * WEIGHT / STEPS, in bits
 
 // Returns the weight of a cell whose centre is so many cells away.
 function cubic(distance) {
@@ -19,12 +16,14 @@ function cubic(distance) {
     : ((BEND * d - 5 * BEND) * d + 8 * BEND) * d - 4 * BEND;
 }
 
-// Returns, for each pixel along an axis, the cells that it is made of and their weights, `count` each.
+const placeOf = (pixel, size, cells) => ((pixel + 0.5) * cells) / size - 0.5;
+
+// Returns, for each pixel across, the cells that it is made of and their weights, `count` each.
 function cubicAxis(size, cells) {
   const at = new Int32Array(TAPS * size);
   const weight = new Float32Array(TAPS * size);
   for (let pixel = 0; pixel < size; pixel++) {
-    const position = ((pixel + 0.5) * cells) / size - 0.5;
+    const position = placeOf(pixel, size, cells);
     const before = Math.floor(position);
     for (let tap = 0; tap < TAPS; tap++) {
       const cell = before + tap - 1;
@@ -41,57 +40,76 @@ function flatAxis(size, cells) {
   return { count: 1, at, weight: new Float32Array(size).fill(1) };
 }
 
+// Returns the bands between two centres, from top to bottom: {from, to} in pixels, the four `cells` that they are made of,
+// and how far `start`, the first pixel, is from one centre to the next; `step` pixels on.
+function bandsOf(size, cells) {
+  const bands = [];
+  for (let from = 0, to = 0; from < size; from = to) {
+    const before = Math.floor(placeOf(from, size, cells));
+    while (to < size && Math.floor(placeOf(to, size, cells)) === before) to++;
+    bands.push({
+      from,
+      to,
+      cells: indices(TAPS).map((tap) => limited(before + tap - 1, 0, cells - 1)),
+      start: placeOf(from, size, cells) - before,
+      step: cells / size,
+    });
+  }
+  return bands;
+}
+
 // Returns the axes along which heat of a grid is drawn at {width, height}; they can be kept while these stay.
 export function heatAxes([rows, columns], { width, height }, isSmooth) {
-  const axis = isSmooth ? cubicAxis : flatAxis;
-  return { width, height, rows, columns, across: axis(width, columns), down: axis(height, rows) };
+  const across = isSmooth ? cubicAxis(width, columns) : flatAxis(width, columns);
+  const down = isSmooth ? { bands: bandsOf(height, rows) } : flatAxis(height, rows);
+  return { width, height, rows, columns, across, down, isSmooth };
 }
 
 // Returns heat of cells, 0 to 1, at every pixel of the axes, row by row, in steps: a new Uint16Array, or the one given.
 export function enlarged(heat, axes, result = new Uint16Array(axes.width * axes.height)) {
-  const { width, height, down } = axes;
+  const { width, height, down, isSmooth } = axes;
   const lines = linesOf(heat, axes);
-  const cold = new Int32Array(width);
-  for (let y = 0; y < height; y++) {
-    const row = result.subarray(y * width, (y + 1) * width);
-    const taps = indices(down.count).map((tap) => down.count * y + tap);
-    const found = taps.map((tap) => lines[down.at[tap]]);
-    if (found.every((line) => line === null)) row.fill(0);
-    else if (down.count === 1) row.set(found[0]);
-    else {
-      mix(
-        row,
-        found.map((line) => line ?? cold),
-        taps.map((tap) => Math.round(down.weight[tap] * WEIGHT)),
-      );
-    }
-  }
+  if (isSmooth) for (const band of down.bands) fillBand(result, lines, width, band);
+  else for (let y = 0; y < height; y++) result.set(lines[down.at[y]], y * width);
   return result;
 }
 
-// Returns each row of cells at every pixel across: in steps where cells are flat, else in parts of LINE; null for one
-// that is cold.
+// Returns each row of cells at every pixel across, in steps; of flat cells they are whole ones.
 function linesOf(heat, { width, rows, columns, across: { count, at, weight } }) {
-  const parts = count === 1 ? STEPS : LINE;
   return indices(rows).map((row) => {
     const cells = heat.subarray(row * columns, (row + 1) * columns);
-    if (cells.every((v) => v === 0)) return null;
-    const line = new Int32Array(width);
+    const line = new Float64Array(width);
+    if (cells.every((v) => v === 0)) return line;
     for (let x = 0, tap = 0; x < width; x++) {
       let sum = 0;
       for (const end = tap + count; tap < end; tap++) sum += weight[tap] * cells[at[tap]];
-      line[x] = Math.round(sum * parts);
+      line[x] = count === 1 ? Math.round(STEPS * sum) : STEPS * sum;
     }
     return line;
   });
 }
 
-// Writes the sum of four lines, each by its weight, and keeps it between 0 and STEPS.
-function mix(row, [first, second, third, fourth], [a, b, c, d]) {
-  const half = 1 << (SHIFT - 1);
-  for (let x = 0; x < row.length; x++) {
-    const sum =
-      Math.imul(a, first[x]) + Math.imul(b, second[x]) + Math.imul(c, third[x]) + Math.imul(d, fourth[x]);
-    row[x] = sum > 0 ? Math.min((sum + half) >> SHIFT, STEPS) : 0;
+// Writes a band, between 0 and STEPS: the polynomial of each column by its differences from one pixel to the next.
+function fillBand(result, lines, width, { from, to, cells, start: t, step: h }) {
+  const [above, first, second, below] = cells.map((cell) => lines[cell]);
+  const end = to * width;
+  for (let x = 0; x < width; x++) {
+    const p = above[x];
+    const q = first[x];
+    const r = second[x];
+    const s = below[x];
+    const third = BEND * p + (BEND + 2) * (q - r) - BEND * s;
+    const square = BEND * (s - 2 * p) - (BEND + 3) * q + (2 * BEND + 3) * r;
+    const linear = BEND * (p - r);
+    let value = ((third * t + square) * t + linear) * t + q + 0.5; // rounded by what is cut off
+    let slope = ((3 * t + 3 * h) * t + h * h) * h * third + (2 * t + h) * h * square + h * linear;
+    let bend = 6 * (t + h) * h * h * third + 2 * h * h * square;
+    const twist = 6 * h * h * h * third;
+    for (let i = from * width + x; i < end; i += width) {
+      result[i] = Math.min(Math.max(value, 0), STEPS);
+      value += slope;
+      slope += bend;
+      bend += twist;
+    }
   }
 }
