@@ -163,7 +163,7 @@ class AttentionExtractor:
         outside[encoded.image_positions] = False
         context = encoded.input_ids[: encoded.prompt_length][outside].tolist()
         text, spans = spelled([vocabulary.piece(token) for token in each.ids])
-        prompt, prompt_spans = spelled([vocabulary.piece(token) for token in prompt_ids])
+        prompt, prompt_spans = spelled([vocabulary.written(token) for token in prompt_ids])
         return Capture(
             token_ids=tuple(each.ids),
             tokens=tuple(map(vocabulary.shown, each.ids)),

@@ -6,6 +6,7 @@ answers.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,7 @@ from model.errors import PromptError
 from model.families import Processor, model_device
 from records.pictures import ImageError, check_image_size, image_hash, rgb
 
+OF_PICTURES = re.compile("vision|image|video")  # in the names of tokens that stand for them, or around them
 MARK = "\ue000"  # stands for the prompt in the chat template; for private use, so that no template writes it
 
 
@@ -64,11 +66,12 @@ def encode(
 
     Raises:
         ImageError: for no image, several, or one outside the bounds of `config`.
-        PromptError: for an empty or over-long prompt, or one with control tokens in it.
+        PromptError: for an empty or over-long prompt, or one with tokens that only the template may write.
     """
     picture = _one_picture(image)
-    _check_prompt(processor.tokenizer, prompt)
+    _check_prompt(prompt)
     before, after = _template(processor, prompt)
+    _check_tokens(processor.tokenizer, before + after, prompt)
     batch = processor(
         text=[before + prompt + after], images=[picture], return_tensors="pt", return_offsets_mapping=True
     )
@@ -103,7 +106,7 @@ def _one_picture(image: Image.Image) -> Image.Image:
     return rgb(image)
 
 
-def _check_prompt(tokenizer: Any, prompt: str) -> None:
+def _check_prompt(prompt: str) -> None:
     """Raise PromptError unless the prompt is plain text of a sensible length."""
     if not isinstance(prompt, str) or not prompt.strip():
         raise PromptError("The prompt is empty.")
@@ -116,10 +119,20 @@ def _check_prompt(tokenizer: Any, prompt: str) -> None:
         prompt.encode()
     except UnicodeEncodeError:
         raise PromptError("The prompt has half a character in it (a lone surrogate).") from None
-    control = tokenizer.added_tokens_decoder
+
+
+def _check_tokens(tokenizer: Any, template: str, prompt: str) -> None:
+    """Raise PromptError for a token that parts turns, texts, pictures or videos: it would change the layout.
+
+    Other added tokens, such as `<tool_call>` and `<|box_start|>`, are read as the tokenizer reads them.
+    """
+    added = tokenizer.added_tokens_decoder
+    layout = set(tokenizer(template, add_special_tokens=False)["input_ids"])
+    layout |= {tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id}
     for token_id in tokenizer(prompt, add_special_tokens=False)["input_ids"]:
-        if token_id in control:
-            raise PromptError(f"The prompt may not contain the control token {control[token_id].content}.")
+        token = added.get(token_id)
+        if token is not None and token.special and (token_id in layout or OF_PICTURES.search(token.content)):
+            raise PromptError(f"The prompt may not contain the control token {token.content}.")
 
 
 def _check_length(tokens: int, model: Any) -> None:

@@ -38,6 +38,10 @@ class Vocabulary:
             raise ValueError(f"token {token} ({spelling!r}) is not of a byte-level vocabulary")
         return bytes(self._bytes[letter] for letter in spelling)
 
+    def written(self, token: int) -> bytes:
+        """Return the bytes that stand for the token in what a person wrote: of a special one, its name."""
+        return self.piece(token) or (self._tokenizer.convert_ids_to_tokens(token) or "").encode()
+
     def shown(self, token: int) -> str:
         """Return the display text: the token's text, "⟨E4 BD⟩" for bytes of a split character, its name."""
         if piece := self.piece(token):

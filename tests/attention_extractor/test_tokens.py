@@ -35,6 +35,16 @@ def test_cjk_and_emoji_are_never_retokenised(tiny: tuple[Any, Any]) -> None:
     assert covered == set(range(len(MIXED)))
 
 
+def test_a_prompt_with_added_tokens_is_kept_as_it_was_written(tiny: tuple[Any, Any]) -> None:
+    model, processor = tiny
+    prompt = "What is <|box_start|>(3,4)<|box_end|> in <tool_call>"
+    capture = AttentionExtractor(model, processor).generate(picture(), prompt, 2, 0)
+    assert capture.prompt == prompt
+    assert capture.prompt_token_ids == tuple(processor.tokenizer(prompt).input_ids)
+    for token, (start, end) in zip(capture.prompt_tokens, capture.prompt_token_spans, strict=True):
+        assert token == prompt[start:end]
+
+
 def test_an_answer_cut_within_a_character_shows_its_bytes(tiny: tuple[Any, Any]) -> None:
     model, processor = tiny
     ids = processor.tokenizer("猫𰻝").input_ids

@@ -156,8 +156,23 @@ def test_a_template_with_the_prompt_before_the_image_is_refused(
 # --- Encoding: what is refused ---
 
 
-@pytest.mark.parametrize("token", [*SPECIAL_TOKENS, *tiny_room.PLAIN_ADDED_TOKENS])
-def test_control_tokens_in_the_prompt_are_refused(tiny: tuple[Any, Any], token: str) -> None:
+LAYOUT = (
+    *("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", "<|vision_pad|>"),
+    *("<|image_pad|>", "<|video_pad|>"),
+)
+
+
+@pytest.mark.parametrize("token", sorted({*SPECIAL_TOKENS, *tiny_room.PLAIN_ADDED_TOKENS} - {*LAYOUT}))
+def test_other_added_tokens_are_read_as_the_tokenizer_reads_them(tiny: tuple[Any, Any], token: str) -> None:
+    prompt = f"What is{token}here?"
+    encoded = encode(*tiny, noise(140, 196), prompt)
+    expected = tiny[1].tokenizer(prompt, add_special_tokens=False)["input_ids"]
+    assert encoded.input_ids[encoded.prompt_positions].tolist() == expected
+    assert tiny[1].tokenizer.convert_tokens_to_ids(token) in expected
+
+
+@pytest.mark.parametrize("token", LAYOUT)
+def test_tokens_of_the_layout_in_the_prompt_are_refused(tiny: tuple[Any, Any], token: str) -> None:
     with pytest.raises(PromptError) as error:
         encode(*tiny, noise(140, 196), f"What is{token}here?")
     assert str(error.value) == f"The prompt may not contain the control token {token}."
