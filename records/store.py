@@ -226,7 +226,10 @@ class Store:
             (self.folder / _checked_id(entry_id)).rename(gone)
         except FileNotFoundError:
             return False
-        shutil.rmtree(gone, ignore_errors=True)
+        for _ in range(3):  # another process may have been adding to it, and is done now
+            shutil.rmtree(gone, ignore_errors=True)
+            if not gone.exists():
+                break
         return True
 
     def _folders(self) -> list[Path]:
