@@ -3,7 +3,7 @@
 //   `props.picture`: the answer's picture, and the same `run`
 //   `props.heads`, `.without`, `.check`, `.compared`: what was asked for, of that answer
 //   `props.progress`: how far an answer is; `.work`: what the model does beside; `.notice`: one line
-//   `props.unmet`: the controls that were asked for, and that no maps will come of
+//   `props.ended`: the controls that were asked for, once their maps are there, or none will come of them
 // A pick is told as `click`, another look as `select` (and to the rest of the page as an event `look`). What is asked for
 // is told as an event of its name, its details in the element's dataset: an event that has to wait is sent with the data
 // of the one before it.
@@ -101,7 +101,7 @@ watch('without', () => {
 });
 watch('check', () => isOfThis(props.check) && root.viewer.update({ check: props.check }));
 watch('compared', () => isOfThis(props.compared) && root.viewer.update({ compared: props.compared }));
-watch('unmet', () => props.unmet && root.viewer?.update({ unmet: props.unmet }));
+watch('ended', () => props.ended && root.viewer?.update({ ended: props.ended }));
 watch('work', () => root.viewer?.update({ work: props.work ?? null }));
 watch('notice', () => {
   if (!root.viewer) return;

@@ -87,7 +87,7 @@ class Explorer:
             progress=None,
             work=None,
             notice=None,
-            unmet=None,
+            ended=None,
             elem_id="viewer",
         )
 
@@ -199,14 +199,16 @@ class Explorer:
             return *self.around.asked(request, run_id, NO_ANSWER), Controls.of(wanted)
 
         def refused(reason: str) -> Outputs:
-            return {self.viewer: gr.HTML(unmet=wanted, notice={"kind": "error", "text": reason})}
+            return {self.viewer: gr.HTML(ended=wanted, notice={"kind": "error", "text": reason})}
 
         visitor, run, controls = yield from refusing(refused, checked)
         jobs, row = self.around.jobs, controls.row
         jobs.end(visitor, "method", by="method")
 
         def maps() -> Outputs:
-            return {self.viewer: gr.HTML(explored(run, run_id, controls), work=None, notice=None)}
+            return {
+                self.viewer: gr.HTML(explored(run, run_id, controls), work=None, notice=None, ended=wanted)
+            }
 
         if not row.needs_model or not run.missing(row.name):
             yield (yield from refusing(refused, maps))
@@ -227,9 +229,9 @@ class Explorer:
             begun=self.working(work),
             so_far=so_far,
             done=lambda *_: maps(),
-            stopped=lambda: {self.viewer: gr.HTML(work=None, unmet=wanted)},
+            stopped=lambda: {self.viewer: gr.HTML(work=None, ended=wanted)},
             failed=lambda reason: {
-                self.viewer: gr.HTML(work=None, unmet=wanted, notice={"kind": "error", "text": reason})
+                self.viewer: gr.HTML(work=None, ended=wanted, notice={"kind": "error", "text": reason})
             },
             left=lambda parts: {} if parts & {"answer", "method", "check"} else self.idle(),
         )
@@ -368,7 +370,7 @@ NOTHING: dict[str, Any] = {
     "progress": None,
     "work": None,
     "notice": None,
-    "unmet": None,
+    "ended": None,
 }
 
 

@@ -52,6 +52,6 @@ def viewed(page: Page, outputs: Outputs) -> dict[str, Any]:
         "progress",
         "work",
         "notice",
-        "unmet",
+        "ended",
     )
     return {name: changed[name] for name in names if name in changed}

@@ -219,11 +219,19 @@ test('phase, progress, work, notice and source are taken as they come', () => {
   assert.deepEqual([answered.phase, answered.progress], ['answered', null]);
 });
 
-test('controls that no maps will come of are wanted no more, unless others are wanted by now', () => {
+test('controls are wanted until it is said that they are done with, whatever maps come meanwhile', () => {
+  const wish = { ...controlsOf(fresh()), layers: [1], heads: [0] };
+  const waiting = { ...fresh(), wanted: wish };
+  assert.deepEqual(withPayload(waiting, payload()).wanted, wish); // the maps of an earlier wish
+  const other = payload({ answer: { ...payload().answer, text: 'another' } });
+  assert.equal(withPayload(waiting, other).wanted, null); // another answer
+});
+
+test('controls that are done with are wanted no more, unless others are wanted by now', () => {
   const wish = { ...controlsOf(fresh()), method: 'tam' };
   const waiting = { ...fresh(), wanted: wish };
-  assert.equal(withChanges(waiting, { unmet: structuredClone(wish) }).wanted, null);
-  assert.deepEqual(withChanges(waiting, { unmet: { ...wish, method: 'occlusion' } }).wanted, wish);
+  assert.equal(withChanges(waiting, { ended: structuredClone(wish) }).wanted, null);
+  assert.deepEqual(withChanges(waiting, { ended: { ...wish, method: 'occlusion' } }).wanted, wish);
   assert.deepEqual(withChanges(waiting, { work: null }).wanted, wish);
-  assert.equal(withChanges(fresh(), { unmet: wish }).wanted, null);
+  assert.equal(withChanges(fresh(), { ended: wish }).wanted, null);
 });

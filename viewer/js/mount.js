@@ -11,7 +11,7 @@
 //                                      "test" of the shown map, "compare" {name}, "hide" {cells}, "stop", "back"
 //   update(payload)                    another answer, or the same one with maps of other layers or heads
 //   update({heads, look, without, check, compared, phase, progress, work, notice, source})   some of these alone
-//   update({unmet})                    the controls that were asked for, and that no maps will come of
+//   update({ended})                    the controls that were asked for, once their maps are there or none will come
 //   pick(key or {tokens, of_prompt})   picks without calling onPick
 //   state()                            what is picked, shown, pointed at, and how it is drawn
 // What a model or a visitor wrote is written with textContent only.
@@ -58,8 +58,9 @@ export function mountViewer(root, payload, host = {}) {
     update(next) {
       if (next.answer) load(next);
       else {
+        const { phase } = state;
         Object.assign(state, withChanges(state, next));
-        viewer.redraw.changed(next);
+        viewer.redraw.changed(next, state.phase !== phase);
       }
     },
     pick(selection) {
@@ -144,6 +145,16 @@ function redrawing(viewer, { words, controls, methods, verdict, phase, glance, p
       panels.draw();
       stage.refit();
     },
+    need() {
+      words.fill();
+      glance.fill();
+      redraw.pick();
+    },
+    choices() {
+      methods.fill();
+      controls.fill();
+      controls.write();
+    },
     pick() {
       viewer.readout.sayPick();
       verdict.write();
@@ -166,25 +177,20 @@ function redrawing(viewer, { words, controls, methods, verdict, phase, glance, p
       redraw.look();
       redraw.pick();
     },
-    changed(next) {
-      const has = (...names) => names.some((name) => name in next);
-      if (next.look) redraw.look();
-      if (has('without')) {
-        words.fill();
-        glance.fill();
-        redraw.pick();
-      }
-      if (has('phase', 'progress', 'source')) redraw.phase();
-      if (has('unmet')) {
-        methods.fill();
-        controls.fill();
-        controls.write();
-      }
-      if (has('work', 'notice')) phase.write();
-      if (has('work', 'check')) verdict.write();
+    changed(next, isOtherPhase) {
+      if (isOtherPhase || 'source' in next) redraw.phase();
+      for (const [names, follow] of follows) if (names.some((name) => name in next)) follow();
       panels.draw();
       stage.request();
     },
   };
+  const follows = [
+    [['look'], redraw.look],
+    [['without'], redraw.need],
+    [['progress'], words.fill], // often: little else changes with it
+    [['ended'], redraw.choices],
+    [['progress', 'work', 'notice'], phase.write],
+    [['work', 'check'], verdict.write],
+  ];
   return redraw;
 }

@@ -254,7 +254,7 @@ def test_what_cannot_be_shown_is_one_line_and_what_is_there_stays(
 ) -> None:
     outputs, reason = refused(page.explorer.on_maps(request(), mine, None, "1", controls))
     assert reason.startswith(line)
-    assert [viewed(page, one) for one in outputs] == [{"unmet": controls, "notice": notice(reason)}]
+    assert [viewed(page, one) for one in outputs] == [{"ended": controls, "notice": notice(reason)}]
     assert not page.room.busy
 
 

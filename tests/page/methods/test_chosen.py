@@ -37,9 +37,16 @@ pytestmark = pytest.mark.timeout(240)
 GONE = "This answer is no longer kept: ask again."
 
 
-def expect_shown(page: Page, outputs: Outputs, run: Run, mine: str, controls: dict[str, Any]) -> None:
-    """Expect these maps, and no word of work or errors any more."""
-    expected = {"value": explored(run, mine, controls), "work": None, "notice": None}
+def expect_shown(
+    page: Page, outputs: Outputs, run: Run, mine: str, controls: dict[str, Any], asked: Any = None
+) -> None:
+    """Expect these maps, no word of work or errors any more, and that what was asked for is done."""
+    expected = {
+        "value": explored(run, mine, controls),
+        "work": None,
+        "notice": None,
+        "ended": asked or controls,
+    }
     assert outputs.keys() == {page.explorer.viewer}
     assert viewed(page, outputs) == expected
 
@@ -121,7 +128,7 @@ def test_local_heads_are_shown_at_once(way: str, page: Page, run: Run, mine: str
 def test_before_an_answer_there_is_nothing_to_choose(page: Page) -> None:
     outputs, line = refused(choose(page, None, "tam"))
     assert line == "There is no answer yet: ask something first."
-    told_of = {"unmet": wanted(method="tam"), "notice": notice(line)}
+    told_of = {"ended": wanted(method="tam"), "notice": notice(line)}
     assert [viewed(page, one) for one in outputs] == [told_of]
 
 
@@ -148,7 +155,7 @@ def test_stopped_by_the_person_what_is_shown_stays(page: Page, run: Run, mine: s
     expect_work_only(page, [next(steps), next(steps)])
     *told, last = stopped_by(page, mine, steps)
     expect_work_only(page, told)
-    assert viewed(page, last) == {"work": None, "unmet": wanted(method="occlusion")}
+    assert viewed(page, last) == {"work": None, "ended": wanted(method="occlusion")}
     assert run.maps == {}
     assert not page.room.busy
     assert len(page.jobs) == 0
@@ -159,8 +166,8 @@ def test_a_stop_keeps_the_maps_that_are_there(page: Page, run: Run, mine: str, h
     steps = choose(page, mine, "tam", key="2-3")
     next(one for one in steps if "value" in viewed(page, one))
     assert held.reached.wait(30)
-    unmet = wanted(method="tam")
-    assert viewed(page, stopped_by(page, mine, steps)[-1]) == {"work": None, "unmet": unmet}
+    ended = wanted(method="tam")
+    assert viewed(page, stopped_by(page, mine, steps)[-1]) == {"work": None, "ended": ended}
     assert run.maps["tam"].tokens == (2, 3)
     assert explored(run, mine, wanted(method="tam"))["answer"]["have"] == [2, 3]
     held.go.set()
@@ -240,7 +247,7 @@ def test_another_visitors_answer_is_refused(page: Page, run: Run, mine: str, hel
         for controls in (wanted(method="tam"), wanted(no_sinks=True)):
             outputs, line = refused(page.explorer.on_maps(request(visitor), run_id, None, None, controls))
             assert line == GONE
-            assert [viewed(page, one) for one in outputs] == [{"unmet": controls, "notice": notice(GONE)}]
+            assert [viewed(page, one) for one in outputs] == [{"ended": controls, "notice": notice(GONE)}]
     assert (held.calls, run.maps) == (0, {})
 
 
@@ -248,7 +255,7 @@ def test_another_visitors_answer_is_refused(page: Page, run: Run, mine: str, hel
 def test_a_pick_that_is_none_is_one_line(page: Page, run: Run, mine: str, key: str, line: str) -> None:
     outputs, told = refused(choose(page, mine, "tam", key=key))
     assert told.startswith(line)
-    told_of = {"unmet": wanted(method="tam"), "notice": notice(told)}
+    told_of = {"ended": wanted(method="tam"), "notice": notice(told)}
     assert [viewed(page, one) for one in outputs] == [told_of]
     assert run.maps == {}
 
@@ -257,7 +264,7 @@ def test_a_pick_that_is_none_is_one_line(page: Page, run: Run, mine: str, key: s
 def test_a_way_that_is_none_is_one_line(way: Any, page: Page, mine: str) -> None:
     outputs, line = refused(choose(page, mine, way))
     assert line.startswith("The method must be one of attention")
-    told_of = {"unmet": wanted(method=way), "notice": notice(line)}
+    told_of = {"ended": wanted(method=way), "notice": notice(line)}
     assert [viewed(page, one) for one in outputs] == [told_of]
 
 
@@ -270,7 +277,7 @@ def test_a_method_that_fails_is_told_in_one_line(
     monkeypatch.setattr(reading_room, "token_maps", fails)
     outputs, line = refused(choose(page, mine, "tam"))
     assert line == "the answer is odd"
-    told_of = {"work": None, "unmet": wanted(method="tam"), "notice": notice(line)}
+    told_of = {"work": None, "ended": wanted(method="tam"), "notice": notice(line)}
     assert viewed(page, outputs[-1]) == told_of
     assert (run.maps, len(page.jobs)) == ({}, 0)
     assert not page.room.busy
@@ -314,10 +321,10 @@ def test_an_answer_is_followed_by_the_method_of_config(
     assert followed(mine, wanted(method="rollout")) == [gr.skip()]  # a choice was made meanwhile
     first, *_, last = followed(mine, ALL)
     assert viewed(page, first)["work"]["title"] == "Token act. map"
-    expect_shown(page, last, run, mine, wanted(method="tam"))
+    expect_shown(page, last, run, mine, wanted(method="tam"), {"method": "tam"})
     for controls in (None, "attention", {"method": ATTENTION}):
         *_, last = followed(mine, controls)
-        expect_shown(page, last, run, mine, wanted(method="tam"))
+        expect_shown(page, last, run, mine, wanted(method="tam"), {"method": "tam"})
     monkeypatch.setattr(config, "METHOD", ATTENTION)
     assert followed(mine, ALL) == [gr.skip()]
 

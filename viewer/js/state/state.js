@@ -78,7 +78,6 @@ export function withPayload(state, raw) {
     heads: headsWith(kept, data, raw.heads ?? []),
     checks: joined(kept.checks, raw.checks ?? []),
     picked: pickedIn(kept, data, { raw, isSame }),
-    wanted: null,
     phase: 'answered',
     progress: null,
     look: state.hasLook ? state.look : { contrast: 0, ...raw.look },
@@ -97,11 +96,11 @@ const joined = (checks, added) => [
   ...added,
 ];
 
-// Returns the state with some of {heads, look, without, check, compared, phase, progress, work, notice, source, unmet}.
+// Returns the state with some of {heads, look, without, check, compared, phase, progress, work, notice, source, ended}.
 export function withChanges(state, changes) {
-  const { heads, look, without, check, compared, leaned, unmet, ...plain } = changes;
+  const { heads, look, without, check, compared, leaned, ended, ...plain } = changes;
   const next = { ...state, ...plain };
-  if (isSameWish(unmet, state.wanted)) next.wanted = null;
+  if (isSameWish(ended, state.wanted)) next.wanted = null;
   if (heads) next.heads = headsWith(state, state.data, heads);
   if (look) next.look = { ...state.look, ...look };
   if (leaned !== undefined) next.data = { ...next.data, leaned: withWeights(leaned) };
