@@ -1,4 +1,4 @@
-"""Generate an answer about an image and record, while it happens, where each token's attention went.
+"""Generate an answer about an image, or read a given one, and record where each token's attention went.
 
 Goes in: a model, its processor, an image and a prompt. Comes out: a `Capture`, a plain record that needs no
 model to be read or drawn. Knows nothing of maps, pictures or pages.
@@ -14,21 +14,34 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL.Image import Image
+from torch import Tensor
+from transformers import GenerationConfig
 
 import config
 from internals.attention_rows import backend_wrapped, check_full_attention, rows_wanted
-from internals.exclusive import alone, in_eval_mode
-from internals.generation import Choose, EachToken, Settings, generate, plain_generation
+from internals.exclusive import alone, in_eval_mode, lent
+from internals.generation import EachToken, RawLogits, generate, generation_config_set
 from internals.hooks import hooked
 from internals.recording import Recording, places_of
-from model import Encoded, Processor, decoder_layers, encode, model_layer_count
+from internals.teacher_forcing import head_logprobs, teacher_forced_inputs
+from model import (
+    Encoded,
+    Processor,
+    answer_ids,
+    decoder_layers,
+    encode,
+    generation_config_of,
+    model_layer_count,
+    told,
+)
 from records.capture import Capture
+from records.generation import GenerationSettings
 from records.layers import decoder_layer_numbers
 from records.tokens import Vocabulary, spelled, unfinished
 
@@ -39,8 +52,16 @@ OnMap = Callable[[int, NDArray[np.float32]], None]
 MAP_EVERY = 0.25  # seconds between two maps of an unfinished answer at least: each takes a row of every layer
 
 
+class Said(NamedTuple):
+    """The tokens of an answer, with the log-probability () of each under the model itself."""
+
+    ids: list[int]
+    logprobs: list[Tensor]
+    stopped: bool
+
+
 class AttentionExtractor:
-    """Generates answers with one model and records their attention."""
+    """Generates answers with one model, or reads given ones, and records their attention."""
 
     def __init__(
         self,
@@ -82,12 +103,20 @@ class AttentionExtractor:
         stop: threading.Event | None = None,
         known_hash: str | None = None,
         on_map: OnMap | None = None,
+        *,
+        generation: str | None = None,
+        top_k: int | None = None,
+        repetition_penalty: float | None = None,
     ) -> Capture:
         """Return an answer to the prompt about the image, with its attention; None is read from `config`.
 
-        Temperature 0 takes the likeliest token, above 0 draws from the `top_p` nucleus with `seed`. The
-        checkpoint's own generation settings (repetition penalty, top-k, …) are not applied: the answer is
-        that of `model.generate` with a neutral `GenerationConfig` and these arguments.
+        With `generation="checkpoint"` it is the answer of `torch.manual_seed(seed)` and
+        `model.generate(**inputs, max_new_tokens=max_new_tokens)`: the checkpoint's own generation_config
+        counts, with its penalties, its temperature and its draws. "greedy" takes the likeliest token each
+        time. "own" is `model.generate` with a neutral `GenerationConfig` and the four values given here:
+        temperature 0 takes the likeliest token, above 0 draws from the `top_k` likeliest (0: from all) and
+        the `top_p` nucleus. Without `generation`, one of these four means "own". What was used is in the
+        capture's `settings`; its `logprobs` are the model's own, before all of this.
 
         `on_token(text so far, number of tokens)` is called after each token. Now and then, and before
         `on_token` tells of it, `on_map(token, map (h, w))` is called with where the attention of the latest
@@ -96,44 +125,83 @@ class AttentionExtractor:
         as it was, also after an error.
 
         Raises:
-            ValueError: for a setting out of range, an image or a prompt that cannot be used.
+            ValueError: for a setting out of range or one that would not count, a checkpoint that asks for
+                several sequences at a time (beams), an image or a prompt that cannot be used.
             RuntimeError: if the model is at work for another capture or Grad-CAM.
         """
-        settings = Settings(
-            max_new_tokens=config.MAX_NEW_TOKENS if max_new_tokens is None else max_new_tokens,
-            temperature=config.TEMPERATURE if temperature is None else temperature,
-            top_p=config.TOP_P if top_p is None else top_p,
-            seed=config.SEED if seed is None else seed,
+        settings = GenerationSettings.of(
+            generation, max_new_tokens, temperature, top_p, top_k, repetition_penalty, seed
         )
+        chosen = generation_config_of(self.model, settings)
         encoded = encode(self.model, self.processor, image, prompt, known_hash)
         places = places_of(encoded)
         store = torch.device("cpu") if self.store_on_cpu else None
         recording = Recording(places, self._modules, store, self.float16)
         tell = self._teller(on_token, map_teller(recording, encoded.grid, on_map))
-        each, backend = self._run(encoded, recording, settings, tell, stop)
-        facts = {**vars(settings), "attention_backend": backend}
-        return self._capture(encoded, recording, each, facts)
+        each, backend = self._run(encoded, recording, settings, chosen, tell, stop)
+        asked = {name: getattr(settings, name) for name in ("generation", "max_new_tokens", "seed")}
+        facts = {**asked, **told(chosen), "attention_backend": backend}
+        return self._capture(encoded, recording, Said(each.ids, each.logprobs, each.stopped), facts)
+
+    def read(
+        self,
+        image: Image,
+        prompt: str,
+        answer: str | Sequence[int],
+        known_hash: str | None = None,
+    ) -> Capture:
+        """Return an answer that was written elsewhere, with the attention of its tokens.
+
+        `answer` is its text, or its token ids as the server that wrote it returned them; ids that end an
+        answer are left out at its end. Nothing is generated: the model reads prompt and answer in one forward
+        pass (teacher forcing). Given the ids of an answer of `generate`, the capture is that of `generate`,
+        but for its `settings`.
+
+        Raises:
+            ValueError: for an image, a prompt or an answer that cannot be used.
+            RuntimeError: if the model is at work for another capture or Grad-CAM.
+        """
+        encoded = encode(self.model, self.processor, image, prompt, known_hash)
+        ids = answer_ids(self.model, self.processor, encoded, answer)
+        store = torch.device("cpu") if self.store_on_cpu else None
+        recording = Recording(places_of(encoded), self._modules, store, self.float16)
+        start = encoded.prompt_length - 1
+        rows = torch.tensor([*recording.places.prompt_rows, *range(start, start + len(ids))])
+        inputs = teacher_forced_inputs(encoded, ids[:-1], [encoded.inputs["pixel_values"]])
+        with ExitStack() as held:
+            held.enter_context(lent(self.model))
+            held.enter_context(torch.no_grad())
+            held.enter_context(rows_wanted(self._modules, rows))
+            held.enter_context(hooked(self._modules, recording.hook))
+            backend = held.enter_context(backend_wrapped(self.model, self._modules[0]))
+            hidden = self.model.model(**inputs, use_cache=False).last_hidden_state[0, start:]
+            recording.keep()
+            logprobs = head_logprobs(self.model, hidden, ids)
+        facts = {"generation": "given", "attention_backend": backend}
+        return self._capture(encoded, recording, Said(list(ids), [*logprobs], False), facts)
 
     def _run(
         self,
         encoded: Encoded,
         recording: Recording,
-        settings: Settings,
+        settings: GenerationSettings,
+        chosen: GenerationConfig,
         tell: Callable[[list[int]], None],
         stop: threading.Event | None,
     ) -> tuple[EachToken, str]:
         """Generate into the recording; return the tokens and the name of the attention backend."""
         rows = torch.tensor([*recording.places.prompt_rows, encoded.prompt_length - 1])
-        choose = Choose(settings)
+        logits = RawLogits()
         with ExitStack() as held:
             held.enter_context(alone(self._modules[0].config))
             held.enter_context(in_eval_mode(self.model))
-            ends = held.enter_context(plain_generation(self.model))
+            ends = held.enter_context(generation_config_set(self.model, chosen))
             held.enter_context(rows_wanted(self._modules, rows))
             held.enter_context(hooked(self._modules, recording.hook))
+            held.enter_context(hooked([self.model.lm_head], logits.hook))
             backend = held.enter_context(backend_wrapped(self.model, self._modules[0]))
-            each = EachToken(recording.keep, choose, ends, tell, stop)
-            generate(self.model, encoded.inputs, settings, choose, each)
+            each = EachToken(recording.keep, logits, ends, tell, stop)
+            generate(self.model, self.processor.tokenizer, encoded.inputs, settings, each)
         return each, backend
 
     def _teller(
@@ -155,25 +223,25 @@ class AttentionExtractor:
         return tell
 
     def _capture(
-        self, encoded: Encoded, recording: Recording, each: EachToken, settings: dict[str, Any]
+        self, encoded: Encoded, recording: Recording, said: Said, settings: dict[str, Any]
     ) -> Capture:
         vocabulary, answer = self._vocabulary, recording.whole()
         prompt_ids = encoded.input_ids[encoded.prompt_positions].tolist()
         outside = torch.ones(encoded.prompt_length, dtype=torch.bool)
         outside[encoded.image_positions] = False
         context = encoded.input_ids[: encoded.prompt_length][outside].tolist()
-        text, spans = spelled([vocabulary.piece(token) for token in each.ids])
+        text, spans = spelled([vocabulary.piece(token) for token in said.ids])
         prompt, prompt_spans = spelled([vocabulary.written(token) for token in prompt_ids])
         return Capture(
-            token_ids=tuple(each.ids),
-            tokens=tuple(map(vocabulary.shown, each.ids)),
+            token_ids=tuple(said.ids),
+            tokens=tuple(map(vocabulary.shown, said.ids)),
             text=text,
             attention=answer.attention,
             layers=self.layers,
             layer_count=model_layer_count(self.model),
             grid=encoded.grid,
             shares=answer.shares,
-            logprobs=torch.stack(each.logprobs).cpu() if each.logprobs else torch.empty(0),
+            logprobs=torch.stack(said.logprobs).cpu() if said.logprobs else torch.empty(0),
             token_spans=spans,
             prompt=prompt,
             prompt_token_ids=tuple(prompt_ids),
@@ -189,7 +257,7 @@ class AttentionExtractor:
             image_hash=encoded.image_hash,
             model_name=str(self.model.name_or_path),
             settings={**settings, "dtype": str(self.model.dtype).removeprefix("torch.")},
-            stopped=each.stopped,
+            stopped=said.stopped,
             picture=encoded.picture,
         )
 

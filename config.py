@@ -108,13 +108,27 @@ RULES["USE_FLOAT16"] = _flag()
 
 MAX_NEW_TOKENS: int = 128
 RULES["MAX_NEW_TOKENS"] = _whole(1, 32_768)
-# 0 always takes the likeliest token; above 0 draws, the more freely the higher.
+# "checkpoint": as the checkpoint's own generation_config says, its penalties included; the answer is then the
+# one that `model.generate` gives. "greedy": always the likeliest token. "own": by the four values below.
+GENERATION: str = "checkpoint"
+RULES["GENERATION"] = _one_of("checkpoint", "greedy", "own")
+# These four count with GENERATION = "own" only. 0 always takes the likeliest token; above 0 draws, the more
+# freely the higher.
 TEMPERATURE: float = 0.0
 RULES["TEMPERATURE"] = _number(0, 10)
-# Draw only from the likeliest tokens that together reach this probability. Counts only where TEMPERATURE is
-# above 0.
+# Draw only from the likeliest tokens that together reach this probability.
 TOP_P: float = 1.0
 RULES["TOP_P"] = ("a number above 0 and up to 1", lambda value: _number(0, 1)[1](value) and value != 0)
+# Draw only from so many of the likeliest tokens; 0 draws from all.
+TOP_K: int = 0
+RULES["TOP_K"] = _whole(0, 1_000_000)
+# Above 1 makes tokens that are in the prompt or the answer already less likely; 1 changes nothing.
+REPETITION_PENALTY: float = 1.0
+RULES["REPETITION_PENALTY"] = (
+    "a number above 0 and up to 10",
+    lambda value: _number(0, 10)[1](value) and value != 0,
+)
+# Of what is drawn.
 SEED: int = 0
 RULES["SEED"] = _whole(0, 2**63 - 1)
 
@@ -208,10 +222,24 @@ def validate() -> None:
         if not accepts(settings[name]):
             raise ValueError(f"config.py: {name} must be {allowed}; it is {_shown(settings[name])}")
     _refuse_unknown(settings)
+    _refuse_idle(settings)
     if MIN_PIXELS is not None and MAX_PIXELS is not None and MIN_PIXELS > MAX_PIXELS:
         raise ValueError(
             f"config.py: MIN_PIXELS must be at most MAX_PIXELS ({MAX_PIXELS}); it is {MIN_PIXELS}"
         )
+
+
+_IDLE = {"TEMPERATURE": 0, "TOP_P": 1, "TOP_K": 0, "REPETITION_PENALTY": 1}  # and what changes nothing
+
+
+def _refuse_idle(settings: dict[str, object]) -> None:
+    """Raise for a value of one's own that would not count."""
+    for name, neutral in _IDLE.items():
+        if GENERATION != "own" and settings[name] != neutral:
+            raise ValueError(
+                f'config.py: {name} counts only with GENERATION = "own"; it is {_shown(settings[name])}, '
+                f'and GENERATION is "{GENERATION}"'
+            )
 
 
 def _shown(value: object) -> str:

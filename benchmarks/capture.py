@@ -87,7 +87,7 @@ def runner(model: Any, processor: Any, mode: str) -> Run:
         extractor = AttentionExtractor(model, processor, store_on_cpu=True, float16=True)
 
         def captured(tokens: int) -> None:
-            capture = extractor.generate(image, PROMPT, max_new_tokens=tokens, temperature=0)
+            capture = extractor.generate(image, PROMPT, max_new_tokens=tokens, generation="greedy")
             if capture.attention.shape != (tokens, LAYERS, HEADS, GRID[0] * GRID[1]):
                 raise RuntimeError(f"unexpected capture of shape {tuple(capture.attention.shape)}")
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import config
 from commands.terminal import UsageError
 from methods import METHODS
+from records.generation import GenerationSettings
 from records.look import VIEWS
 from utils import Range, numbers_in, ranges_of
 
@@ -82,6 +84,55 @@ def prompt_text(text: str) -> str:
     return text
 
 
+OWN_VALUES: tuple[tuple[str, Callable[[str], Any], str, str], ...] = (
+    ("--temperature", float, "T", "0 takes the likeliest token, above 0 draws"),
+    ("--top-p", float, "P", "draw from the likeliest tokens that reach this probability"),
+    ("--top-k", int, "K", "draw from so many of the likeliest tokens, 0 from all"),
+    ("--repetition-penalty", float, "R", "above 1 makes tokens that were there less likely"),
+)
+GENERATION = ("generation", "max_new_tokens", "temperature", "top_p", "top_k", "repetition_penalty", "seed")
+
+
+def given_answer(text: str) -> str:
+    """Return an answer that was written elsewhere: the text, or what the file after an @ holds."""
+    if text.startswith("@"):
+        try:
+            text = Path(text[1:]).read_text("utf-8").rstrip("\n")
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or "it is no text in UTF-8"
+            raise argparse.ArgumentTypeError(f"{text[1:]} cannot be read: {reason}") from None
+    if not text.strip():
+        raise argparse.ArgumentTypeError("the answer is empty")
+    return text
+
+
+def generation_of(args: argparse.Namespace) -> dict[str, Any]:
+    """Return how the answer is generated, as keywords of `GenerationSettings.of`; None is config's."""
+    return {name: getattr(args, name) for name in GENERATION}
+
+
+def check_generation(args: argparse.Namespace) -> None:
+    """Raise UsageError for a way to generate that would not count."""
+    chosen = generation_of(args)
+    if args.answer is not None:
+        for name in GENERATION:
+            if name != "seed" and chosen[name] is not None:
+                option = name.replace("_", "-")
+                raise UsageError(f"--{option} does not belong to --answer, which generates nothing")
+        return
+    try:
+        GenerationSettings.of(**chosen)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+
+
+def check_no_question(args: argparse.Namespace) -> None:
+    """Raise UsageError for what belongs to a question, where none is asked."""
+    for name in ("model", "answer", *GENERATION):
+        if name != "seed" and getattr(args, name) is not None:
+            raise UsageError(f"--{name.replace('_', '-')} belongs to a picture file with --prompt")
+
+
 def add_question_arguments(command: argparse.ArgumentParser) -> None:
     """Add the picture, the prompt and the folder to write into."""
     add = command.add_argument
@@ -108,23 +159,29 @@ def add_model_arguments(command: argparse.ArgumentParser, seed: str = "of the dr
     add(
         "--max-new-tokens",
         type=setting("MAX_NEW_TOKENS", int),
-        default=config.MAX_NEW_TOKENS,
         metavar="N",
-        help="longest answer (default: %(default)s)",
+        help=f"longest answer (default: {config.MAX_NEW_TOKENS})",
     )
     add(
-        "--temperature",
-        type=setting("TEMPERATURE", float),
-        default=config.TEMPERATURE,
-        metavar="T",
-        help="0 takes the likeliest token, above 0 draws (default: %(default)s)",
+        "--generation",
+        type=setting("GENERATION", str),
+        metavar="HOW",
+        help="checkpoint: as its own generation_config says; greedy: the likeliest token each time; own: by "
+        f"the four below, each of which means own (default: {config.GENERATION})",
     )
+    for name, kind, metavar, meaning in OWN_VALUES:
+        shown = name.removeprefix("--").replace("-", "_").upper()
+        add(
+            name,
+            type=setting(shown, kind),
+            metavar=metavar,
+            help=f"{meaning} (default: {getattr(config, shown)})",
+        )
     add(
-        "--top-p",
-        type=setting("TOP_P", float),
-        default=config.TOP_P,
-        metavar="P",
-        help="draw from the likeliest tokens that reach this probability (default: %(default)s)",
+        "--answer",
+        type=given_answer,
+        metavar="TEXT",
+        help="explain this answer, which was written elsewhere, and generate none; @FILE reads it",
     )
     add(
         "--seed",

@@ -12,6 +12,7 @@ from commands.arguments import (
     add_question_arguments,
     add_view_argument,
     check_choice,
+    check_generation,
 )
 from commands.pictures import check_folder, look_of, take_picture
 
@@ -47,5 +48,6 @@ def check(args: argparse.Namespace) -> None:
     """Raise UsageError for what is wrong whatever the model answers; open the picture."""
     check_choice(args)
     args.look = look_of(args, args.view)
+    check_generation(args)
     take_picture(args, args.image)
     check_folder(args.output)

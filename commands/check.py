@@ -8,6 +8,7 @@ from commands.arguments import (
     SOME,
     add_model_arguments,
     add_question_arguments,
+    check_generation,
     held,
     method_names,
     ranges,
@@ -64,5 +65,6 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 def check(args: argparse.Namespace) -> None:
     """Raise UsageError for what is wrong whatever the model answers; open the picture."""
+    check_generation(args)
     take_picture(args, args.image)
     check_folder(args.output)

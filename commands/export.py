@@ -12,6 +12,8 @@ from commands.arguments import (
     add_output_argument,
     add_view_argument,
     check_choice,
+    check_generation,
+    check_no_question,
     prompt_text,
 )
 from commands.pictures import check_folder, look_of, take_picture
@@ -86,11 +88,12 @@ def check(args: argparse.Namespace) -> None:
         return
     if args.source is None:
         raise UsageError("name a picture file with --prompt, or an id of --recent, or last")
-    if args.prompt is None and args.model is not None:
-        raise UsageError("--model belongs to a picture file with --prompt")
+    if args.prompt is None:
+        check_no_question(args)
     check_choice(args)
     args.look = look_of(args, args.view)
     args.picture = None
     if args.prompt is not None:
+        check_generation(args)
         take_picture(args, args.source)
     check_folder(args.output)

@@ -9,6 +9,7 @@ from commands.arguments import (
     add_drawing_arguments,
     add_model_arguments,
     add_question_arguments,
+    check_generation,
     held,
     ranges,
     setting,
@@ -116,5 +117,6 @@ def check(args: argparse.Namespace) -> None:
     if args.at is not None and args.target.kind not in ("text", "contrast"):
         raise UsageError("--at belongs to --target text:… or contrast:…")
     args.look = look_of(args)
+    check_generation(args)
     take_picture(args, args.image)
     check_folder(args.output)

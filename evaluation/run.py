@@ -64,7 +64,7 @@ def evaluate(
     for number, sample in enumerate(samples):
         watch.check()
         capture = extractor.generate(
-            sample.image, sample.prompt, max_new_tokens=max_new_tokens, temperature=0.0, stop=stop
+            sample.image, sample.prompt, max_new_tokens=max_new_tokens, generation="greedy", stop=stop
         )
         watch.check()
         judged = sample.judge(capture)

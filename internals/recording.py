@@ -71,6 +71,7 @@ class Rows:
         if self.text.shape[-1]:
             parts = rows[..., : places.image.start], rows[..., places.image.stop :]
             text = torch.cat([part.mean(1) for part in parts], dim=-1)  # (token, text)
+            text = text[:, : self.text.shape[-1]]  # an answer read at once has keys that no token here sees
             self.text[tokens, layer, : text.shape[-1]] = text.to(self.text.device)
 
 
@@ -90,7 +91,8 @@ class Recording:
         self.heads = int(modules[0].config.num_attention_heads)
         self.device = device  # None: where the first layer's queries are
         self.dtype = torch.float16 if float16 else torch.float32
-        # Of the last forward: the query (1, head, 1, dim) and the keys (1, kv head, key, dim) of each layer.
+        # Of the last forward, for each layer: the queries of the answer's rows in it (1, head, row, dim), one
+        # where an answer is being written, and the keys (1, kv head, key, dim).
         self.latest: list[Tensor | None] = [None] * len(modules)
         self.keys: list[Tensor | None] = [None] * len(modules)
         self.waiting: list[list[Tensor]] = []  # for each token since the last block, the query of each layer
@@ -102,8 +104,9 @@ class Recording:
             raise RuntimeError("the attention backend was switched while an answer was recorded")
         query, key = output[1]
         if query.shape[2] > 1:
-            self._file_prompt(index, query[:, :, :-1], key)
-            query = query[:, :, -1:]
+            asked = len(self.places.prompt_rows)
+            self._file_prompt(index, query[:, :, :asked], key)
+            query = query[:, :, asked:]
         self.latest[index], self.keys[index] = query, key
 
     def _file_prompt(self, index: int, query: Tensor, key: Tensor) -> None:
@@ -123,14 +126,15 @@ class Recording:
         return Rows((tokens, len(self.scaling), self.heads, patches), text, self.dtype, device)
 
     def keep(self) -> None:
-        """Keep the rows of the last forward: they predicted a token of the answer."""
+        """Keep the rows of the last forward: each predicted a token of the answer."""
         queries = [query for query in self.latest if query is not None]
         if len(queries) != len(self.latest):
             raise RuntimeError("a decoder layer did not run; its attention is missing")
-        self.waiting.append(queries)
+        for row in range(queries[0].shape[2]):
+            self.waiting.append([query[:, :, row : row + 1] for query in queries])
+            if len(self.waiting) == BLOCK:
+                self._file_block()
         self.latest = [None] * len(queries)
-        if len(self.waiting) == BLOCK:
-            self._file_block()
 
     def latest_map(self) -> Tensor:
         """Return where the attention of the token kept last went (patch,), the mean over layers and heads.

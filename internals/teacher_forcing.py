@@ -18,6 +18,7 @@ from utils import Watch
 
 # What the processor returns for each token, and what stands there for a token of the answer.
 _OF_TOKENS = {"attention_mask": 1, "mm_token_type_ids": 0}
+ROWS = 64  # whose logits over the vocabulary are computed together
 
 
 def teacher_forced_inputs(
@@ -38,6 +39,18 @@ def teacher_forced_inputs(
             value = torch.cat([value, value.new_tensor([answer])], dim=1)
         batch[name] = torch.cat([value] * len(pictures))
     return batch
+
+
+def head_logprobs(model: Any, hidden: Tensor, said: Sequence[int]) -> Tensor:
+    """Return log p (row,) of the token that was said after each row of final features (row, width).
+
+    A few rows at a time: the logits over a whole vocabulary are large.
+    """
+    found = []
+    for rows, ids in zip(hidden.split(ROWS), torch.tensor(list(said)).split(ROWS), strict=True):
+        logits = model.lm_head(rows).float()
+        found.append(torch.log_softmax(logits, dim=1).gather(1, ids.to(logits.device)[:, None])[:, 0].cpu())
+    return torch.cat(found)
 
 
 def check_belongs(capture: Capture, encoded: Encoded, model: Any) -> None:

@@ -197,7 +197,7 @@ class _Run:
         """Return the token ids of the answer: the given one, checked, or the model's."""
         if given is None:
             extractor = AttentionExtractor(self.model, self.processor, layers=[0])
-            capture = extractor.generate(self.image, self.prompt, max_new_tokens, temperature=0.0, stop=stop)
+            capture = extractor.generate(self.image, self.prompt, max_new_tokens, stop=stop)
             if capture.stopped:
                 raise Stopped
             return capture.token_ids

@@ -16,6 +16,8 @@ from model.families import (
     model_device,
     model_layer_count,
 )
+from model.generation_config import end_ids, generation_config_of, own_generation, told
+from model.given_answer import answer_ids
 from model.hub import DEMO, DEMO_FOLDER, default_model
 from model.identity import Checkpoint, answer_key, checkpoint
 from model.loading import load_model
@@ -32,14 +34,19 @@ __all__ = [
     "Placement",
     "Processor",
     "PromptError",
+    "answer_ids",
     "answer_key",
     "checkpoint",
     "decoder_config",
     "decoder_layers",
     "default_model",
     "encode",
+    "end_ids",
     "free_memory",
+    "generation_config_of",
     "load_model",
     "model_device",
     "model_layer_count",
+    "own_generation",
+    "told",
 ]

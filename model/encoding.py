@@ -70,8 +70,8 @@ def encode(
     """
     picture = _one_picture(image)
     _check_prompt(prompt)
-    before, after = _template(processor, prompt)
-    _check_tokens(processor.tokenizer, before + after, prompt)
+    before, after = template_around(processor, prompt)
+    check_tokens(processor.tokenizer, before + after, prompt)
     batch = processor(
         text=[before + prompt + after], images=[picture], return_tensors="pt", return_offsets_mapping=True
     )
@@ -79,7 +79,7 @@ def encode(
     device = model_device(model)
     inputs = {name: value.to(device) for name, value in batch.items()}
     ids = inputs["input_ids"][0]
-    _check_length(len(ids), model)
+    check_length(len(ids), model)
     grid = _grid(inputs["image_grid_thw"], processor.image_processor.merge_size)
     h, w = grid
     # Offsets count in the text as it was read, where h * w image tokens stand for the one that was written.
@@ -108,20 +108,25 @@ def _one_picture(image: Image.Image) -> Image.Image:
 
 def _check_prompt(prompt: str) -> None:
     """Raise PromptError unless the prompt is plain text of a sensible length."""
-    if not isinstance(prompt, str) or not prompt.strip():
-        raise PromptError("The prompt is empty.")
+    check_text(prompt, "prompt")
     if len(prompt) > config.MAX_PROMPT_CHARACTERS:
         raise PromptError(
             f"The prompt has {len(prompt):,} characters; "
             f"at most {config.MAX_PROMPT_CHARACTERS:,} are allowed."
         )
+
+
+def check_text(text: str, name: str) -> None:
+    """Raise PromptError for what is no text, or an empty one; `name` says what it is."""
+    if not isinstance(text, str) or not text.strip():
+        raise PromptError(f"The {name} is empty.")
     try:
-        prompt.encode()
+        text.encode()
     except UnicodeEncodeError:
-        raise PromptError("The prompt has half a character in it (a lone surrogate).") from None
+        raise PromptError(f"The {name} has half a character in it (a lone surrogate).") from None
 
 
-def _check_tokens(tokenizer: Any, template: str, prompt: str) -> None:
+def check_tokens(tokenizer: Any, template: str, text: str, name: str = "prompt") -> None:
     """Raise PromptError for a token that parts turns, texts, pictures or videos: it would change the layout.
 
     Other added tokens, such as `<tool_call>` and `<|box_start|>`, are read as the tokenizer reads them.
@@ -129,22 +134,23 @@ def _check_tokens(tokenizer: Any, template: str, prompt: str) -> None:
     added = tokenizer.added_tokens_decoder
     layout = set(tokenizer(template, add_special_tokens=False)["input_ids"])
     layout |= {tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id}
-    for token_id in tokenizer(prompt, add_special_tokens=False)["input_ids"]:
+    for token_id in tokenizer(text, add_special_tokens=False)["input_ids"]:
         token = added.get(token_id)
         if token is not None and token.special and (token_id in layout or OF_PICTURES.search(token.content)):
-            raise PromptError(f"The prompt may not contain the control token {token.content}.")
+            raise PromptError(f"The {name} may not contain the control token {token.content}.")
 
 
-def _check_length(tokens: int, model: Any) -> None:
+def check_length(tokens: int, model: Any, name: str = "prompt") -> None:
+    """Raise PromptError for more tokens than the model reads."""
     limit = model.config.text_config.max_position_embeddings
     if tokens >= limit:
         raise PromptError(
-            f"The picture and the prompt are {tokens:,} tokens, and the model reads fewer than {limit:,}; "
-            "lower MAX_PIXELS or shorten the prompt."
+            f"The picture and the {name} are {tokens:,} tokens, and the model reads fewer than {limit:,}; "
+            f"lower MAX_PIXELS or shorten the {name}."
         )
 
 
-def _template(processor: Processor, prompt: str) -> tuple[str, str]:
+def template_around(processor: Processor, prompt: str) -> tuple[str, str]:
     """Return the chat template's text before and after the prompt, with one image before it."""
     before, after = _rendered(processor, MARK).split(MARK)
     if _rendered(processor, prompt) != before + prompt + after:

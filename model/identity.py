@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import torch
 import transformers
@@ -17,6 +18,7 @@ import transformers
 import config
 from model.hub import folder_on_disk
 from model.placement import Placement
+from records.generation import GenerationSettings
 from records.store import FORMAT
 
 
@@ -50,27 +52,25 @@ def answer_key(
     image: str,
     prompt: str,
     *,
-    max_new_tokens: int | None = None,
-    temperature: float | None = None,
-    top_p: float | None = None,
-    seed: int | None = None,
     layers: Sequence[int] | None = None,
     float16: bool | None = None,
+    answer: str | None = None,
+    **settings: Any,
 ) -> str:
     """Return the id under which the answer to this question is kept: equal for equal answers.
 
-    `image` is the picture's hash. All that is None is read from `config`, as `AttentionExtractor` does; so
-    are the device, dtype and attention backend, and the bounds of the picture's size. What cannot change a
-    greedy answer (seed, nucleus) does not count for one.
+    `image` is the picture's hash, `settings` are keywords of `GenerationSettings.of`; `answer` is one that
+    was written elsewhere. All that is None is
+    read from `config`, as `AttentionExtractor` does; so are the device, dtype and attention backend, and the
+    bounds of the picture's size. What cannot change a greedy answer (seed, nucleus) does not count for one.
 
     Raises:
         ModelError: for a device, dtype or backend that this computer cannot offer.
+        ValueError: for a setting out of range.
     """
     if layers is None and not config.EXTRACT_ALL_LAYERS:
         layers = config.SPECIFIC_LAYERS
     count = source.layer_count
-    heat = config.TEMPERATURE if temperature is None else temperature
-    nucleus, start = config.TOP_P if top_p is None else top_p, config.SEED if seed is None else seed
     question = {
         "format": FORMAT,
         "model": asdict(source),
@@ -79,8 +79,7 @@ def answer_key(
         "versions": (torch.__version__, transformers.__version__),
         "image": image,
         "prompt": prompt,
-        "max_new_tokens": config.MAX_NEW_TOKENS if max_new_tokens is None else max_new_tokens,
-        "draw": (float(heat), float(nucleus), start) if heat else None,
+        "generation": GenerationSettings.of(**settings).identity if answer is None else {"given": answer},
         "layers": sorted({layer % count for layer in (range(count) if layers is None else layers)}),
         "float16": config.USE_FLOAT16 if float16 is None else float16,
     }

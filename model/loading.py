@@ -18,6 +18,7 @@ import config
 from model.checkpoint import check_folder, float_count, weight_files
 from model.errors import ModelError
 from model.families import Family, Processor, processor_class
+from model.generation_config import check_generation
 from model.hub import checkpoint_folder
 from model.placement import Placement, check_memory, device_map
 from utils import one_line
@@ -52,6 +53,7 @@ def load_model(
         model = _load_weights(family, folder, name, settings)
     _narrow_pixels(processor.image_processor)
     model.name_or_path = name
+    check_generation(model, name)
     return model.eval(), processor
 
 

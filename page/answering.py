@@ -16,7 +16,7 @@ from attention_extractor import AttentionExtractor
 from evaluation.without_picture import logprobs_without
 from methods import TokenMaps
 from model import ModelError, answer_key
-from page.inputs import asked, generation_settings
+from page.inputs import asked, generation_settings, given_answer
 from page.jobs import Job, Progress
 from page.model_room import Loaded, ModelRoom
 from page.sessions import Run
@@ -37,24 +37,40 @@ class Inquiry:
     image: Image
     image_hash: str
     prompt: str
-    settings: dict[str, Any]  # max_new_tokens, temperature, top_p, seed
+    settings: dict[str, Any]  # how it is generated, as keywords of `GenerationSettings.of`
+    answer: str | None = None  # one that was written elsewhere: it is read, and none is generated
 
     @classmethod
-    def of(cls, upload: Any, prompt: Any, *settings: Any) -> "Inquiry":
-        """Return the question as the page's components hold it.
+    def of(cls, upload: Any, prompt: Any, *settings: Any, answer: Any = None) -> "Inquiry":
+        """Return the question as the page's components hold it; settings as `generation_settings` takes them.
 
         Raises:
             ValueError: one line, for a picture, a question or a setting that cannot be used.
         """
         image = opened(upload)
-        text, chosen = asked(prompt), generation_settings(*settings)
-        return cls(image, image_hash(image), text, chosen)
+        text, given, chosen = asked(prompt), given_answer(answer), generation_settings(*settings)
+        return cls(image, image_hash(image), text, chosen, given)
 
     def key(self, loaded: Loaded | None) -> str | None:
         """Return the id under which the answer is kept; None where checkpoints cannot be told apart."""
         if loaded is None or loaded.checkpoint is None:
             return None
-        return answer_key(loaded.checkpoint, self.image_hash, self.prompt, **self.settings)
+        how = self.settings if self.answer is None else {"answer": self.answer}
+        return answer_key(loaded.checkpoint, self.image_hash, self.prompt, **how)
+
+    def capture(self, extractor: AttentionExtractor, job: Job) -> Capture:
+        """Return the answer that the model gives, or the given one as it reads it."""
+        if self.answer is not None:
+            return extractor.read(self.image, self.prompt, self.answer, self.image_hash)
+        return extractor.generate(
+            self.image,
+            self.prompt,
+            **self.settings,
+            on_token=job.writes,
+            on_map=job.looks,
+            stop=job.stop,
+            known_hash=self.image_hash,
+        )
 
 
 @dataclass(frozen=True)
@@ -64,7 +80,7 @@ class Answering:
     room: ModelRoom
     store: Store
 
-    def asked(self, upload: Any, prompt: Any, *settings: Any) -> Inquiry:
+    def asked(self, upload: Any, prompt: Any, *settings: Any, answer: Any = None) -> Inquiry:
         """Return the question if it can be answered now.
 
         Raises:
@@ -73,7 +89,7 @@ class Answering:
         """
         if self.room.loaded is None:
             raise ModelError("No model is loaded: press Load first.")
-        return Inquiry.of(upload, prompt, *settings)
+        return Inquiry.of(upload, prompt, *settings, answer=answer)
 
     def answer(self, question: Inquiry, job: Job, reuse: bool = False, otherwise: str | None = None) -> Run:
         """Return the answer with its picture; with `reuse` the one that is kept, if there is one.
@@ -93,16 +109,7 @@ class Answering:
             return Run.of(kept, question.image)
 
         def write(loaded: Loaded) -> tuple[Capture, bool]:
-            extractor = AttentionExtractor(loaded.model, loaded.processor)
-            capture = extractor.generate(
-                question.image,
-                question.prompt,
-                **question.settings,
-                on_token=job.writes,
-                on_map=job.looks,
-                stop=job.stop,
-                known_hash=question.image_hash,
-            )
+            capture = question.capture(AttentionExtractor(loaded.model, loaded.processor), job)
             return capture, loaded is here  # else another model was loaded meanwhile
 
         capture, same = self.room.work(write, job)

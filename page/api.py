@@ -19,6 +19,7 @@ from page.cams import Asked, layers_of, typed_target
 from page.gradcam_tab import STOPPED, GradCamTab
 from page.inputs import RefusedError, gradient_settings
 from page.jobs import Job, Part, Progress, changes
+from page.layout import GENERATION_LABELS
 from page.parts import told, visitor_of
 from page.reading_again import read_again
 from page.selection import ATTENTION, method_asked
@@ -38,15 +39,15 @@ Result = TypeVar("Result")
 class Api:
     """What calls from outside have and the page has not, and what answers them."""
 
-    def __init__(self, around: Around, settings: list[Any], gradcam: GradCamTab) -> None:
-        """Add the three to the blocks that are being built; `settings` are those of the page's generation."""
+    def __init__(self, around: Around, gradcam: GradCamTab) -> None:
+        """Add the three to the blocks that are being built."""
         self.around = around
         with gr.Group(visible=False):
             button = gr.Button()
             question = [
                 gr.Image(label="image"),
                 gr.Textbox("Describe this image.", label="prompt"),
-                *settings,
+                *_generation(),
             ]
             facts, picture = gr.JSON(label="facts"), gr.Image(type="pil", format="png", label="picture")
             chosen, looks, method, explained = _chosen(), _looks(), _method(), _explained()
@@ -64,15 +65,23 @@ class Api:
         request: gr.Request,
         image: Any,
         prompt: str,
-        max_new_tokens: float,
-        temperature: float,
-        top_p: float,
-        seed: float,
+        max_new_tokens: float = config.MAX_NEW_TOKENS,
+        temperature: float | None = None,
+        top_p: float | None = None,
+        seed: float = config.SEED,
+        generation: str | None = None,
+        top_k: float | None = None,
+        repetition_penalty: float | None = None,
+        answer: str | None = None,
     ) -> Iterator[tuple[Any, Any]]:
-        """Answer a question about a picture and keep the answer for /heatmap; the last result is complete."""
+        """Answer a question about a picture and keep the answer for /heatmap; the last result is complete.
+
+        `answer` is one that was written elsewhere: it is explained, and none is generated.
+        """
+        how = (max_new_tokens, temperature, top_p, seed, generation, top_k, repetition_penalty)
         with told(plain=True):
             visitor = visitor_of(request)
-            question = self.around.answering.asked(image, prompt, max_new_tokens, temperature, top_p, seed)
+            question = self.around.answering.asked(image, prompt, *how, answer=answer)
             run = yield from self.followed(
                 visitor,
                 "answer",
@@ -191,6 +200,23 @@ def heatmap_facts(run: Run, subject: Subject) -> dict[str, Any]:
         "removed": list(subject.found.removed or ()),
         "map": whole_drawing(subject).values.tolist(),
     }
+
+
+def _generation() -> list[Any]:
+    """Add how /generate answers. A value of one's own (temperature, …) means generation "own"."""
+    own = "of generation own"
+    return [
+        gr.Number(config.MAX_NEW_TOKENS, precision=0, label="max_new_tokens"),
+        gr.Number(None, label="temperature", info=own),
+        gr.Number(None, label="top_p", info=own),
+        gr.Number(config.SEED, precision=0, label="seed"),
+        gr.Radio(
+            list(GENERATION_LABELS), value=None, label="generation", info=f"default {config.GENERATION}"
+        ),
+        gr.Number(None, precision=0, label="top_k", info=own),
+        gr.Number(None, label="repetition_penalty", info=own),
+        gr.Textbox(None, label="answer", info="one that was written elsewhere, to be explained"),
+    ]
 
 
 def _chosen() -> list[Any]:

@@ -11,10 +11,12 @@ import config
 from model import ModelError
 from page.queue import FullError
 from page.sessions import RunGoneError
+from records.generation import GenerationSettings
 from records.grad_cam import LABELS
 from utils import one_line
 
 MOST_NEW_TOKENS = max(1024, config.MAX_NEW_TOKENS)
+MOST_ANSWER_CHARACTERS = 20_000  # of an answer that was written elsewhere
 MOST_SAMPLES = max(50, config.GRADCAM_SAMPLES)
 
 log = logging.getLogger(__name__)
@@ -45,17 +47,64 @@ def asked(prompt: Any) -> str:
     return prompt.strip()
 
 
-def generation_settings(max_new_tokens: Any, temperature: Any, top_p: Any, seed: Any) -> dict[str, Any]:
-    """Return the settings as keywords for the extractor."""
-    settings = {
-        "max_new_tokens": int(number_within(max_new_tokens, "Max new tokens", 1, MOST_NEW_TOKENS)),
-        "temperature": float(number_within(temperature, "The temperature", 0, 10)),
-        "top_p": float(number_within(top_p, "Top-p", 0, 1)),
-        "seed": int(number_within(seed, "The seed", 0, 2**53)),
+def generation_settings(
+    max_new_tokens: Any,
+    temperature: Any,
+    top_p: Any,
+    seed: Any,
+    generation: Any = None,
+    top_k: Any = None,
+    repetition_penalty: Any = None,
+) -> dict[str, Any]:
+    """Return the settings as keywords of `GenerationSettings.of`; None is config's, or none of one's own."""
+    limit = int(number_within(max_new_tokens, "Max new tokens", 1, MOST_NEW_TOKENS))
+    start = int(number_within(seed, "The seed", 0, 2**53))
+    own = {
+        "temperature": _own(temperature, "The temperature", 0, 10),
+        "top_p": _own(top_p, "Top-p", 0, 1, above=True),
+        "top_k": _own(top_k, "Top-k", 0, 1_000_000, float_=False),
+        "repetition_penalty": _own(repetition_penalty, "The repetition penalty", 0, 10, above=True),
     }
-    if settings["top_p"] == 0:
-        raise RefusedError("Top-p must be above 0.")
+    settings = {"generation": generation, "max_new_tokens": limit, "seed": start, **own}
+    GenerationSettings.of(**settings)
     return settings
+
+
+def menu_settings(
+    max_new_tokens: Any, seed: Any, generation: Any, *own: Any
+) -> tuple[Any, Any, Any, Any, Any, Any, Any]:
+    """Return the menu's settings in the order of `generation_settings`.
+
+    `own` are temperature, top-p, top-k and repetition penalty, which the menu shows only where they count.
+    """
+    temperature, top_p, top_k, penalty = own if generation == "own" else [None] * 4
+    return max_new_tokens, temperature, top_p, seed, generation, top_k, penalty
+
+
+def given_answer(text: Any) -> str | None:
+    """Return an answer that was written elsewhere; None where there is none, and the model is to answer."""
+    if text is None or text == "":
+        return None
+    if not isinstance(text, str) or not text.strip():
+        raise RefusedError("The answer to explain is empty.")
+    if len(text) > MOST_ANSWER_CHARACTERS:
+        limit = MOST_ANSWER_CHARACTERS
+        raise RefusedError(f"The answer has {len(text):,} characters; at most {limit:,} are allowed.")
+    return text
+
+
+def _own(
+    value: Any, name: str, low: float, high: float, *, above: bool = False, float_: bool = True
+) -> float | int | None:
+    """Return a value of one's own from low to high, `above` low; None stays None."""
+    if value is None:
+        return None
+    number = number_within(value, name, low, high)
+    if above and number == low:
+        raise RefusedError(f"{name} must be above {low:g}.")
+    if not float_ and number != int(number):
+        raise RefusedError(f"{name} must be a whole number.")
+    return float(number) if float_ else int(number)
 
 
 def gradient_settings(method: Any, samples: Any, noise: Any, seed: Any) -> dict[str, Any]:

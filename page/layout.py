@@ -29,10 +29,14 @@ QUESTIONS = ("What stands out?", "What is written there?", "What is in the backg
 class Layout:
     """The components of the page."""
 
-    def of_model(self, name: str) -> dict[Any, Any]:
-        """Return what is said and offered for a model: the bundled one knows toy scenes and nothing else."""
+    def of_model(self, name: str, generation: str = "") -> dict[Any, Any]:
+        """Return what is said and offered for a model: the bundled one knows toy scenes and nothing else.
+
+        `generation` is how it would answer by itself.
+        """
         is_demo = name == DEMO
         return {
+            self.by_checkpoint: f"This checkpoint: {generation}." if generation else "",
             self.toys: gr.HTML(visible=is_demo),
             self.suggestions: list(TOY_QUESTIONS if is_demo else QUESTIONS),
         }
@@ -59,7 +63,8 @@ class Layout:
             with gr.Column(elem_id="gradcam_box"):
                 heading("Grad-CAM, layer by layer")
                 self.gradcam = GradCamTab()
-        self.settings: list[Any] = [self.max_new_tokens, self.temperature, self.top_p, self.seed]
+        own = [self.temperature, self.top_p, self.top_k, self.repetition_penalty]
+        self.settings: list[Any] = [self.given, self.max_new_tokens, self.seed, self.generation, *own]
 
     def _strip(self, chosen: str, status: str) -> None:
         gr.HTML(LOGO, elem_id="logo", js_on_load=None)
@@ -119,6 +124,15 @@ class Layout:
 
     def _generation(self) -> None:
         heading("How it answers")
+        self.generation = gr.Radio(
+            [(label, name) for name, label in GENERATION_LABELS.items()],
+            value=config.GENERATION,
+            label="Chooses its words",
+            elem_id="generation",
+        )
+        self.by_checkpoint = line("", "by_checkpoint", role="note")
+        with gr.Column(elem_id="own_values", visible=config.GENERATION == "own") as self.own_values:
+            self._own_values()
         self.max_new_tokens = gr.Slider(
             1,
             MOST_NEW_TOKENS,
@@ -127,6 +141,25 @@ class Layout:
             label="Max new tokens",
             elem_id="max_new_tokens",
         )
+        self.seed = gr.Number(
+            config.SEED, precision=0, minimum=0, label="Seed", info="of the draw", elem_id="seed"
+        )
+        self.reuse = gr.Checkbox(
+            True,
+            label="Answer at once what was asked before",
+            info="from cache/; without it the model answers again",
+            elem_id="reuse",
+        )
+        self.given = gr.Textbox(
+            "",
+            label="Explain this answer instead",
+            info="one that was written elsewhere: the model reads it and writes none",
+            lines=2,
+            max_lines=6,
+            elem_id="given",
+        )
+
+    def _own_values(self) -> None:
         self.temperature = gr.Slider(
             0,
             max(2.0, config.TEMPERATURE),
@@ -137,16 +170,27 @@ class Layout:
             elem_id="temperature",
         )
         self.top_p = gr.Slider(0.05, 1, config.TOP_P, step=0.05, label="Top-p", elem_id="top_p")
-        self.seed = gr.Number(config.SEED, precision=0, minimum=0, label="Seed", elem_id="seed")
-        self.reuse = gr.Checkbox(
-            True,
-            label="Answer at once what was asked before",
-            info="from cache/; without it the model answers again",
-            elem_id="reuse",
+        self.top_k = gr.Number(
+            config.TOP_K, precision=0, minimum=0, label="Top-k", info="0: of all tokens", elem_id="top_k"
+        )
+        self.repetition_penalty = gr.Slider(
+            1,
+            max(2.0, config.REPETITION_PENALTY),
+            config.REPETITION_PENALTY,
+            step=0.01,
+            label="Repetition penalty",
+            info="1 changes nothing",
+            elem_id="repetition_penalty",
         )
 
 
 # --- Small things ---
+
+GENERATION_LABELS = {
+    "checkpoint": "as the checkpoint says",
+    "greedy": "the likeliest each time",
+    "own": "by my own values",
+}
 
 
 FONTS = ["-apple-system", "Segoe UI", "Roboto", "Helvetica Neue", "Arial", "sans-serif"]

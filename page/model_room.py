@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import torch
 
-from model import Checkpoint, ModelError, checkpoint, load_model, model_layer_count
+from model import Checkpoint, ModelError, checkpoint, load_model, model_layer_count, own_generation
 from page.jobs import Job
 from page.queue import Queue
 from records.capture import Capture
@@ -30,6 +30,7 @@ class Loaded:
     heads: int
     place: str  # such as "CPU, float32"
     checkpoint: Checkpoint | None  # None: its answers cannot be told from another's, and are not used again
+    generation: str  # how the checkpoint itself would answer
 
 
 class ModelRoom:
@@ -121,4 +122,5 @@ def _ready(name: str) -> Loaded:
         heads=int(model.config.get_text_config().num_attention_heads),
         place=f"{'CPU' if device == 'cpu' else device.upper()}, {dtype}",
         checkpoint=checkpoint(name),
+        generation=own_generation(model),
     )

@@ -20,7 +20,7 @@ from page.api import Api
 from page.around import Around
 from page.explorer import NO_ANSWER, PICKED, ROOT, WANTED
 from page.hiding import hidden_name, without_half
-from page.inputs import RefusedError
+from page.inputs import RefusedError, menu_settings
 from page.jobs import OF_THE_MODEL, Jobs, Progress, Shown, refusing
 from page.layout import Layout
 from page.model_room import Loaded, ModelRoom
@@ -45,7 +45,7 @@ class Page(Layout):
         self.around = Around(room, self.sessions, self.jobs, self.answering, self.run_id)
         with self.blocks:
             self._wire()
-            Api(self.around, self.settings, self.gradcam)
+            Api(self.around, self.gradcam)
         self.blocks.queue(max_size=config.QUEUE_SIZE)
 
     # Which callback hears what
@@ -55,14 +55,18 @@ class Page(Layout):
         answer = [*self._blanked(), self.status, recent.mine, recent.list, recent.begun]
         asked_again = [*answer, sources.image, self.prompt]
 
-        opened = [*asked_again, self.model, self.toys, self.suggestions]
+        opened = [*asked_again, self.model, self.toys, self.suggestions, self.by_checkpoint]
         loaded = self.blocks.load(self.on_open, [recent.mine, recent.begun], opened, **AT_ONCE)
         self.blocks.unload(self.on_leave)
-        loading = [self.status, self.toys, self.suggestions]
+        loading = [self.status, self.toys, self.suggestions, self.by_checkpoint]
         self.load.click(self.on_load, [self.model], loading, **LONG)
         self.toys.click(None, None, [self.model], js=f"() => {json.dumps(config.MODEL_NAME)}", **IN_BROWSER)
         self.on_stop = self.jobs.stopper("answer")
         self.stop.click(self.on_stop, None, None, **AT_ONCE)
+        self.generation.change(
+            lambda chosen: gr.Column(visible=chosen == "own"), [self.generation], [self.own_values], **AT_ONCE
+        )
+        self.given.change(None, None, [self.generate], js=ASK_OR_EXPLAIN, **IN_BROWSER)
         written = gr.on(
             [self.generate.click, self.prompt.submit],
             self.on_generate,
@@ -154,6 +158,8 @@ class Page(Layout):
             notes.append(TOYS_ONLY)
         if run.reused and run.kept:
             notes.append(f"this answer is kept from before, by {capture.model_name}")
+        if capture.settings.get("generation") == "given":
+            notes.append("this answer was given, not written by the model")
         if not capture.token_ids:
             notes.append("the model gave an empty answer")
         run_id = self.sessions.keep(visitor, run)
@@ -174,10 +180,10 @@ class Page(Layout):
     def on_open(self, request: gr.Request, mine: Any, begun: Any) -> Outputs:
         """Show the model that is in memory now, and what was cut off by a reload, or else an example."""
         loaded = self.room.loaded
-        name = loaded.name if loaded else self.chosen
+        name, said = (loaded.name, loaded.generation) if loaded else (self.chosen, "")
         found = {self.recent.begun: None, self.recent.list: self.recent.listed(mine)}
         found |= self.cut_off(request, mine, begun) or self.first(request)
-        return found | {self.status: self.status_text(), self.model: name, **self.of_model(name)}
+        return found | {self.status: self.status_text(), self.model: name, **self.of_model(name, said)}
 
     def cut_off(self, request: gr.Request, mine: Any, begun: Any) -> Outputs:
         """Return what was written of an answer before the page was left; nothing where there is none."""
@@ -226,7 +232,10 @@ class Page(Layout):
         shown: Shown[Loaded] = Shown(
             begun={self.status: f"Loading {name} …"},
             so_far=lambda progress: {self.status: f"Loading {name} … {progress.seconds:.0f} s"},
-            done=lambda loaded, _: {self.status: self.status_text(), **self.of_model(loaded.name)},
+            done=lambda loaded, _: {
+                self.status: self.status_text(),
+                **self.of_model(loaded.name, loaded.generation),
+            },
             stopped=dict,
             failed=failed,
         )
@@ -237,13 +246,17 @@ class Page(Layout):
 
         Until there is another one, and where there is none, the answer from before stays.
         """
-        *asked, reuse, mine = form
+        upload, prompt, given, *chosen, reuse, mine = form
 
         def refused(reason: str) -> Outputs:
             return {**self.asking(False), **self.explorer.unanswered(reason)}
 
         visitor, question = yield from refusing(
-            refused, lambda: (visitor_of(request), self.answering.asked(*asked))
+            refused,
+            lambda: (
+                visitor_of(request),
+                self.answering.asked(upload, prompt, *menu_settings(*chosen), answer=given),
+            ),
         )
         limit, ticket = question.settings["max_new_tokens"], secrets.token_hex(16)
 
@@ -258,7 +271,7 @@ class Page(Layout):
             },
             so_far=so_far,
             done=lambda run, seconds: {
-                **self.answered(visitor, run, mine, asked[0], seconds),
+                **self.answered(visitor, run, mine, upload, seconds),
                 self.recent.begun: None,
             },
             stopped=lambda: refused("Stopped before the answer began."),
@@ -272,7 +285,7 @@ class Page(Layout):
         self, request: gr.Request, run_id: Any, key: Any, wanted: Any, *form: Any
     ) -> Iterator[Outputs]:
         """Blur what the map of the picked word points at, and ask again."""
-        *asked, mine = form
+        prompt, _, *chosen, mine = form  # an answer that was given belongs to the picture as it was
 
         def checked() -> tuple[Run, Subject]:
             _, run = self.around.asked(request, run_id, NO_ANSWER)
@@ -283,7 +296,7 @@ class Page(Layout):
         source = self.sources.of(without_half(run.original, one.values), hidden_name(one.text))
         source["hidden"] = f"“{one.text}”"
         yield {self.sources.image: source}
-        yield from self.on_generate(request, source, *asked, True, mine)
+        yield from self.on_generate(request, source, prompt, None, *chosen, True, mine)
 
     def on_reopen(self, request: gr.Request, wanted: Any, mine: Any) -> Outputs:
         """Show an answer from before, without a model."""
@@ -313,6 +326,8 @@ TOYS_ONLY = (
 
 # An example brings its question along.
 CHOSEN_PICTURE = "JSON.parse(document.querySelector('#image .sources').dataset.value ?? 'null')"
+# Read where it is typed: an event can be sent with the value of the one before.
+ASK_OR_EXPLAIN = "() => document.querySelector('#given textarea').value.trim() ? 'Explain ↵' : 'Ask ↵'"
 EXAMPLE_PROMPT = f"() => {CHOSEN_PICTURE}?.prompt ?? null"
 ANSWERED = f"() => JSON.parse({ROOT}.dataset.answered ?? 'null')"
 IN_BROWSER: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}

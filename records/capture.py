@@ -31,7 +31,7 @@ class Capture:
     layer_count: int  # decoder layers of the model, recorded or not
     grid: tuple[int, int]  # (h, w) in merged patches; patch = row * w + col
     shares: Tensor  # (token, layer, head, 3): mass on image, rest of the prompt, answer so far; sums to 1
-    logprobs: Tensor  # (token,): log-probability under the model itself, before temperature and top_p
+    logprobs: Tensor  # (token,): log-probability under the model itself, before penalties and draws
     token_spans: tuple[
         Span, ...
     ]  # where each token stands in `text`; tokens of one split character share its span

@@ -20,6 +20,7 @@ import visualization
 from attention_processor import AttentionProcessor
 from drawing.characters import isolated
 from drawing.colour_bar import number_labels
+from records.generation import generation_text
 from records.look import Look
 from records.map_check import MapCheck
 from records.selection import Selection, scale_text
@@ -178,9 +179,6 @@ def facts(subject: Subject) -> dict[str, str]:
     """Return what the maps were made from, and what they do not prove, as (name: text)."""
     capture, selection = subject.capture, subject.selection
     (h, w), (height, width) = capture.grid, capture.image_size
-    settings = capture.settings
-    drawn = "drawn" if settings.get("temperature") else "greedy"
-    how = [drawn, *(f"{name.replace('_', ' ')} {value}" for name, value in sorted(settings.items()))]
     return {
         "Model": capture.model_name,
         "Question": capture.prompt,
@@ -188,7 +186,7 @@ def facts(subject: Subject) -> dict[str, str]:
         **_method_facts(subject),
         "Scale": f"{selection.scale}: {scale_text(selection)}",
         "Picture": f"{width} × {height} pixels, {w} × {h} visual tokens",
-        "Generation": ", ".join(how),
+        "Generation": generation_text(capture.settings),
         UNPROVEN: subject.found.row.caveat,
     }
 

@@ -37,6 +37,9 @@ WRONG: list[tuple[str, list[object]]] = [
     ("USE_FLOAT16", ["yes", None]),
     ("MAX_NEW_TOKENS", [0, -1, 1.5, True, "64", 10**9]),
     ("TEMPERATURE", [-0.1, 11, "0", True, float("nan"), float("inf")]),
+    ("GENERATION", ["beams", "", None, 1]),
+    ("TOP_K", [-1, 1.5, "5", True, None]),
+    ("REPETITION_PENALTY", [0, -1, 10.5, "1", True, float("nan")]),
     ("TOP_P", [0, 0.0, 1.01, -1, float("nan"), "1", False]),
     ("SEED", [-1, 0.5, 2**63, None]),
     ("METHOD", ["magic", "Attention", None]),
@@ -88,8 +91,9 @@ def test_a_wrong_value_is_named_with_what_it_may_be_and_what_it_was(
         ("MAX_PIXELS", None),
         ("MIN_PIXELS", 784),
         ("SPECIFIC_LAYERS", (0, -1)),
-        ("TEMPERATURE", 1),
+        ("GENERATION", "own"),
         ("TOP_P", 1),
+        ("REPETITION_PENALTY", 1),
         ("HEATMAP_ALPHA", 0),
         ("MAX_UPLOAD", "1.5 gb"),
         ("SEED", 2**63 - 1),
@@ -97,6 +101,22 @@ def test_a_wrong_value_is_named_with_what_it_may_be_and_what_it_was(
 )
 def test_values_at_the_edge_are_allowed(monkeypatch: pytest.MonkeyPatch, name: str, value: object) -> None:
     monkeypatch.setattr(config, name, value)
+    config.validate()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("TEMPERATURE", 0.5), ("TOP_P", 0.9), ("TOP_K", 5), ("REPETITION_PENALTY", 1.05)]
+)
+def test_a_value_that_would_not_count_is_named(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: float
+) -> None:
+    monkeypatch.setattr(config, name, value)
+    line = rf'^config\.py: {name} counts only with GENERATION = "own"; it is {value}, and GENERATION is '
+    for generation in ("checkpoint", "greedy"):
+        monkeypatch.setattr(config, "GENERATION", generation)
+        with pytest.raises(ValueError, match=f'{line}"{generation}"$'):
+            config.validate()
+    monkeypatch.setattr(config, "GENERATION", "own")
     config.validate()
 
 

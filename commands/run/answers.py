@@ -8,9 +8,10 @@ from typing import Any
 
 from PIL import Image
 
+import config
 from attention_extractor import AttentionExtractor
 from attention_processor import AttentionProcessor
-from commands.arguments import choice, numbers
+from commands.arguments import choice, generation_of, numbers
 from commands.terminal import bar, counter, printable, say, stop_on_interrupt
 from methods import selected_maps, token_maps
 from model import Checkpoint, answer_key, checkpoint, default_model, load_model, model_layer_count
@@ -67,18 +68,20 @@ def keep(args: argparse.Namespace, image: Image.Image, capture: Capture, layers:
 
 def question(args: argparse.Namespace, source: Checkpoint, layers: list[int] | None) -> str:
     """Return the key of the question in the store."""
-    names = ("max_new_tokens", "temperature", "top_p", "seed")
-    settings = {name: getattr(args, name) for name in names}
+    settings = {"answer": args.answer} if args.answer is not None else generation_of(args)
     return answer_key(source, args.image_hash, args.prompt, layers=layers, **settings)
 
 
 def generated(extractor: AttentionExtractor, args: argparse.Namespace, image: Image.Image) -> Capture:
-    """Return the answer, generated with a progress bar.
+    """Return the answer, generated with a progress bar; or the one that was given, read.
 
     Raises:
         KeyboardInterrupt: once Ctrl-C has ended the answer, between two tokens.
     """
-    with stop_on_interrupt() as stop, bar("Answer", "token", args.max_new_tokens) as progress:
+    if args.answer is not None:
+        return extractor.read(image, args.prompt, args.answer, args.image_hash)
+    limit = config.MAX_NEW_TOKENS if args.max_new_tokens is None else args.max_new_tokens
+    with stop_on_interrupt() as stop, bar("Answer", "token", limit) as progress:
 
         def on_token(text: str, count: int) -> None:
             progress.set_postfix_str(one_line(printable(text[-64:]))[-32:], refresh=False)
@@ -87,10 +90,7 @@ def generated(extractor: AttentionExtractor, args: argparse.Namespace, image: Im
         capture = extractor.generate(
             image,
             args.prompt,
-            max_new_tokens=args.max_new_tokens,
-            temperature=args.temperature,
-            top_p=args.top_p,
-            seed=args.seed,
+            **generation_of(args),
             on_token=on_token,
             stop=stop,
             known_hash=args.image_hash,

@@ -50,7 +50,7 @@ def explained(args: argparse.Namespace, image: Image.Image) -> GradCam:
     layers = layer_choice(args, model_layer_count(model))
     chosen_layers(model_layer_count(model), layers)  # refused before the answer is generated
     target, capture = target_of(args, None), None
-    if needs_answer(target):
+    if needs_answer(target) or args.answer is not None:
         capture = kept_answer(args)
         capture = capture or generated(AttentionExtractor(model, processor, layers=[0]), args, image)
         print(printable(capture.text), flush=True)

@@ -55,6 +55,23 @@ REFUSALS: list[tuple[list[str], str]] = [
     (["--temperature", "-1"], "argument --temperature: must be a number from 0 to 10; got -1"),
     (["--temperature", "nan"], "argument --temperature: must be a number from 0 to 10; got nan"),
     (["--top-p", "0"], "argument --top-p: must be a number above 0 and up to 1; got 0"),
+    (["--top-k", "-1"], "argument --top-k: must be a whole number from 0 to 1,000,000; got -1"),
+    (["--repetition-penalty", "0"], "argument --repetition-penalty: must be a number above 0 and up to 10"),
+    (
+        ["--generation", "beams"],
+        'argument --generation: must be one of "checkpoint", "greedy", "own"; got beams',
+    ),
+    (["--generation", "greedy", "--top-k", "3"], 'top_k counts only with generation="own"; got "greedy"'),
+    (
+        ["--answer", "x", "--generation", "greedy"],
+        "--generation does not belong to --answer, which generates",
+    ),
+    (["--answer", "x", "--max-new-tokens", "3"], "--max-new-tokens does not belong to --answer"),
+    (["--answer", " "], "argument --answer: the answer is empty"),
+    (
+        ["--answer", "@nowhere.txt"],
+        "argument --answer: nowhere.txt cannot be read: No such file or directory",
+    ),
     (["--seed", "-1"], "argument --seed: must be a whole number from 0"),
     (["--prompt", " \n"], "argument --prompt: the prompt is empty"),
     (["--prompt", "x" * 100_000], "argument --prompt: 100,000 characters; at most 4,000 are allowed"),

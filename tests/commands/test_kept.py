@@ -33,7 +33,7 @@ def test_the_same_question_answers_at_once(
 
     with monkeypatch.context() as patched:
         patched.setattr(commands.run.answers, "load_model", no_model)
-        assert run("--seed", "9") == 0  # which a greedy answer does not heed
+        assert run("--generation", "checkpoint") == 0  # which config.py says as well
         assert run("--layers", "0,-1", "--colormap", "jet") == 0  # recorded with all the others
     again = capsys.readouterr()
     assert again.err.splitlines().count(AGAIN) == 2

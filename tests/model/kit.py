@@ -154,6 +154,12 @@ FAULTS: list[tuple[Callable[[Path], None], str]] = [
     (write("config.json", b"{"), "NAME: config.json cannot be read as JSON."),
     (write("config.json", b"\xff\xfe"), "NAME: config.json cannot be read as JSON."),
     (write("config.json", b"[]"), "NAME: config.json holds no settings."),
+    (
+        rewrite("generation_config.json", num_beams=4),
+        "NAME: The checkpoint's generation_config.json asks for beam sample (num_beams 4), which cannot be "
+        'recorded: set GENERATION = "greedy" in config.py, or mend that file.',
+    ),
+    (rewrite("generation_config.json", temperature=-1.0), "NAME: `temperature` (=-1.0) has to be a strictly"),
     (remove("model.safetensors"), "NAME has no weights: model.safetensors is missing."),
     (pickled, "NAME has only pickled weights (pytorch_model.bin), which can run any code when loaded; "),
     (cut_short, "NAME: model.safetensors is damaged or not complete."),

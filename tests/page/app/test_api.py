@@ -145,6 +145,17 @@ def test_heatmap_refuses_in_one_line(
     assert len(str(caught.value).splitlines()) == 1
 
 
+def test_generate_takes_a_way_to_answer_or_an_answer(
+    client: Client, site: tuple[Page, str], pictures: Path
+) -> None:
+    given = generated(client, pictures / "a.png", answer="Written elsewhere.")
+    assert given["text"] == "Written elsewhere."
+    found = {}
+    for name, settings in (("greedy", {"generation": "greedy"}), ("own", {"temperature": 0, "top_p": 1})):
+        found[name] = generated(client, pictures / "a.png", **settings)
+    assert found["own"]["tokens"] == found["greedy"]["tokens"]
+
+
 @pytest.mark.parametrize(
     ("file", "prompt", "settings", "line"),
     [
@@ -158,6 +169,11 @@ def test_heatmap_refuses_in_one_line(
         ("a.png", PROMPT, {"temperature": -1}, "The temperature must be a number from 0 to 10."),
         ("a.png", PROMPT, {"top_p": 0}, "Top-p must be above 0."),
         ("a.png", PROMPT, {"seed": "many"}, "The seed must be a number"),
+        ("a.png", PROMPT, {"top_k": 1.5}, "Top-k must be a whole number."),
+        ("a.png", PROMPT, {"repetition_penalty": 0}, "The repetition penalty must be above 0."),
+        ("a.png", PROMPT, {"generation": "beams"}, "generation must be one of checkpoint, greedy, own"),
+        ("a.png", PROMPT, {"generation": "greedy", "top_p": 0.5}, "top_p counts only with generation="),
+        ("a.png", PROMPT, {"answer": "a <|image_pad|>"}, "The answer may not contain the control token"),
     ],
 )
 def test_generate_refuses_in_one_line(

@@ -130,9 +130,16 @@ def waiting_line(line: Queue, names: str) -> Iterator[tuple[list[Waiting], list[
     assert len(line) == 0
 
 
-def form(image: dict[str, str], tokens: int = NEW, temperature: float = 0, reuse: bool = True) -> list[Any]:
+def form(
+    image: dict[str, str],
+    tokens: int = NEW,
+    temperature: float = 0,
+    reuse: bool = True,
+    generation: str = "checkpoint",
+    given: str = "",
+) -> list[Any]:
     """What the page's components hold: the question, the settings, and whether to answer from the store."""
-    return [image, PROMPT, tokens, temperature, 1, 0, reuse]
+    return [image, PROMPT, given, tokens, 0, generation, temperature, 1, 0, 1, reuse]
 
 
 def asked(page: Page, question: list[Any], mine: Any = None, visitor: str = "me") -> list[Outputs]:

@@ -60,12 +60,56 @@ def test_the_same_greedy_question_answers_at_once(
         for question in (
             form(pictures[0], reuse=False),
             form(pictures[0], tokens=NEW - 1),
-            form(pictures[0], temperature=0.5),
+            form(pictures[0], temperature=0.5, generation="own"),
+            form(pictures[0], generation="greedy"),
+            form(pictures[0], given="A given answer."),
             form(pictures[1]),
         ):
             _, line = refused(page.on_generate(request(), *question, None))
             assert line.startswith("Something went wrong")
     assert page.store.recent()[0].tokens == NEW
+
+
+def test_values_of_ones_own_count_where_they_are_chosen(page: Page, pictures: list[dict[str, str]]) -> None:
+    """The menu keeps them while another way is chosen, and does not show them."""
+    used = []
+    for generation in ("checkpoint", "greedy", "own"):
+        shown = asked(page, form(pictures[0], temperature=1.5, generation=generation, reuse=False))[-1]
+        used.append(page.sessions.run("me", shown[page.run_id]).capture.settings)
+    assert [settings["generation"] for settings in used] == ["checkpoint", "greedy", "own"]
+    assert [settings["temperature"] for settings in used] == [1e-6, 0, 1.5]  # the first is published
+
+
+def test_a_given_answer_is_explained(
+    page: Page, pictures: list[dict[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = "It was written elsewhere."
+    shown = asked(page, form(pictures[0], given=given))[-1]
+    run = page.sessions.run("me", shown[page.run_id])
+    assert (run.capture.text, run.capture.settings["generation"]) == (given, "given")
+    expect_maps(viewed(page, shown)["value"], run.capture)
+    assert said(page, shown)["notes"] == ["this answer was given, not written by the model"]
+    with no_model(page, monkeypatch):  # it is kept like any other
+        again = asked(page, form(pictures[0], given=given))[-1]
+        assert viewed(page, again)["value"]["answer"]["text"] == given
+
+
+@pytest.mark.parametrize(
+    ("given", "line"),
+    [
+        ("  ", "The answer to explain is empty."),
+        (7, "The answer to explain is empty."),
+        ("x" * 20_001, "The answer has 20,001 characters; at most 20,000 are allowed."),
+        ("a <|image_pad|>", "The answer may not contain the control token <|image_pad|>."),
+    ],
+)
+def test_a_given_answer_that_cannot_be_read_is_refused(
+    page: Page, pictures: list[dict[str, str]], mine: str, given: Any, line: str
+) -> None:
+    outputs, reason = refused(page.on_generate(request(), *form(pictures[0], given=given), None))
+    assert reason == line
+    expect_unanswered(page, outputs[-1], line)
+    assert page.sessions.run("me", mine).capture.token_ids
 
 
 @pytest.mark.parametrize(
@@ -215,7 +259,7 @@ def test_another_models_answer_is_never_kept_under_the_first_ones_question(
     room = ModelRoom()
     first = room.load(str(folders[0]))
     page = Page(room, str(folders[0]), store=Store(tmp_path / "cache"))
-    key = Inquiry.of(pictures[0], PROMPT, NEW, 0, 1, 0).key(first)
+    key = Inquiry.of(pictures[0], PROMPT, NEW, None, None, 0).key(first)
     assert key is not None
     work = room.work
 

@@ -17,14 +17,22 @@ def test_the_same_question_has_the_same_key(folder: Path) -> None:
     assert first == asked(folder)
     assert len(first) == 32
     same_questions: list[dict[str, Any]] = [
-        {"seed": 7},  # a greedy answer is not drawn
-        {"top_p": 0.5},
         {"layers": [5, 4, 3, 2, 1, 0]},
         {"layers": [0, 1, 2, -3, -2, -1, 5]},
-        {"max_new_tokens": config.MAX_NEW_TOKENS, "temperature": 0, "float16": config.USE_FLOAT16},
+        {"max_new_tokens": config.MAX_NEW_TOKENS, "seed": config.SEED, "float16": config.USE_FLOAT16},
+        {"generation": "checkpoint"},
     ]
     for changed in same_questions:
         assert asked(folder, **changed) == first, changed
+    greedy = asked(folder, generation="greedy")
+    assert greedy != first
+    for changed in (
+        {"generation": "greedy", "seed": 7},
+        {"temperature": 0},
+        {"temperature": 0.0, "top_p": 0.5},
+    ):
+        assert asked(folder, **changed) == greedy, changed  # a greedy answer is not drawn
+    assert asked(folder, temperature=1) == asked(folder, temperature=1.0, top_k=0)
 
 
 def test_another_question_has_another_key(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -33,6 +41,12 @@ def test_another_question_has_another_key(folder: Path, monkeypatch: pytest.Monk
         {"image": "b" * 64},
         {"prompt": "What? "},
         {"max_new_tokens": 7},
+        {"generation": "greedy"},
+        {"seed": 1},
+        {"answer": "A given one."},
+        {"answer": "Another given one."},
+        {"repetition_penalty": 1.2},
+        {"temperature": 0.5, "top_k": 4},
         {"temperature": 0.5},
         {"temperature": 0.5, "seed": 1},
         {"temperature": 0.5, "top_p": 0.9},

@@ -1,0 +1,44 @@
+"""The page in a browser: how an answer comes about."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.page.browser.kit import NEW, Tab, generate, menu, prepare, reads, says
+from tests.seeing import part
+
+pytestmark = [
+    pytest.mark.timeout(280),
+    # Gradio's queue statistics use what this pandas deprecates.
+    pytest.mark.filterwarnings("ignore::pandas.errors.Pandas4Warning"),
+]
+GIVEN = "Two red birds."
+
+
+def labelled(tab: Tab, text: str) -> None:
+    """Wait until the button that asks says this."""
+    tab.wait_for_function("text => document.querySelector('#generate').innerText.trim() === text", arg=text)
+
+
+def test_an_answer_that_was_written_elsewhere_is_explained(tab: Tab, files: Path) -> None:
+    prepare(tab, files / "a.png", NEW)
+    menu(tab, "settings")
+    said = tab.inner_text("#by_checkpoint")
+    assert said.startswith("This checkpoint: drawn, ")  # as it is published
+    assert "repetition penalty 1.05" in said
+    assert tab.locator("#temperature").count() == 0 or not tab.locator("#temperature").is_visible()
+    tab.locator("#generation label", has_text="by my own values").click()
+    tab.wait_for_selector("#temperature")
+    tab.wait_for_selector("#repetition_penalty")
+    tab.locator("#generation label", has_text="as the checkpoint says").click()
+    tab.wait_for_selector("#temperature", state="hidden")
+    tab.fill("#given textarea", GIVEN)
+    labelled(tab, "Explain ↵")
+    tab.keyboard.press("Escape")
+    generate(tab)
+    reads(tab, GIVEN)
+    says(tab, "notice", "This answer was given, not written by the model.")
+    assert part(tab, "words").locator("[data-word]").count() == len(GIVEN.split())
+    menu(tab, "settings")
+    tab.fill("#given textarea", "")
+    labelled(tab, "Ask ↵")
