@@ -1,4 +1,4 @@
-"""The command line: `python cli.py attention|gradcam|check|evaluate|methods|export`, the calls of the page.
+"""The command line: `python cli.py attention|gradcam|check|evaluate|methods|export|selftest`.
 
 Goes in: arguments. Comes out: files in a folder; the answer on stdout; progress and errors of one line on
 stderr. Knows nothing of hooks, tensors or pages.
@@ -18,11 +18,11 @@ from importlib import import_module
 from typing import NoReturn, Protocol
 
 import config
-from commands import attention, check, evaluate, export, gradcam, methods
-from commands.terminal import UsageError, say
+from commands import attention, check, evaluate, export, gradcam, methods, selftest
+from commands.terminal import FailedError, UsageError, say
 from utils import one_line
 
-FAILED, REFUSED, STOPPED = 1, 2, 130  # exit codes: our mistake, something to correct, Ctrl-C
+FAILED, REFUSED, STOPPED = 1, 2, 130  # exit codes: our mistake or a failed test, something to correct, Ctrl-C
 
 JOINED = ("--layers", "--heads", "--tokens", "--target", "--patches")  # arguments that may begin with a minus
 
@@ -46,6 +46,7 @@ COMMANDS: dict[str, Command] = {
     "evaluate": evaluate,
     "methods": methods,
     "export": export,
+    "selftest": selftest,
 }
 
 
@@ -109,6 +110,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         debug = args.debug
         args.check(args)
         import_module(f"commands.run.{args.work}").run(args)  # with the model's libraries, which take seconds
+    except FailedError:
+        return FAILED
     except KeyboardInterrupt:
         say("Stopped: nothing was written.")
         return STOPPED

@@ -17,6 +17,10 @@ class UsageError(ValueError):
     """The arguments cannot be used; the message is one line."""
 
 
+class FailedError(Exception):
+    """What was tried failed, and has been told; nothing went wrong in trying."""
+
+
 @contextmanager
 def stop_on_interrupt() -> Iterator[threading.Event]:
     """Yield an event that the first Ctrl-C sets; the second one interrupts at once, as ever."""

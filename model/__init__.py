@@ -16,10 +16,10 @@ from model.families import (
     model_device,
     model_layer_count,
 )
-from model.generation_config import end_ids, generation_config_of, own_generation, told
+from model.generation_config import end_ids, generation_config_of, own_generation, refused, told
 from model.given_answer import answer_ids
 from model.hub import DEMO, DEMO_FOLDER, default_model
-from model.identity import Checkpoint, answer_key, checkpoint
+from model.identity import Checkpoint, answer_key, checkpoint, verification_key
 from model.loading import load_model
 from model.placement import Placement, free_memory
 
@@ -48,5 +48,7 @@ __all__ = [
     "model_device",
     "model_layer_count",
     "own_generation",
+    "refused",
     "told",
+    "verification_key",
 ]

@@ -47,6 +47,22 @@ def checkpoint(name: str) -> Checkpoint | None:
     return Checkpoint(name, str(folder.resolve()), found, int(layers))
 
 
+def verification_key(source: Checkpoint | None) -> str | None:
+    """Return the id under which a checkpoint's self-test is kept: of its files, of where and how it runs."""
+    if source is None:
+        return None
+    told = {"model": asdict(source), **_running()}
+    return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:32]
+
+
+def _running() -> dict[str, Any]:
+    """Return what beside its files decides what a checkpoint computes."""
+    return {
+        "placement": str(Placement.choose(config.DEVICE, config.DTYPE, config.ATTENTION_BACKEND)),
+        "versions": (torch.__version__, transformers.__version__),
+    }
+
+
 def answer_key(
     source: Checkpoint,
     image: str,
@@ -74,9 +90,8 @@ def answer_key(
     question = {
         "format": FORMAT,
         "model": asdict(source),
-        "placement": str(Placement.choose(config.DEVICE, config.DTYPE, config.ATTENTION_BACKEND)),
+        **_running(),
         "pixels": (config.MIN_PIXELS, config.MAX_PIXELS),
-        "versions": (torch.__version__, transformers.__version__),
         "image": image,
         "prompt": prompt,
         "generation": GenerationSettings.of(**settings).identity if answer is None else {"given": answer},

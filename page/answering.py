@@ -15,7 +15,7 @@ from PIL.Image import Image
 from attention_extractor import AttentionExtractor
 from evaluation.without_picture import logprobs_without
 from methods import TokenMaps
-from model import ModelError, answer_key
+from model import ModelError, answer_key, verification_key
 from page.inputs import asked, generation_settings, given_answer
 from page.jobs import Job, Progress
 from page.model_room import Loaded, ModelRoom
@@ -25,6 +25,7 @@ from records.capture import Capture
 from records.map_check import MapCheck
 from records.pictures import image_hash
 from records.store import Store
+from records.verification import with_verification
 from utils import one_line
 
 log = logging.getLogger(__name__)
@@ -110,6 +111,7 @@ class Answering:
 
         def write(loaded: Loaded) -> tuple[Capture, bool]:
             capture = question.capture(AttentionExtractor(loaded.model, loaded.processor), job)
+            capture = with_verification(capture, verification_key(loaded.checkpoint))
             return capture, loaded is here  # else another model was loaded meanwhile
 
         capture, same = self.room.work(write, job)

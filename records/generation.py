@@ -113,7 +113,9 @@ def generation_text(settings: Mapping[str, Any]) -> str:
     how = list(by.get(settings.get("generation", ""), []))
     if settings.get("generation") != "given":
         how.append("drawn" if settings.get("temperature") else "greedy")
-    values = sorted((name, value) for name, value in settings.items() if name != "generation")
+    values = sorted(
+        (name, value) for name, value in settings.items() if name not in ("generation", "verified")
+    )
     return ", ".join([*how, *(f"{name.replace('_', ' ')} {value}" for name, value in values)])
 
 

@@ -187,6 +187,7 @@ def facts(subject: Subject) -> dict[str, str]:
         "Scale": f"{selection.scale}: {scale_text(selection)}",
         "Picture": f"{width} × {height} pixels, {w} × {h} visual tokens",
         "Generation": generation_text(capture.settings),
+        **({"Self-test": capture.settings["verified"]} if "verified" in capture.settings else {}),
         UNPROVEN: subject.found.row.caveat,
     }
 

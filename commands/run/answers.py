@@ -14,11 +14,20 @@ from attention_processor import AttentionProcessor
 from commands.arguments import choice, generation_of, numbers
 from commands.terminal import bar, counter, printable, say, stop_on_interrupt
 from methods import selected_maps, token_maps
-from model import Checkpoint, answer_key, checkpoint, default_model, load_model, model_layer_count
+from model import (
+    Checkpoint,
+    answer_key,
+    checkpoint,
+    default_model,
+    load_model,
+    model_layer_count,
+    verification_key,
+)
 from records.capture import Capture
 from records.selection import Selection
 from records.store import Store
 from records.token_maps import TokenMaps
+from records.verification import with_verification
 from records.words import Word
 from report.view import Subject
 from utils import Range, Stopped, one_line
@@ -78,8 +87,9 @@ def generated(extractor: AttentionExtractor, args: argparse.Namespace, image: Im
     Raises:
         KeyboardInterrupt: once Ctrl-C has ended the answer, between two tokens.
     """
+    key = verification_key(checkpoint(args.model or default_model()))
     if args.answer is not None:
-        return extractor.read(image, args.prompt, args.answer, args.image_hash)
+        return with_verification(extractor.read(image, args.prompt, args.answer, args.image_hash), key)
     limit = config.MAX_NEW_TOKENS if args.max_new_tokens is None else args.max_new_tokens
     with stop_on_interrupt() as stop, bar("Answer", "token", limit) as progress:
 
@@ -98,7 +108,7 @@ def generated(extractor: AttentionExtractor, args: argparse.Namespace, image: Im
         progress.total = progress.n  # the answer ended here
     if stop.is_set():
         raise KeyboardInterrupt
-    return capture
+    return with_verification(capture, key)
 
 
 def word_number(capture: Capture, number: int) -> Word:
