@@ -19,6 +19,7 @@ from page.parts import heading, line, text_of
 from page.recent import Recent
 from page.share import Share
 from page.sources import Sources
+from page.verify import Verify
 from records.store import Store
 
 SIBLINGS = ("Qwen/Qwen2.5-VL-7B-Instruct", "Qwen/Qwen2.5-VL-32B-Instruct", "Qwen/Qwen2.5-VL-72B-Instruct")
@@ -93,6 +94,7 @@ class Layout:
             self.share = Share()
         with gr.Column(elem_id="help_menu", elem_classes="menu"):
             gr.HTML(HELP, elem_id="note", js_on_load=None)
+            self.verify = Verify()
         with gr.Column(elem_id="settings_menu", elem_classes="menu"):
             self._generation()
 

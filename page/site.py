@@ -97,6 +97,7 @@ class Page(Layout):
         )
         explorer.after(hidden)
         self.share.wire(self.around, explorer)
+        self.verify.wire(self.around)
         self.gradcam.wire(self.around, explorer, self.seed)
 
     def _blanked(self) -> list[Any]:
