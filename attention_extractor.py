@@ -26,7 +26,7 @@ from transformers import GenerationConfig
 import config
 from internals.attention_rows import backend_wrapped, check_full_attention, rows_wanted
 from internals.exclusive import alone, in_eval_mode, lent
-from internals.generation import EachToken, RawLogits, generate, generation_config_set
+from internals.generation import Draws, EachToken, RawLogits, generate, generation_config_set
 from internals.hooks import hooked
 from internals.recording import Recording, places_of
 from internals.teacher_forcing import head_logprobs, teacher_forced_inputs
@@ -36,6 +36,7 @@ from model import (
     answer_ids,
     decoder_layers,
     encode,
+    free_memory,
     generation_config_of,
     model_layer_count,
     told,
@@ -43,12 +44,14 @@ from model import (
 from records.capture import Capture
 from records.generation import GenerationSettings
 from records.layers import decoder_layer_numbers
+from records.plan import Plan, size_text
 from records.tokens import Vocabulary, spelled, unfinished
 
-__all__ = ["AttentionExtractor", "Capture", "OnMap", "OnToken"]
+__all__ = ["AttentionExtractor", "Capture", "OnMap", "OnPlan", "OnToken"]
 
 OnToken = Callable[[str, int], None]
 OnMap = Callable[[int, NDArray[np.float32]], None]
+OnPlan = Callable[[Plan], None]
 MAP_EVERY = 0.25  # seconds between two maps of an unfinished answer at least: each takes a row of every layer
 
 
@@ -104,6 +107,7 @@ class AttentionExtractor:
         known_hash: str | None = None,
         on_map: OnMap | None = None,
         *,
+        on_plan: OnPlan | None = None,
         generation: str | None = None,
         top_k: int | None = None,
         repetition_penalty: float | None = None,
@@ -121,12 +125,14 @@ class AttentionExtractor:
         `on_token(text so far, number of tokens)` is called after each token. Now and then, and before
         `on_token` tells of it, `on_map(token, map (h, w))` is called with where the attention of the latest
         token went, the mean over layers and heads. Setting `stop` ends the answer after the token at hand.
+        `on_plan` is called with the `Plan` of what will be recorded at most, before the model begins.
         `known_hash` is the picture's `image_hash`, for who has worked it out already. The model is put back
         as it was, also after an error.
 
         Raises:
             ValueError: for a setting out of range or one that would not count, a checkpoint that asks for
-                several sequences at a time (beams), an image or a prompt that cannot be used.
+                several sequences at a time (beams), an image or a prompt that cannot be used, or more to
+                record than memory holds; the line says what helps.
             RuntimeError: if the model is at work for another capture or Grad-CAM.
         """
         settings = GenerationSettings.of(
@@ -134,9 +140,7 @@ class AttentionExtractor:
         )
         chosen = generation_config_of(self.model, settings)
         encoded = encode(self.model, self.processor, image, prompt, known_hash)
-        places = places_of(encoded)
-        store = torch.device("cpu") if self.store_on_cpu else None
-        recording = Recording(places, self._modules, store, self.float16)
+        recording = self._recording(encoded, settings.max_new_tokens, on_plan)
         tell = self._teller(on_token, map_teller(recording, encoded.grid, on_map))
         each, backend = self._run(encoded, recording, settings, chosen, tell, stop)
         asked = {name: getattr(settings, name) for name in ("generation", "max_new_tokens", "seed")}
@@ -158,13 +162,12 @@ class AttentionExtractor:
         but for its `settings`.
 
         Raises:
-            ValueError: for an image, a prompt or an answer that cannot be used.
+            ValueError: for an image, a prompt or an answer that cannot be used, or too long for memory.
             RuntimeError: if the model is at work for another capture or Grad-CAM.
         """
         encoded = encode(self.model, self.processor, image, prompt, known_hash)
         ids = answer_ids(self.model, self.processor, encoded, answer)
-        store = torch.device("cpu") if self.store_on_cpu else None
-        recording = Recording(places_of(encoded), self._modules, store, self.float16)
+        recording = self._recording(encoded, len(ids))
         start = encoded.prompt_length - 1
         rows = torch.tensor([*recording.places.prompt_rows, *range(start, start + len(ids))])
         inputs = teacher_forced_inputs(encoded, ids[:-1], [encoded.inputs["pixel_values"]])
@@ -179,6 +182,23 @@ class AttentionExtractor:
             logprobs = head_logprobs(self.model, hidden, ids)
         facts = {"generation": "given", "attention_backend": backend}
         return self._capture(encoded, recording, Said(list(ids), [*logprobs], False), facts)
+
+    def _recording(self, encoded: Encoded, new: int, on_plan: OnPlan | None = None) -> Recording:
+        """Return an empty record for so many new tokens; ValueError if it does not fit into memory."""
+        store = torch.device("cpu") if self.store_on_cpu else None
+        recording = Recording(places_of(encoded), self._modules, store, self.float16)
+        visual, prompt = len(encoded.image_positions), len(encoded.prompt_positions)
+        text, itemsize = encoded.prompt_length - visual, recording.dtype.itemsize
+        plan = Plan(visual, text, prompt, new, len(self.layers), recording.heads, itemsize)
+        free = free_memory(str(store or encoded.input_ids.device))
+        if plan.bytes > free:
+            raise ValueError(
+                f"An answer of {new:,} tokens would record {size_text(plan.bytes)} and {size_text(free)} are "
+                "free: lower MAX_NEW_TOKENS or MAX_PIXELS, or record fewer layers (SPECIFIC_LAYERS)."
+            )
+        if on_plan is not None:
+            on_plan(plan)
+        return recording
 
     def _run(
         self,
@@ -200,8 +220,9 @@ class AttentionExtractor:
             held.enter_context(hooked(self._modules, recording.hook))
             held.enter_context(hooked([self.model.lm_head], logits.hook))
             backend = held.enter_context(backend_wrapped(self.model, self._modules[0]))
-            each = EachToken(recording.keep, logits, ends, tell, stop)
-            generate(self.model, self.processor.tokenizer, encoded.inputs, settings, each)
+            draws = Draws(encoded.input_ids.device, settings.seed)
+            each = EachToken(draws, recording.keep, logits, ends, tell, stop)
+            generate(self.model, self.processor.tokenizer, encoded.inputs, settings.max_new_tokens, each)
         return each, backend
 
     def _teller(

@@ -26,7 +26,6 @@ from transformers.utils import is_flash_attn_2_available
 from attention_extractor import AttentionExtractor
 from evaluation.memory import measured
 from internals.exclusive import lent
-from internals.generation import seeded
 from internals.gradients import LayerGradients
 from internals.hooks import hooked
 from internals.teacher_forcing import teacher_forced_inputs
@@ -218,7 +217,9 @@ def token_ids(bench: Bench) -> Measured:
     settings: dict[str, Any] = (
         {} if bench.how == "checkpoint" else {"do_sample": False, "num_beams": 1, "repetition_penalty": 1.0}
     )
-    with lent(model), torch.no_grad(), seeded(model.device, 0):
+    cards = range(torch.cuda.device_count())
+    with lent(model), torch.no_grad(), torch.random.fork_rng(cards):
+        torch.manual_seed(0)
         sequence = model.generate(
             **bench.encoded.inputs, max_new_tokens=TOKENS, tokenizer=bench.processor.tokenizer, **settings
         )

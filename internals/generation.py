@@ -13,10 +13,17 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import GenerationConfig, StoppingCriteria, StoppingCriteriaList
+from transformers import (
+    GenerationConfig,
+    LogitsProcessor,
+    LogitsProcessorList,
+    StoppingCriteria,
+    StoppingCriteriaList,
+)
 
 from model import end_ids
-from records.generation import GenerationSettings
+
+_drawing = threading.Lock()
 
 
 @contextmanager
@@ -30,21 +37,45 @@ def generation_config_set(model: Any, chosen: GenerationConfig) -> Iterator[set[
         model.generation_config, model.model.rope_deltas = before, position_offset
 
 
-@contextmanager
-def seeded(device: torch.device, seed: int) -> Iterator[None]:
-    """Draw as after `torch.manual_seed(seed)`; afterwards the process's random state is as it was."""
-    cards = range(torch.cuda.device_count()) if device.type == "cuda" else ()
-    of_mps = torch.mps.get_rng_state() if device.type == "mps" else None
-    with torch.random.fork_rng(cards):
-        if device.type == "cpu":
-            torch.default_generator.manual_seed(seed)
+class Draws(LogitsProcessor):
+    """Has tokens drawn as after `torch.manual_seed(seed)`, whatever else the process draws meanwhile.
+
+    transformers draws from the device's default generator. Its state is ours from the moment when logits are
+    there until the token is drawn, and is put back then; nobody else's answer draws in between.
+    """
+
+    def __init__(self, device: torch.device, seed: int) -> None:
+        self.device = device
+        self.state = torch.Generator(device).manual_seed(seed).get_state()
+        self.others: Tensor | None = None  # the process's own state, while ours is there
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        """Return the scores as they are; the next token is drawn from our state."""
+        _drawing.acquire()
+        self.others = self._get()
+        self._set(self.state)
+        return scores
+
+    def drawn(self) -> None:
+        """Put the process's random state back, if ours is there."""
+        if self.others is not None:
+            self.state = self._get()
+            self._set(self.others)
+            self.others = None
+            _drawing.release()
+
+    def _get(self) -> Tensor:
+        if self.device.type == "cuda":
+            return torch.cuda.get_rng_state(self.device)
+        return torch.mps.get_rng_state() if self.device.type == "mps" else torch.get_rng_state()
+
+    def _set(self, state: Tensor) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.set_rng_state(state, self.device)
+        elif self.device.type == "mps":
+            torch.mps.set_rng_state(state)
         else:
-            torch.manual_seed(seed)
-        try:
-            yield
-        finally:
-            if of_mps is not None:
-                torch.mps.set_rng_state(of_mps)
+            torch.set_rng_state(state)
 
 
 class RawLogits:
@@ -70,19 +101,22 @@ class EachToken(StoppingCriteria):
 
     def __init__(
         self,
+        draws: Draws,
         keep: Callable[[], None],
         logits: RawLogits,
         ends: Collection[int],
         tell: Callable[[list[int]], None],
         stop: threading.Event | None,
     ) -> None:
-        self.keep, self.logits, self.ends, self.tell, self.stop = keep, logits, ends, tell, stop
+        self.draws, self.keep, self.logits = draws, keep, logits
+        self.ends, self.tell, self.stop = ends, tell, stop
         self.ids: list[int] = []
         self.logprobs: list[Tensor] = []
         self.stopped = False
 
     def __call__(self, input_ids: Tensor, scores: Any, **_: Any) -> Tensor:
         """Return whether the answer ends here (1,)."""
+        self.draws.drawn()
         token = int(input_ids[0, -1])
         ended = token in self.ends
         if not ended:
@@ -95,13 +129,16 @@ class EachToken(StoppingCriteria):
 
 
 def generate(
-    model: Any, tokenizer: Any, inputs: Mapping[str, Tensor], settings: GenerationSettings, each: EachToken
+    model: Any, tokenizer: Any, inputs: Mapping[str, Tensor], max_new_tokens: int, each: EachToken
 ) -> None:
     """Have the model answer by its generation config; `each` hears of every token."""
-    with seeded(inputs["input_ids"].device, settings.seed):
+    try:
         model.generate(
             **inputs,
-            max_new_tokens=settings.max_new_tokens,
+            max_new_tokens=max_new_tokens,
+            logits_processor=LogitsProcessorList([each.draws]),
             stopping_criteria=StoppingCriteriaList([each]),
             tokenizer=tokenizer,  # for stop strings
         )
+    finally:
+        each.draws.drawn()

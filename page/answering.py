@@ -69,6 +69,7 @@ class Inquiry:
             **self.settings,
             on_token=job.writes,
             on_map=job.looks,
+            on_plan=job.plans,
             stop=job.stop,
             known_hash=self.image_hash,
         )
@@ -174,7 +175,8 @@ def state_of(progress: Progress) -> dict[str, Any]:
     """Return how far an answer is: waiting, reading the picture, or writing."""
     state = "waiting" if not progress.begun else "writing" if progress.done else "reading"
     ahead = {"ahead": progress.ahead, "wait": round(progress.wait)} if progress.ahead else {}
-    return {"state": state, "text": progress.text, "count": progress.done, **ahead}
+    plan = {"plan": progress.plan} if state == "reading" and progress.plan else {}
+    return {"state": state, "text": progress.text, "count": progress.done, **ahead, **plan}
 
 
 def described(run: Run) -> dict[str, Any]:

@@ -18,6 +18,7 @@ import gradio as gr
 
 from page.inputs import refusal
 from page.parts import Outputs, already_told, told, visitor_of
+from records.plan import Plan
 from utils import Stopped
 
 TICK = 0.25  # seconds after which a caller hears something even if nothing happened
@@ -43,6 +44,7 @@ class Progress:
     count: int = 0  # of these in all; 0 where that is not known
     text: str = ""  # the answer so far
     map: Any = None  # where the attention of its latest word went (h, w)
+    plan: str = ""  # what will be recorded of it at most
     seconds: float = 0.0  # since it was asked for
 
 
@@ -84,6 +86,10 @@ class Job:
     def looks(self, _: int, attention: Any) -> None:
         """Hear where the attention of the latest token went (h, w)."""
         self._progress = replace(self._progress, map=attention)
+
+    def plans(self, plan: Plan) -> None:
+        """Hear what will be recorded of the answer at most."""
+        self._tell(plan=plan.line)
 
     def writes(self, text: str, tokens: int) -> None:
         """Hear the answer so far."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -102,6 +103,7 @@ def generated(extractor: AttentionExtractor, args: argparse.Namespace, image: Im
             args.prompt,
             **generation_of(args),
             on_token=on_token,
+            on_plan=lambda plan: progress.write(plan.line, file=sys.stderr),
             stop=stop,
             known_hash=args.image_hash,
         )

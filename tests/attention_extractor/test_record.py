@@ -22,9 +22,10 @@ def test_a_capture_says_where_it_comes_from(small: tuple[Any, Any]) -> None:
     assert (capture.image_hash, capture.prompt_length) == (encoded.image_hash, encoded.prompt_length)
     assert capture.prompt_tokens == tuple(PROMPT)
     assert capture.settings == {
+        "generation": "own",
         "max_new_tokens": 2,
         "temperature": 0,
-        "top_p": 1.0,
+        "repetition_penalty": 1.0,
         "seed": 0,
         "attention_backend": "sdpa",
         "dtype": "float32",

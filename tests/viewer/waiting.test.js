@@ -10,6 +10,11 @@ test('waiting says place and time, reading and writing how long', () => {
   assert.deepEqual(shown('waiting', { ahead: 2, wait: 6 }), ['2 ahead of you · about 6 s', null]);
   assert.deepEqual(shown('waiting', {}), ['Waiting for the model', null]);
   assert.deepEqual(shown('reading', { seconds: 1.24 }), ['Reading the picture · 1.2 s', null]);
+  const plan = '252 visual tokens, …';
+  assert.deepEqual(shown('reading', { seconds: 1.24, plan }), [
+    'Reading the picture · 1.2 s · 252 visual tokens, …',
+    null,
+  ]);
   const [line, share] = shown('writing', { count: 32, limit: 128, seconds: 2 });
   assert.match(line, /^32 tokens · 2\.0 s/);
   assert.equal(share, 0.25);

@@ -21,7 +21,7 @@ export const newState = (can) => ({
   drawMs: 0, // what the last one took
   source: null, // {url, width, height, name}: the picture that is chosen, which need not be the answer's
   phase: 'empty', // or 'waiting', 'reading', 'writing', 'answered', 'stale'
-  progress: null, // of the answer: {text, count, limit, seconds, ahead, note}
+  progress: null, // of the answer: {text, count, limit, seconds, ahead, plan, note}
   work: null, // of what the model does beside: {part, title, done, count, seconds, ahead}
   notice: null, // {kind, text, action}: one line above the words
   ...ofOneAnswer(),

@@ -7,7 +7,7 @@ export function durationText(seconds) {
 }
 
 // Returns {title, time, share}; a share of null is not known.
-export function waitingTexts(phase, { ahead = 0, count = 0, limit = 0, seconds = 0, wait = 0 }) {
+export function waitingTexts(phase, { ahead = 0, count = 0, limit = 0, plan = '', seconds = 0, wait = 0 }) {
   if (phase === 'writing') {
     const words = `${count} token${count === 1 ? '' : 's'}`;
     return {
@@ -17,7 +17,11 @@ export function waitingTexts(phase, { ahead = 0, count = 0, limit = 0, seconds =
     };
   }
   if (phase === 'reading')
-    return { title: 'Reading the picture', time: `· ${seconds.toFixed(1)} s`, share: null };
+    return {
+      title: 'Reading the picture',
+      time: `· ${seconds.toFixed(1)} s${plan ? ` · ${plan}` : ''}`,
+      share: null,
+    };
   const time = wait ? `· about ${durationText(wait)}` : `· ${Math.round(seconds)} s so far`;
   return {
     title: ahead ? `${ahead} ahead of you` : 'Waiting for the model',

@@ -1,0 +1,71 @@
+"""The extractor: what an answer will record at most, said before it begins."""
+
+import re
+from typing import Any
+
+import pytest
+
+import attention_extractor as extractor_room
+from attention_extractor import AttentionExtractor
+from records.plan import Plan, size_text
+from tests.attention_extractor.kit import HEADS, LAYERS, PROMPT, TOKENS, everything, picture
+
+
+@pytest.mark.parametrize("float16", [True, False])
+def test_the_plan_is_what_is_recorded(small: tuple[Any, Any], float16: bool) -> None:
+    plans: list[Plan] = []
+    told: list[str] = []
+    capture = AttentionExtractor(*small, float16=float16).generate(
+        picture(), PROMPT, TOKENS, 0, on_plan=plans.append, on_token=lambda text, count: told.append(text)
+    )
+    (plan,) = plans
+    assert (plan.visual, plan.new, plan.layers, plan.heads) == (40, TOKENS, LAYERS, HEADS)
+    parts = (
+        capture.attention,
+        capture.shares,
+        capture.text_attention,
+        capture.prompt_attention,
+        capture.prompt_shares,
+    )
+    assert plan.bytes == sum(part.numel() * part.element_size() for part in parts)
+    line = (
+        rf"40 visual tokens, at most {TOKENS} new ones, {LAYERS} layers × {HEADS} heads: up to \d MB recorded"
+    )
+    assert re.fullmatch(line, plan.line)
+
+
+def test_fewer_layers_need_less(small: tuple[Any, Any]) -> None:
+    plans: list[Plan] = []
+    for layers in (None, [1]):
+        AttentionExtractor(*small, layers=layers).generate(picture(), PROMPT, 1, on_plan=plans.append)
+    assert plans[0].bytes == LAYERS * plans[1].bytes
+
+
+def test_what_does_not_fit_is_refused_before_the_model_begins(
+    small: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = everything(small[0])
+    plans: list[Plan] = []
+    with monkeypatch.context() as patch:
+        patch.setattr(extractor_room, "free_memory", lambda device: 1_000_000)
+        extractor = AttentionExtractor(*small)
+        with pytest.raises(
+            ValueError, match=r"^An answer of 4,000 tokens would record \d+ MB and 1 MB are free: "
+        ):
+            extractor.generate(picture(), PROMPT, 4000, on_plan=plans.append)
+        extractor.generate(picture(), PROMPT, 1, on_plan=plans.append)
+    assert len(plans) == 1
+    assert everything(small[0]) == before
+
+
+def test_the_published_3b_shape_is_planned_as_it_was_worked_out() -> None:
+    """36 layers × 16 heads, 1,024 tokens over 1,280 patches in float16: 1.51 GB of weights."""
+    plan = Plan(visual=1280, text=0, prompt=0, new=1024, layers=36, heads=16, itemsize=2)
+    assert plan.bytes > 1.51e9 > 0.9 * plan.bytes
+
+
+@pytest.mark.parametrize(
+    ("count", "text"), [(0, "1 MB"), (1_400_000, "1 MB"), (37_000_000, "37 MB"), (1_510_000_000, "1.5 GB")]
+)
+def test_sizes_are_written_as_people_do(count: int, text: str) -> None:
+    assert size_text(count) == text
