@@ -5,10 +5,10 @@ import {
   hottestShare,
   mapOf,
   massIn,
-  rangeOf,
   shownMap,
   unfinishedMap,
 } from '../../viewer/js/state/maps.js';
+import { rangeOf } from '../../viewer/js/state/numbers.js';
 import { newState, withPayload } from '../../viewer/js/state/state.js';
 import { headsOf, mapsOf, packed, payload } from './made.js';
 

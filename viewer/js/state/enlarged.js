@@ -1,11 +1,14 @@
 // Heat at the size at which it is drawn: bicubic, as OpenCV has it (a = -0.75), or as flat cells. It is counted in whole
 // steps, and worked out down one column of pixels after the other: between two centres of cells a column is a polynomial
-// of third degree, whose next value takes three additions. That is done for every picture that is pointed at.
+// of third degree, whose next value takes three additions, of whole numbers. That is done for every map that is pointed at.
 import { indices, limited } from './numbers.js';
 
 export const STEPS = 1024; // of heat, from 0 to 1
 const TAPS = 4;
 const BEND = -0.75;
+const BITS = 19; // of a step, in which a column is added up
+const PARTS = 1 << BITS;
+const LONGEST = 64; // pixels that are added up from one start: what is rounded grows with the third power of them
 
 // Returns the weight of a cell whose centre is so many cells away.
 function cubic(distance) {
@@ -40,13 +43,14 @@ function flatAxis(size, cells) {
   return { count: 1, at, weight: new Float32Array(size).fill(1) };
 }
 
-// Returns the bands between two centres, from top to bottom: {from, to} in pixels, the four `cells` that they are made of,
+// Returns bands between two centres, from top to bottom: {from, to} in pixels, the four `cells` that they are made of,
 // and how far `start`, the first pixel, is from one centre to the next; `step` pixels on.
 function bandsOf(size, cells) {
   const bands = [];
   for (let from = 0, to = 0; from < size; from = to) {
     const before = Math.floor(placeOf(from, size, cells));
-    while (to < size && Math.floor(placeOf(to, size, cells)) === before) to++;
+    const most = Math.min(size, from + LONGEST);
+    while (to < most && Math.floor(placeOf(to, size, cells)) === before) to++;
     bands.push({
       from,
       to,
@@ -67,49 +71,66 @@ export function heatAxes([rows, columns], { width, height }, isSmooth) {
 
 // Returns heat of cells, 0 to 1, at every pixel of the axes, row by row, in steps: a new Uint16Array, or the one given.
 export function enlarged(heat, axes, result = new Uint16Array(axes.width * axes.height)) {
-  const { width, height, down, isSmooth } = axes;
   const lines = linesOf(heat, axes);
-  if (isSmooth) for (const band of down.bands) fillBand(result, lines, width, band);
-  else for (let y = 0; y < height; y++) result.set(lines[down.at[y]], y * width);
+  if (axes.isSmooth) {
+    result.fill(0);
+    for (const band of axes.down.bands) fillBand(result, lines, axes.width, band);
+  } else fillFlat(result, lines, axes);
   return result;
 }
 
-// Returns each row of cells at every pixel across, in steps; of flat cells they are whole ones.
+// Returns each row of cells at every pixel across, in steps.
 function linesOf(heat, { width, rows, columns, across: { count, at, weight } }) {
-  return indices(rows).map((row) => {
-    const cells = heat.subarray(row * columns, (row + 1) * columns);
-    const line = new Float64Array(width);
-    if (cells.every((v) => v === 0)) return line;
+  const lines = new Float64Array(rows * width);
+  for (let row = 0; row < rows; row++) {
+    const first = row * columns;
+    if (!isWarm(heat, first, first + columns)) continue;
     for (let x = 0, tap = 0; x < width; x++) {
       let sum = 0;
-      for (const end = tap + count; tap < end; tap++) sum += weight[tap] * cells[at[tap]];
-      line[x] = count === 1 ? Math.round(STEPS * sum) : STEPS * sum;
+      for (const end = tap + count; tap < end; tap++) sum += weight[tap] * heat[first + at[tap]];
+      lines[row * width + x] = STEPS * sum;
     }
-    return line;
-  });
+  }
+  return lines;
 }
 
-// Writes a band, between 0 and STEPS: the polynomial of each column by its differences from one pixel to the next.
+function isWarm(heat, from, to) {
+  for (let i = from; i < to; i++) if (heat[i] !== 0) return true;
+  return false;
+}
+
+function fillFlat(result, lines, { width, height, down }) {
+  for (let y = 0, at = 0; y < height; y++, at += width) {
+    const from = down.at[y] * width;
+    if (y > 0 && down.at[y] === down.at[y - 1]) result.copyWithin(at, at - width, at);
+    else for (let x = 0; x < width; x++) result[at + x] = Math.round(lines[from + x]);
+  }
+}
+
+// Writes a band, between 0 and STEPS, where it is not 0: the polynomial of each column by its differences from one pixel
+// to the next. They wrap around where they do not fit into 32 bits, and are right again in the sum.
 function fillBand(result, lines, width, { from, to, cells, start: t, step: h }) {
-  const [above, first, second, below] = cells.map((cell) => lines[cell]);
+  const [above, first, second, below] = cells.map((cell) => cell * width);
   const end = to * width;
   for (let x = 0; x < width; x++) {
-    const p = above[x];
-    const q = first[x];
-    const r = second[x];
-    const s = below[x];
+    const p = lines[above + x];
+    const q = lines[first + x];
+    const r = lines[second + x];
+    const s = lines[below + x];
+    if (q <= 0 && r <= 0 && p >= 0 && s >= 0) continue; // the outer two have no weight over 0
     const third = BEND * p + (BEND + 2) * (q - r) - BEND * s;
     const square = BEND * (s - 2 * p) - (BEND + 3) * q + (2 * BEND + 3) * r;
     const linear = BEND * (p - r);
-    let value = ((third * t + square) * t + linear) * t + q + 0.5; // rounded by what is cut off
-    let slope = ((3 * t + 3 * h) * t + h * h) * h * third + (2 * t + h) * h * square + h * linear;
-    let bend = 6 * (t + h) * h * h * third + 2 * h * h * square;
-    const twist = 6 * h * h * h * third;
+    let value = (PARTS * (((third * t + square) * t + linear) * t + q + 0.5)) | 0; // rounded by what is cut off
+    let slope =
+      (PARTS * (((3 * t + 3 * h) * t + h * h) * h * third + (2 * t + h) * h * square + h * linear)) | 0;
+    let bend = (PARTS * (6 * (t + h) * h * h * third + 2 * h * h * square)) | 0;
+    const twist = (PARTS * (6 * h * h * h * third)) | 0;
     for (let i = from * width + x; i < end; i += width) {
-      result[i] = Math.min(Math.max(value, 0), STEPS);
-      value += slope;
-      slope += bend;
-      bend += twist;
+      result[i] = Math.min(Math.max(value >> BITS, 0), STEPS);
+      value = (value + slope) | 0;
+      slope = (slope + bend) | 0;
+      bend = (bend + twist) | 0;
     }
   }
 }

@@ -1,9 +1,11 @@
 // Maps, row by row as Float32Arrays: of a pick, the one that is shown, its range, its heat and its highest cell.
-import { glowScale, sharedGlowScale, sharesOf } from './glow.js';
+import { glowScale, massOf, sharedGlowScale, shareOf } from './glow.js';
+import { keptFor } from './kept.js';
+import { rangeOf } from './numbers.js';
 import { unpacked } from './packing.js';
 import { keyOf, sideOf } from './picks.js';
 
-const means = new WeakMap(); // a payload's answer -> key of a pick -> its mean map
+const meansOf = keptFor(() => new Map()); // of a payload's answer: key of a pick -> its mean map
 
 const hasMaps = (maps, pick) => Boolean(maps) && pick.tokens.every((token) => maps[token]);
 
@@ -12,8 +14,7 @@ export function mapOf(data, pick) {
   const { maps } = sideOf(data, pick);
   if (!hasMaps(maps, pick)) return null;
   if (pick.tokens.length === 1) return maps[pick.tokens[0]];
-  if (!means.has(data.answer)) means.set(data.answer, new Map());
-  const known = means.get(data.answer);
+  const known = meansOf(data.answer);
   const key = keyOf(data, pick);
   if (!known.has(key)) {
     const sum = new Float64Array(data.grid[0] * data.grid[1]);
@@ -28,19 +29,12 @@ export function mapOf(data, pick) {
   return known.get(key);
 }
 
-export function rangeOf(values) {
-  let low = Infinity;
-  let high = -Infinity;
-  for (const value of values) {
-    if (value < low) low = value;
-    if (value > high) high = value;
-  }
-  return [low, high];
-}
+const ownRange = keptFor(({ low, high }) => [Math.min(...low), Math.max(...high)]);
 
 // Returns the range of all maps of records with {low, high} of each of their maps.
 export function sharedRange(records) {
-  return [Math.min(...records.flatMap((one) => one.low)), Math.max(...records.flatMap((one) => one.high))];
+  const ranges = records.map(ownRange);
+  return [Math.min(...ranges.map(([low]) => low)), Math.max(...ranges.map(([, high]) => high))];
 }
 
 export const shownPick = (state) => state.previewed || state.picked;
@@ -57,32 +51,22 @@ export const aloneIn = (state, pick) => alonePlace(state) && headsOf(state, pick
 // Returns the number of a place in layers × heads, whose first row and column are means.
 export const headIndex = (grid, { row, col }) => row * (grid.heads + 1) + col;
 
-const scales = new WeakMap(); // a map -> what glowScale() returned
-
-function scaleOf(values) {
-  if (!scales.has(values)) scales.set(values, glowScale(values));
-  return scales.get(values);
-}
-
-const shared = new WeakMap(); // maps of an answer -> what sharedGlowScale() returned
-
-function sharedScaleOf(maps) {
-  if (!shared.has(maps)) shared.set(maps, sharedGlowScale(maps.filter(Boolean)));
-  return shared.get(maps);
-}
+const sharedScaleOf = keptFor((maps) => sharedGlowScale(maps.filter(Boolean)));
 
 // Returns what is needed to draw some values: {values, grid, range, scale}. `range` is that of a colour map, `scale` that of
 // the glow: an even share and the hottest, in shares of the map; `others` are the maps that have it in common.
 function drawable(grid, values, range, others = null) {
-  return { values, grid, range, scale: others ? sharedScaleOf(others) : scaleOf(values) };
+  return { values, grid, range, scale: others ? sharedScaleOf(others) : glowScale(values) };
 }
+
+const unpackedOnce = keptFor(unpacked);
 
 const NOTHING = { values: null, grid: [1, 1], range: [0, 0], scale: [0, 0] };
 
 // Returns what is needed to draw the map of the word that is being written, where it is known.
 export function unfinishedMap({ progress }) {
   if (!progress?.map) return NOTHING;
-  const [values] = unpacked(progress.map);
+  const [values] = unpackedOnce(progress.map);
   return drawable(progress.grid, values, rangeOf(values));
 }
 
@@ -111,7 +95,7 @@ export function shownMap(state) {
 // Returns the hottest cell's share of the map of some tokens of the answer, 0 to 1; 0 where there is no map yet.
 export function hottestShare(data, tokens) {
   const values = mapOf(data, { tokens, of_prompt: false });
-  return values ? rangeOf(sharesOf(values))[1] : 0;
+  return values ? shareOf(values, rangeOf(values)[1]) : 0;
 }
 
 export const valueAt = (data, values, { row, col }) => values[row * data.grid[1] + col];
@@ -124,9 +108,8 @@ export function highestCell(data, values) {
 
 // Returns the share of a map's mass that lies in a region; values below 0 have none.
 export function massIn(data, values, { row, col, rows = 1, cols = 1 }) {
-  let all = 0;
+  const all = massOf(values);
   let inside = 0;
-  for (const value of values) if (value > 0) all += value;
   for (let r = row; r < row + rows; r++) {
     for (let c = col; c < col + cols; c++) inside += Math.max(0, valueAt(data, values, { row: r, col: c }));
   }

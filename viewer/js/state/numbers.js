@@ -1,10 +1,22 @@
 // Numbers, and how people read them. Knows nothing of maps or words.
+import { keptFor } from './kept.js';
 
 export const SPACE = '\u00a0'; // between a number and its unit, which stay on one line
 
 export const limited = (value, low, high) => Math.min(high, Math.max(low, value));
 
 export const indices = (count) => Array.from({ length: count }, (_, index) => index);
+
+// Returns [lowest, highest] of values.
+export const rangeOf = keptFor((values) => {
+  let low = Infinity;
+  let high = -Infinity;
+  for (const value of values) {
+    if (value < low) low = value;
+    if (value > high) high = value;
+  }
+  return [low, high];
+});
 
 // Returns the whole numbers from first to last.
 export const numbersBetween = (first, last) => indices(last - first + 1).map((step) => first + step);

@@ -1,5 +1,6 @@
 // The cells that hold half of a map, and the lines around them; drawing/outline.py finds the same.
-import { glowScale, heat, sharesOf } from './glow.js';
+import { isFlat, sharesOf } from './glow.js';
+import { keptFor } from './kept.js';
 import { indices } from './numbers.js';
 
 const HALF = 0.5 - 1e-9; // sums of shares are rounded
@@ -7,15 +8,16 @@ const HALF = 0.5 - 1e-9; // sums of shares are rounded
 // Returns the fewest cells (row * columns + column) that hold half of a map's values above 0, ascending; of equal cells
 // the first ones, and none of a flat map.
 export function halfCells(values) {
-  if (!heat(values, glowScale(values), 1).some((v) => v > 0)) return [];
+  if (isFlat(values)) return [];
   const shares = sharesOf(values);
-  const order = indices(values.length).sort((a, b) => shares[b] - shares[a] || a - b);
-  let held = 0;
-  const count = order.findIndex((cell) => {
-    held += shares[cell];
-    return held >= HALF;
-  });
-  return order.slice(0, count + 1).sort((a, b) => a - b);
+  const rising = shares.slice().sort();
+  let next = rising.length;
+  for (let held = 0; held < HALF; held += rising[next]) next -= 1;
+  const least = rising[next];
+  const count = rising.length - next;
+  const higher = indices(shares.length).filter((cell) => shares[cell] > least);
+  const equal = indices(shares.length).filter((cell) => shares[cell] === least);
+  return [...higher, ...equal.slice(0, count - higher.length)].sort((one, other) => one - other);
 }
 
 // Returns the lines between these cells and all others, the grid's border included, as [x, y, x, y] in cells from the
@@ -32,6 +34,9 @@ export function borderSegments(cells, [rows, columns]) {
   );
   return [...level, ...upright];
 }
+
+// Returns the lines around the fewest cells that hold half of a map of the grid.
+export const outlineOf = keptFor((values, grid) => borderSegments(halfCells(values), grid));
 
 // Returns [from, to] of each run of places, 0 to count - 1, where something is so.
 function runs(count, isSo) {

@@ -1,8 +1,8 @@
 // What is said of a pick, of the map that is shown, and of places in it.
 import { isOneCell } from './geometry.js';
-import { sharesOf } from './glow.js';
-import { aloneIn, alonePlace, highestCell, massIn, rangeOf, shownPick, valueAt } from './maps.js';
-import { asRanges, indices, numberLabels, percent } from './numbers.js';
+import { shareOf } from './glow.js';
+import { aloneIn, alonePlace, highestCell, massIn, shownPick, valueAt } from './maps.js';
+import { asRanges, indices, numberLabels, percent, rangeOf } from './numbers.js';
 import { isWhole, segmentsIn, sideOf } from './picks.js';
 import { meanShares } from './shares.js';
 
@@ -107,9 +107,9 @@ export const isByShare = ({ look }) => look.colormap === 'glow';
 // Returns a cell's name and its value: its share of the map, or with a colour map the value itself, with a figure more
 // than the colour bar has.
 export function cellText(state, { values, range }, cell) {
-  if (isByShare(state))
-    return `${placeOf(cell)}: ${percent(valueAt(state.data, sharesOf(values), cell))} of the map`;
-  const labels = numberLabels([...range, valueAt(state.data, values, cell)], state.data.method.unit, 4);
+  const value = valueAt(state.data, values, cell);
+  if (isByShare(state)) return `${placeOf(cell)}: ${percent(shareOf(values, value))} of the map`;
+  const labels = numberLabels([...range, value], state.data.method.unit, 4);
   return `${placeOf(cell)}: ${labels[2]}`;
 }
 

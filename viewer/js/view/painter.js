@@ -9,39 +9,37 @@ const KEPT = 12; // pictures at a size that are kept
 
 // Returns {ready, scaled, draw}. Pictures are {url, width, height, warmth}; sizes are in device pixels.
 export function addPainter(viewer) {
-  const images = new Map(); // url -> Image
-  const sizes = new Map(); // url and size -> {canvas, pixels, detail}
+  const images = new Map(); // url, which may be as long as a picture -> {image, id}
+  const sizes = new Map(); // id and size -> {canvas, detail}
   const tools = {
     map: document.createElement('canvas'),
     axes: remembered(smoothAxes),
     fine: remembered((rows, columns, width, height, cells) =>
       heatAxes([rows, columns], { width, height }, cells === 'smooth'),
     ),
-    frame: remembered((width, height) => {
-      const image = new ImageData(width, height);
-      const pixels = new Uint32Array(image.data.buffer);
-      return { image, pixels, heat: new Uint16Array(width * height) };
-    }),
     ground: remembered((width, height) => preparedGround({ width, height })),
+    painted: heatPainter(),
   };
-  const imageOf = ({ url }) => {
+  const known = ({ url }) => {
     if (!images.has(url)) {
       const image = new Image();
+      const id = images.size;
       image.addEventListener('load', () => {
-        for (const key of sizes.keys()) if (key.startsWith(url)) sizes.delete(key);
+        for (const key of sizes.keys()) if (key.startsWith(`${id} `)) sizes.delete(key);
         viewer.redraw.loaded();
       });
       image.src = url;
-      images.set(url, image);
+      images.set(url, { image, id });
     }
     return images.get(url);
   };
-  const isReady = (picture) => imageOf(picture).complete && imageOf(picture).naturalWidth > 0;
+  const isReady = (picture) => known(picture).image.complete && known(picture).image.naturalWidth > 0;
   const scaled = (picture, width, height) => {
-    const key = `${picture.url}|${width}|${height}`;
+    const { image, id } = known(picture);
+    const key = `${id} ${width} ${height}`;
     if (!sizes.has(key)) {
       if (sizes.size >= KEPT) sizes.delete(sizes.keys().next().value);
-      sizes.set(key, scaledPicture(imageOf(picture), picture, { width, height }, isReady(picture)));
+      sizes.set(key, scaledPicture(image, picture, { width, height }, isReady(picture)));
     }
     return sizes.get(key);
   };
@@ -55,11 +53,41 @@ function scaledPicture(image, picture, { width, height }, isReady) {
   onto.imageSmoothingQuality = 'high';
   if (isReady) onto.drawImage(image, 0, 0, width, height);
   const pixels = onto.getImageData(0, 0, width, height);
-  return { canvas, pixels, detail: remembered(() => prepared(pixels.data, picture.warmth ?? 0)) };
+  return { canvas, detail: remembered(() => prepared(pixels.data, picture.warmth ?? 0)) };
+}
+
+// Returns a function that paints heat over a prepared picture and returns an ImageData: that of before where all is as it
+// was then, such as while one points at the picture.
+function heatPainter() {
+  const buffers = remembered((width, height) => ({
+    image: new ImageData(width, height),
+    steps: new Uint16Array(width * height),
+  }));
+  const enlargedHeat = remembered((values, ends, axes, gamma, kindOfHeat) => ({
+    ...axes,
+    steps: enlarged(kindOfHeat(values, ends, gamma), axes, buffers(axes.width, axes.height).steps),
+  }));
+  const paintedHeat = remembered((paintHeat, detail, { width, height, steps }, strength) => {
+    const { image } = buffers(width, height);
+    paintHeat(new Uint32Array(image.data.buffer), detail, steps, strength);
+    return image;
+  });
+  return (look, { values, range, scale }, axes, { paintHeat, detail }) => {
+    const isShare = look.colormap === 'glow';
+    const ends = isShare ? scale : range;
+    const hot = enlargedHeat(values, ends, axes, gammaOf(look), isShare ? heat : places);
+    return paintedHeat(paintHeat, detail, hot, look.opacity);
+  };
 }
 
 // Draws a map of `shown`, what shownMap() returns, in a box: kind is "overlay", "spotlight", "heatmap" or "picture".
-function drawMap(viewer, { scaled, map, axes, fine, frame, ground }, context, box, { picture, kind, shown }) {
+function drawMap(
+  viewer,
+  { scaled, map, axes, fine, painted, ground },
+  context,
+  box,
+  { picture, kind, shown },
+) {
   const { look } = viewer.state;
   const under = scaled(picture, box.width, box.height);
   if (kind === 'picture' || !shown.values) {
@@ -67,11 +95,10 @@ function drawMap(viewer, { scaled, map, axes, fine, frame, ground }, context, bo
     return;
   }
   if (look.colormap === 'glow' || kind === 'spotlight') {
-    const { image, pixels, heat: hot } = frame(box.width, box.height);
-    enlarged(heatOf(look, shown), fine(...shown.grid, box.width, box.height, look.cells), hot);
-    if (kind === 'spotlight') paintSpotlight(pixels, under.detail(), hot, look.opacity);
-    else if (kind === 'heatmap') paintGlow(pixels, ground(box.width, box.height), hot, look.opacity);
-    else paintGlow(pixels, under.detail(), hot, look.opacity);
+    const image = painted(look, shown, fine(...shown.grid, box.width, box.height, look.cells), {
+      paintHeat: kind === 'spotlight' ? paintSpotlight : paintGlow,
+      detail: kind === 'heatmap' ? ground(box.width, box.height) : under.detail(),
+    });
     if (look.view !== 'wipe') {
       context.putImageData(image, box.x, box.y);
       return;
@@ -88,12 +115,6 @@ function drawMap(viewer, { scaled, map, axes, fine, frame, ground }, context, bo
   context.imageSmoothingEnabled = look.cells === 'smooth';
   context.drawImage(map, box.x, box.y, box.width, box.height);
   context.restore();
-}
-
-// Returns how hot each cell is, 0 to 1: by its share of the map, or in a colour map's spotlight by its place in the range.
-function heatOf(look, { values, range, scale }) {
-  const gamma = gammaOf(look);
-  return look.colormap === 'glow' ? heat(values, scale, gamma) : places(values, range, gamma);
 }
 
 // Draws a map in a colour map onto a canvas of its own, a pixel for each cell, or smooth.

@@ -12,16 +12,23 @@ export function paletteFor(state) {
   return { colours, table: () => tableOf(colours(), gammaOf(state.look)) };
 }
 
+const PROBED = {
+  paper: 'color',
+  ink: 'background-color',
+  'ink-2': 'border-top-color',
+  ember: 'border-right-color',
+  glow: 'border-bottom-color',
+};
+
 // Returns {ramp, grounded, ink}, functions: the colours of heat from clear to hottest, the same on a ground that stands out
 // from paper, and what canvases need of the style: {ink, faint, ember, glow, font, density}, the same object while it is so.
 export function inkFor(root) {
-  const probe = document.createElement('i');
+  const probe = document.createElement('i'); // one for all, never changed: a style is worked out again when it was
   probe.hidden = true;
+  for (const [name, property] of Object.entries(PROBED)) probe.style.setProperty(property, `var(--${name})`);
   root.append(probe);
-  const resolved = (name) => {
-    probe.style.color = `var(--${name})`;
-    return getComputedStyle(probe).color;
-  };
+  const style = getComputedStyle(probe);
+  const resolved = (name) => style.getPropertyValue(PROBED[name]);
   const rampFor = remembered(rampColours);
   const darkFor = remembered(onDark);
   const lightFor = remembered(onLight);

@@ -3,9 +3,14 @@
 // Returns {root, part, panel, listen, stop}: part and panel find elements of viewer.html by their data attributes.
 export function partsOf(root) {
   const controller = new AbortController();
+  const found = new Map();
+  const part = (name) => {
+    if (!found.has(name)) found.set(name, root.querySelector(`[data-part="${name}"]`));
+    return found.get(name);
+  };
   return {
     root,
-    part: (name) => root.querySelector(`[data-part="${name}"]`),
+    part,
     panel: (name) => root.querySelector(`[data-panel="${name}"]`),
     listen(target, types, handler) {
       for (const type of types.split(' '))

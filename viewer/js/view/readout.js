@@ -1,9 +1,9 @@
 // What stands under the picture: what the method says, the scale of the colours with its ends, and what is pointed at.
 import { gammaOf } from '../state/colours.js';
-import { sharesOf } from '../state/glow.js';
+import { shareOf } from '../state/glow.js';
 import { headText } from '../state/heads.js';
-import { aloneIn, alonePlace, highestCell, rangeOf, shownMap, shownPick, valueAt } from '../state/maps.js';
-import { numberLabels } from '../state/numbers.js';
+import { aloneIn, alonePlace, highestCell, shownMap, shownPick, valueAt } from '../state/maps.js';
+import { numberLabels, rangeOf } from '../state/numbers.js';
 import { keyOf } from '../state/picks.js';
 import { barTexts } from '../state/said.js';
 import { placeOnBar } from '../state/scale.js';
@@ -19,7 +19,7 @@ import {
   readoutOf,
   seenCell,
 } from '../state/texts.js';
-import { remembered } from './parts.js';
+import { remembered, setText } from './parts.js';
 
 // Returns {write, sayPick, sayCell}: write follows each drawing; the two others speak to those who do not see it.
 export function addReadout(viewer) {
@@ -32,7 +32,7 @@ export function addReadout(viewer) {
     write(shown) {
       const hasMap = Boolean(shown.values && state.data && state.phase === 'answered');
       part('below').classList.toggle('lens-vague', !hasMap);
-      part('marker').hidden = true;
+      part('marker').hidden = !hasMap;
       part('picture').setAttribute('aria-label', hasMap ? pictureLabel(state, shown) : 'The picture');
       if (!hasMap) return;
       const isGlow = isByShare(state);
@@ -48,11 +48,12 @@ function writeLines(viewer, shown, isGlow) {
   const { state, part } = viewer;
   const { data } = state;
   const scale = part('scale');
-  const shares = sharesOf(shown.values);
+  const told = (one) => (isGlow ? shareOf(shown.values, one) : one);
   const isSpotlight = state.look.view === 'spotlight';
   const unit = isGlow ? '%' : data.method.unit;
   const [low, high] = isGlow ? shown.scale : shown.range;
-  const [, own] = rangeOf(isGlow ? shares : shown.values);
+  const highestValue = rangeOf(shown.values)[1];
+  const own = told(highestValue);
   scale.dataset.low = low;
   scale.dataset.high = high;
   const highest = part('highest');
@@ -60,25 +61,24 @@ function writeLines(viewer, shown, isGlow) {
   highest.dataset.method = data.method.id;
   viewer.root.dataset.method = data.method.id;
   viewer.root.dataset.shown = keyOf(data, shownPick(state));
-  const ends = numberLabels([...shown.range, rangeOf(shown.values)[1]], unit);
+  const ends = numberLabels([...shown.range, highestValue], unit);
   const texts = isGlow
     ? barTexts(low, own, isSpotlight)
     : { low: `lowest colour: ${ends[0]}`, highest: `highest: ${ends[2]}` };
-  part('low').textContent = texts.low;
-  highest.textContent = texts.highest;
+  setText(part('low'), texts.low);
+  setText(highest, texts.highest);
   const seen = seenCell(state);
   const hasOutline = isGlow && !isSpotlight && !state.region && !seen; // and room to say so
-  part('outlineText').textContent = hasOutline ? 'The outline holds half of the map.' : '';
-  part('value').textContent =
-    state.region || seen ? readoutOf(state, shown) : placeOf(highestCell(data, shown.values));
+  setText(part('outlineText'), hasOutline ? 'The outline holds half of the map.' : '');
+  const isRead = state.region || seen;
+  setText(part('value'), isRead ? readoutOf(state, shown) : placeOf(highestCell(data, shown.values)));
   const { name, text } = sentenceOf(state);
-  part('methodName').textContent = name;
-  part('methodText').textContent = text;
-  part('made').textContent = madeOf(state);
+  setText(part('methodName'), name);
+  setText(part('methodText'), text);
+  setText(part('made'), madeOf(state));
   const cell = seen ?? highestCell(data, shown.values);
-  const value = valueAt(data, isGlow ? shares : shown.values, cell);
+  const value = told(valueAt(data, shown.values, cell));
   const at = placeOnBar(value, [low, high], gammaOf(state.look));
-  part('marker').hidden = false;
   part('marker').style.left = `${100 * at}%`;
 }
 

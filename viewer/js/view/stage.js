@@ -3,7 +3,7 @@
 import { boxOf, crossedBoxes, layoutOf } from '../state/geometry.js';
 import { shownMap, unfinishedMap } from '../state/maps.js';
 import { limited } from '../state/numbers.js';
-import { borderSegments, halfCells } from '../state/outline.js';
+import { outlineOf } from '../state/outline.js';
 
 const TALLEST = 0.65; // of the window
 const LEAST = 120; // pixels of the page
@@ -126,7 +126,7 @@ function strokeTwice(context, [wide, thin], stroke) {
 function drawOutline({ layout, divider }, context, pane, { values, grid }) {
   if (['picture', 'spotlight'].includes(pane.kind)) return;
   const [rows, columns] = grid;
-  const segments = borderSegments(halfCells(values), grid);
+  const segments = outlineOf(values, grid);
   context.save();
   context.beginPath();
   const from = pane.kind === 'wipe' ? divider * pane.width : 0;

@@ -102,14 +102,16 @@ function mark(viewer) {
 }
 
 function markOf(options, isPicked) {
+  const picked = new Set(options.filter(isPicked));
+  const [top] = picked;
+  if (top) comeIntoSight(top); // first: where it is does not depend on the marks, with which all is laid out again
+  const first = picked.has(document.activeElement) ? document.activeElement : (top ?? options[0]);
   for (const option of options) {
-    option.setAttribute('aria-selected', String(isPicked(option)));
-    option.tabIndex = -1;
+    const isSelected = String(picked.has(option));
+    if (option.getAttribute('aria-selected') !== isSelected) option.setAttribute('aria-selected', isSelected);
+    const tab = option === first ? 0 : -1; // Tab comes to the picked word, arrow keys go on from there
+    if (option.tabIndex !== tab || !option.hasAttribute('tabindex')) option.tabIndex = tab;
   }
-  const picked = options.filter(isPicked);
-  const first = picked.find((option) => option === document.activeElement) ?? picked[0] ?? options[0];
-  if (first) first.tabIndex = 0; // Tab comes to the picked word, arrow keys go on from there
-  if (picked[0]) comeIntoSight(picked[0]);
 }
 
 // Scrolls the words alone, never the page.
