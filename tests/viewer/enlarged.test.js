@@ -1,10 +1,17 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { enlarged, heatAxes, STEPS } from '../../viewer/js/state/enlarged.js';
+import { eachBand, heatAxes, STEPS } from '../../viewer/js/state/enlarged.js';
 import { GRID } from './made.js';
 
 const [ROWS, COLUMNS] = GRID;
 const SIZE = { width: 85, height: 48 };
+
+// Returns the heat at every pixel, row by row.
+function enlarged(v, axes) {
+  const found = new Uint16Array(axes.width * axes.height);
+  eachBand(v, axes, (from, steps) => found.set(steps, from));
+  return found;
+}
 
 // The value at a point, straight from the definition: every cell by its weight, those beyond the border like the last.
 function naive(v, down, across) {
@@ -26,15 +33,22 @@ function naive(v, down, across) {
 
 const V = Float32Array.from({ length: 15 }, (_, i) => Math.max(0, Math.sin(7 * i)));
 
-test('smooth heat is bicubic at every pixel', () => {
-  const found = enlarged(V, heatAxes(GRID, SIZE, true));
-  for (let y = 0; y < SIZE.height; y++) {
-    for (let x = 0; x < SIZE.width; x++) {
-      const expected = naive(V, ((y + 0.5) * 3) / 48 - 0.5, ((x + 0.5) * 5) / 85 - 0.5);
-      const away = Math.abs(found[y * SIZE.width + x] - STEPS * expected);
+function isBicubic({ width, height }) {
+  const found = enlarged(V, heatAxes(GRID, { width, height }, true));
+  for (let y = 0; y < height; y++) {
+    for (let x = 0; x < width; x++) {
+      const expected = naive(V, ((y + 0.5) * ROWS) / height - 0.5, ((x + 0.5) * COLUMNS) / width - 0.5);
+      const away = Math.abs(found[y * width + x] - STEPS * expected);
       assert.ok(away < 1, `${x}, ${y}: ${away} steps`); // half of one is rounded, and weights are
     }
   }
+}
+
+test('smooth heat is bicubic at every pixel', () => isBicubic(SIZE));
+
+test('and of cells that are hundreds of pixels high, or less than one', () => {
+  isBicubic({ width: 11, height: 1500 });
+  isBicubic({ width: 4, height: 2 });
 });
 
 test('flat heat is that of the cell a pixel is in', () => {

@@ -2,11 +2,12 @@
 // goes out as JSON: pixels as base64 of RGBA, cells and lines as numbers.
 
 import { readFileSync } from 'node:fs';
-import { enlarged, heatAxes, STEPS } from '../../viewer/js/state/enlarged.js';
+import { heatAxes, STEPS } from '../../viewer/js/state/enlarged.js';
 import {
   glowScale,
   heat,
   paintGlow,
+  paintHeat,
   paintSpotlight,
   places,
   prepared,
@@ -24,21 +25,22 @@ function smoothHeat({ values, grid, range, gamma }, { width, height }) {
   return Uint16Array.from(places(smoothed(values, grid, axes), range, gamma), (v) => Math.round(STEPS * v));
 }
 
-function heatOf(asked, size) {
-  const { values, grid, range, gamma, smooth, shared } = asked;
-  if (range && smooth) return smoothHeat(asked, size);
+function heatOf({ values, range, gamma, shared }) {
   const scale = shared ? sharedGlowScale([values, ...shared]) : glowScale(values);
-  const v = range ? places(values, range, gamma) : heat(values, scale, gamma);
-  return enlarged(v, heatAxes(grid, size, smooth));
+  return range ? places(values, range, gamma) : heat(values, scale, gamma);
 }
 
 function painted(asked) {
-  const { rgba, width, height, warmth, strength, view } = asked;
+  const { rgba, width, height, warmth, strength, view, grid, range, smooth } = asked;
   const size = { width, height };
   const picture = view === 'heatmap' ? preparedGround(size) : prepared(Buffer.from(rgba, 'base64'), warmth);
   const pixels = new Uint32Array(width * height);
   const paint = view === 'spotlight' ? paintSpotlight : paintGlow;
-  paint(pixels, picture, heatOf(asked, size), strength);
+  if (range && smooth) paint(pixels, picture, smoothHeat(asked, size), strength);
+  else {
+    const axes = heatAxes(grid, size, smooth);
+    paintHeat(paint, pixels, picture, { heat: heatOf(asked), axes, strength });
+  }
   return { pixels: bytesOf(pixels) };
 }
 

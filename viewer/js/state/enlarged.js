@@ -8,7 +8,7 @@ const TAPS = 4;
 const BEND = -0.75;
 const BITS = 19; // of a step, in which a column is added up
 const PARTS = 1 << BITS;
-const LONGEST = 64; // pixels that are added up from one start: what is rounded grows with the third power of them
+const LONGEST = 64; // pixels of a band: what is rounded grows with the third power of them
 
 // Returns the weight of a cell whose centre is so many cells away.
 function cubic(distance) {
@@ -43,40 +43,51 @@ function flatAxis(size, cells) {
   return { count: 1, at, weight: new Float32Array(size).fill(1) };
 }
 
-// Returns bands between two centres, from top to bottom: {from, to} in pixels, the four `cells` that they are made of,
-// and how far `start`, the first pixel, is from one centre to the next; `step` pixels on.
-function bandsOf(size, cells) {
+// Returns the bands from top to bottom, {from, to} in pixels, in each of which `cellOf` a pixel is the same, with it as `cell`.
+function bandsOf(size, cellOf) {
   const bands = [];
   for (let from = 0, to = 0; from < size; from = to) {
-    const before = Math.floor(placeOf(from, size, cells));
+    const cell = cellOf(from);
     const most = Math.min(size, from + LONGEST);
-    while (to < most && Math.floor(placeOf(to, size, cells)) === before) to++;
-    bands.push({
-      from,
-      to,
-      cells: indices(TAPS).map((tap) => limited(before + tap - 1, 0, cells - 1)),
-      start: placeOf(from, size, cells) - before,
-      step: cells / size,
-    });
+    while (to < most && cellOf(to) === cell) to++;
+    bands.push({ from, to, cell });
   }
   return bands;
 }
 
+// Returns the bands between two centres, with the four `cells` that each is made of, and how far `start`, its first pixel,
+// is from one centre to the next; `step` pixels on.
+function cubicBands(size, cells) {
+  const bands = bandsOf(size, (pixel) => Math.floor(placeOf(pixel, size, cells)));
+  return bands.map(({ cell, ...band }) => ({
+    ...band,
+    cells: indices(TAPS).map((tap) => limited(cell + tap - 1, 0, cells - 1)),
+    start: placeOf(band.from, size, cells) - cell,
+    step: cells / size,
+  }));
+}
+
+const flatBands = (size, cells) => bandsOf(size, (pixel) => Math.floor((pixel * cells) / size));
+
 // Returns the axes along which heat of a grid is drawn at {width, height}; they can be kept while these stay.
 export function heatAxes([rows, columns], { width, height }, isSmooth) {
   const across = isSmooth ? cubicAxis(width, columns) : flatAxis(width, columns);
-  const down = isSmooth ? { bands: bandsOf(height, rows) } : flatAxis(height, rows);
-  return { width, height, rows, columns, across, down, isSmooth };
+  const bands = isSmooth ? cubicBands(height, rows) : flatBands(height, rows);
+  const tallest = Math.max(...bands.map(({ from, to }) => to - from));
+  const steps = new Uint16Array(tallest * width); // of one band
+  return { width, height, rows, columns, across, bands, steps, isSmooth };
 }
 
-// Returns heat of cells, 0 to 1, at every pixel of the axes, row by row, in steps: a new Uint16Array, or the one given.
-export function enlarged(heat, axes, result = new Uint16Array(axes.width * axes.height)) {
+// Calls take(from, steps) for one band of pixels after the other: where it begins, and heat of cells, 0 to 1, at each of its
+// pixels, row by row, in steps. They are there for that call alone: so little at once stays in the processor's cache.
+export function eachBand(heat, axes, take) {
+  const { width, bands, isSmooth } = axes;
   const lines = linesOf(heat, axes);
-  if (axes.isSmooth) {
-    result.fill(0);
-    for (const band of axes.down.bands) fillBand(result, lines, axes.width, band);
-  } else fillFlat(result, lines, axes);
-  return result;
+  for (const band of bands) {
+    const steps = axes.steps.subarray(0, (band.to - band.from) * width);
+    (isSmooth ? fillCubic : fillFlat)(steps, lines, width, band);
+    take(band.from * width, steps);
+  }
 }
 
 // Returns each row of cells at every pixel across, in steps.
@@ -99,19 +110,16 @@ function isWarm(heat, from, to) {
   return false;
 }
 
-function fillFlat(result, lines, { width, height, down }) {
-  for (let y = 0, at = 0; y < height; y++, at += width) {
-    const from = down.at[y] * width;
-    if (y > 0 && down.at[y] === down.at[y - 1]) result.copyWithin(at, at - width, at);
-    else for (let x = 0; x < width; x++) result[at + x] = Math.round(lines[from + x]);
-  }
+function fillFlat(steps, lines, width, { cell }) {
+  for (let x = 0; x < width; x++) steps[x] = Math.round(lines[cell * width + x]);
+  for (let at = width; at < steps.length; at += width) steps.copyWithin(at, 0, width);
 }
 
-// Writes a band, between 0 and STEPS, where it is not 0: the polynomial of each column by its differences from one pixel
-// to the next. They wrap around where they do not fit into 32 bits, and are right again in the sum.
-function fillBand(result, lines, width, { from, to, cells, start: t, step: h }) {
+// Writes between 0 and STEPS: the polynomial of each column by its differences from one pixel to the next. They wrap around
+// where they do not fit into 32 bits, and are right again in the sum.
+function fillCubic(steps, lines, width, { cells, start: t, step: h }) {
   const [above, first, second, below] = cells.map((cell) => cell * width);
-  const end = to * width;
+  steps.fill(0);
   for (let x = 0; x < width; x++) {
     const p = lines[above + x];
     const q = lines[first + x];
@@ -126,8 +134,8 @@ function fillBand(result, lines, width, { from, to, cells, start: t, step: h }) 
       (PARTS * (((3 * t + 3 * h) * t + h * h) * h * third + (2 * t + h) * h * square + h * linear)) | 0;
     let bend = (PARTS * (6 * (t + h) * h * h * third + 2 * h * h * square)) | 0;
     const twist = (PARTS * (6 * h * h * h * third)) | 0;
-    for (let i = from * width + x; i < end; i += width) {
-      result[i] = Math.min(Math.max(value >> BITS, 0), STEPS);
+    for (let i = x; i < steps.length; i += width) {
+      steps[i] = Math.min(Math.max(value >> BITS, 0), STEPS);
       value = (value + slope) | 0;
       slope = (slope + bend) | 0;
       bend = (bend + twist) | 0;

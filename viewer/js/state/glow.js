@@ -1,6 +1,6 @@
 // Glow and spotlight: how a map is drawn over its picture. drawing/glow.py draws the same pixels, to within 2 of 255,
 // and says what e, t, v and q are. Pixels are RGBA bytes, or one number a pixel as canvas memory has them.
-import { STEPS } from './enlarged.js';
+import { eachBand, STEPS } from './enlarged.js';
 import { keptFor } from './kept.js';
 import { indices, limited, rangeOf } from './numbers.js';
 
@@ -171,6 +171,15 @@ export function paintGlow(pixels, { cold, own, warmth }, v, strength) {
     const b = Math.imul(blue[step], light) + Math.imul(keep, (full >> 16) & 255) + rest;
     shown[i] = OPAQUE | (b & 0xff0000) | ((g >> 8) & 0xff00) | (r >> BITS);
   }
+}
+
+// Writes heat of cells, 0 to 1, over a prepared picture into pixels (Uint32Array) by one of the two above and below.
+export function paintHeat(paint, pixels, { cold, own, warmth }, { heat: cells, axes, strength }) {
+  eachBand(cells, axes, (from, v) => {
+    const to = from + v.length;
+    const under = { cold: cold.subarray(from, to), own: own.subarray(from, to), warmth };
+    paint(pixels.subarray(from, to), under, v, strength);
+  });
 }
 
 // Writes the picture, dim and grey where v, in steps, is 0 and as it is from 0.4 on, into pixels (Uint32Array); of

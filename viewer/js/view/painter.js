@@ -1,7 +1,15 @@
 // Pictures under their maps, in the look of now: large on the stage, small beside it.
 import { gammaOf, paint } from '../state/colours.js';
-import { enlarged, heatAxes } from '../state/enlarged.js';
-import { heat, paintGlow, paintSpotlight, places, prepared, preparedGround } from '../state/glow.js';
+import { heatAxes } from '../state/enlarged.js';
+import {
+  heat,
+  paintGlow,
+  paintHeat,
+  paintSpotlight,
+  places,
+  prepared,
+  preparedGround,
+} from '../state/glow.js';
 import { smoothAxes, smoothed } from '../state/smooth.js';
 import { remembered } from './parts.js';
 
@@ -59,24 +67,17 @@ function scaledPicture(image, picture, { width, height }, isReady) {
 // Returns a function that paints heat over a prepared picture and returns an ImageData: that of before where all is as it
 // was then, such as while one points at the picture.
 function heatPainter() {
-  const buffers = remembered((width, height) => ({
-    image: new ImageData(width, height),
-    steps: new Uint16Array(width * height),
-  }));
-  const enlargedHeat = remembered((values, ends, axes, gamma, kindOfHeat) => ({
-    ...axes,
-    steps: enlarged(kindOfHeat(values, ends, gamma), axes, buffers(axes.width, axes.height).steps),
-  }));
-  const paintedHeat = remembered((paintHeat, detail, { width, height, steps }, strength) => {
-    const { image } = buffers(width, height);
-    paintHeat(new Uint32Array(image.data.buffer), detail, steps, strength);
+  const imageOf = remembered((width, height) => new ImageData(width, height));
+  const heatOf = remembered((kindOfHeat, values, ends, gamma) => kindOfHeat(values, ends, gamma));
+  const painted = remembered((paintPixels, detail, cells, axes, strength) => {
+    const image = imageOf(axes.width, axes.height);
+    paintHeat(paintPixels, new Uint32Array(image.data.buffer), detail, { heat: cells, axes, strength });
     return image;
   });
-  return (look, { values, range, scale }, axes, { paintHeat, detail }) => {
+  return (look, { values, range, scale }, axes, { paintPixels, detail }) => {
     const isShare = look.colormap === 'glow';
-    const ends = isShare ? scale : range;
-    const hot = enlargedHeat(values, ends, axes, gammaOf(look), isShare ? heat : places);
-    return paintedHeat(paintHeat, detail, hot, look.opacity);
+    const cells = heatOf(isShare ? heat : places, values, isShare ? scale : range, gammaOf(look));
+    return painted(paintPixels, detail, cells, axes, look.opacity);
   };
 }
 
@@ -96,7 +97,7 @@ function drawMap(
   }
   if (look.colormap === 'glow' || kind === 'spotlight') {
     const image = painted(look, shown, fine(...shown.grid, box.width, box.height, look.cells), {
-      paintHeat: kind === 'spotlight' ? paintSpotlight : paintGlow,
+      paintPixels: kind === 'spotlight' ? paintSpotlight : paintGlow,
       detail: kind === 'heatmap' ? ground(box.width, box.height) : under.detail(),
     });
     if (look.view !== 'wipe') {
