@@ -32,7 +32,7 @@ export function mapOf(data, pick) {
 const ownRange = keptFor(({ low, high }) => [Math.min(...low), Math.max(...high)]);
 
 // Returns the range of all maps of records with {low, high} of each of their maps.
-export function sharedRange(records) {
+function sharedRange(records) {
   const ranges = records.map(ownRange);
   return [Math.min(...ranges.map(([low]) => low)), Math.max(...ranges.map(([, high]) => high))];
 }

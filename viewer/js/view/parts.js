@@ -1,6 +1,6 @@
 // The elements of one viewer, found once, and its listeners, all of which go at once.
 
-// Returns {root, part, panel, listen, stop}: part and panel find elements of viewer.html by their data attributes.
+// Returns {root, part, listen, stop}: part finds an element of viewer.html by its data-part.
 export function partsOf(root) {
   const controller = new AbortController();
   const found = new Map();
@@ -11,7 +11,6 @@ export function partsOf(root) {
   return {
     root,
     part,
-    panel: (name) => root.querySelector(`[data-panel="${name}"]`),
     listen(target, types, handler) {
       for (const type of types.split(' '))
         target.addEventListener(type, handler, { signal: controller.signal });

@@ -35,7 +35,7 @@ export function addStage(viewer, tell) {
 }
 
 // Returns the picture that belongs on the stage: the answer's, or the one that is chosen now; null where there is none.
-export const pictureOf = ({ phase, data, source }) =>
+const pictureOf = ({ phase, data, source }) =>
   phase === 'answered' && data ? data.picture : (source ?? data?.picture);
 
 function measuredRoom({ root, part }) {
