@@ -2,8 +2,9 @@
 // goes out as JSON: pixels as base64 of RGBA, cells and lines as numbers.
 
 import { readFileSync } from 'node:fs';
-import { heatAxes, STEPS } from '../../viewer/js/state/enlarged.js';
+import { heatAxes } from '../../viewer/js/state/enlarged.js';
 import {
+  blendedPlaces,
   glowScale,
   heat,
   paintGlow,
@@ -16,14 +17,9 @@ import {
   sharedGlowScale,
 } from '../../viewer/js/state/glow.js';
 import { borderSegments, halfCells } from '../../viewer/js/state/outline.js';
-import { axis, smoothed } from '../../viewer/js/state/smooth.js';
+import { axesAt } from '../../viewer/js/state/smooth.js';
 
 const bytesOf = (pixels) => Buffer.from(pixels.buffer).toString('base64');
-
-function smoothHeat({ values, grid, range, gamma }, { width, height }) {
-  const axes = { width, height, across: axis(width, grid[1]), down: axis(height, grid[0]) };
-  return Uint16Array.from(places(smoothed(values, grid, axes), range, gamma), (v) => Math.round(STEPS * v));
-}
 
 function heatOf({ values, range, gamma, shared }) {
   const scale = shared ? sharedGlowScale([values, ...shared]) : glowScale(values);
@@ -31,13 +27,15 @@ function heatOf({ values, range, gamma, shared }) {
 }
 
 function painted(asked) {
-  const { rgba, width, height, warmth, strength, view, grid, range, smooth } = asked;
+  const { rgba, width, height, warmth, strength, view, values, grid, range, gamma, smooth } = asked;
   const size = { width, height };
   const picture = view === 'heatmap' ? preparedGround(size) : prepared(Buffer.from(rgba, 'base64'), warmth);
   const pixels = new Uint32Array(width * height);
   const paint = view === 'spotlight' ? paintSpotlight : paintGlow;
-  if (range && smooth) paint(pixels, picture, smoothHeat(asked, size), strength);
-  else {
+  if (range && smooth) {
+    const v = blendedPlaces(values, grid, axesAt(grid, size), range, gamma);
+    paint(pixels, picture, v, strength);
+  } else {
     const axes = heatAxes(grid, size, smooth);
     paintHeat(paint, pixels, picture, { heat: heatOf(asked), axes, strength });
   }

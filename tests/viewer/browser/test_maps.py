@@ -87,6 +87,21 @@ def test_smooth_values_are_those_of_the_drawings_on_the_server(tab: Page, maps: 
     assert np.abs(drawn.astype(int) - expected).max() < 24
 
 
+@pytest.mark.parametrize("cells", ["smooth", "cells"])
+def test_a_colour_maps_spotlight_is_that_of_the_drawings_on_the_server(
+    tab: Page, maps: np.ndarray, cells: str
+) -> None:
+    word(tab, 3).click()
+    choose(tab, "view", "spotlight")
+    choose(tab, "cells", cells)
+    slide(tab, "opacity", 1)
+    drawn = pane_of(tab, "spotlight")
+    picture = Image.new("RGB", (drawn.shape[1], drawn.shape[0]), GREY)
+    look = Look(colormap="viridis", view="spotlight", smooth=cells == "smooth", alpha=1)
+    expected = np.asarray(visualization.spotlight(picture, maps[3], look), int)
+    assert np.abs(drawn.astype(int) - expected).max() <= 2
+
+
 def test_side_by_side_has_the_picture_as_it_is_and_the_overlay(tab: Page) -> None:
     word(tab, HOT_TOKEN).click()
     choose(tab, "view", "side by side")

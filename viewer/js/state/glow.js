@@ -3,6 +3,7 @@
 import { eachBand, STEPS } from './enlarged.js';
 import { keptFor } from './kept.js';
 import { indices, limited, rangeOf } from './numbers.js';
+import { smoothed } from './smooth.js';
 
 export const GROUND = [247, 247, 245]; // under a map that is drawn without its picture
 
@@ -76,12 +77,15 @@ export function isFlat(values) {
   return largestShare(values) - even <= ROUNDING * even;
 }
 
-// Returns where values stand between the ends of a colour map's range, 0 to 1: v of its spotlight. Where cells are
-// blended that is to be done first.
+// Returns where values stand between the ends of a colour map's range, 0 to 1: v of its spotlight.
 export function places(values, [low, high], gamma) {
   if (high <= low) return new Float32Array(values.length);
   return Float32Array.from(values, (value) => limited((value - low) / (high - low), 0, 1) ** gamma);
 }
+
+// Returns the same at every pixel of the axes of smooth.js, in steps, for a map of a grid whose cells are blended first.
+export const blendedPlaces = (values, grid, axes, range, gamma) =>
+  Uint16Array.from(places(smoothed(values, grid, axes), range, gamma), (v) => Math.round(STEPS * v));
 
 // --- Pictures ---
 

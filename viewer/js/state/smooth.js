@@ -16,12 +16,17 @@ export function axis(size, cells) {
   return { before, weight };
 }
 
-// Returns {width, height, across, down}: the axes on which maps of this grid are blended over the picture.
+// Returns {width, height, across, down}: the axes on which maps of a grid are blended at so many pixels.
+export function axesAt([rows, columns], { width, height }) {
+  return { width, height, across: axis(width, columns), down: axis(height, rows) };
+}
+
+// Returns the axes on which maps of this grid are blended over the picture.
 export function smoothAxes([rows, columns], picture) {
   const scale = SIDE / Math.max(picture.width, picture.height);
   const width = Math.max(columns, Math.round(picture.width * scale));
   const height = Math.max(rows, Math.round(picture.height * scale));
-  return { width, height, across: axis(width, columns), down: axis(height, rows) };
+  return axesAt([rows, columns], { width, height });
 }
 
 // Returns a map of (rows, columns) as values at every pixel of the axes.

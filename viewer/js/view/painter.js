@@ -2,6 +2,7 @@
 import { gammaOf, paint } from '../state/colours.js';
 import { heatAxes } from '../state/enlarged.js';
 import {
+  blendedPlaces,
   heat,
   paintGlow,
   paintHeat,
@@ -10,7 +11,7 @@ import {
   prepared,
   preparedGround,
 } from '../state/glow.js';
-import { smoothAxes, smoothed } from '../state/smooth.js';
+import { axesAt, smoothAxes, smoothed } from '../state/smooth.js';
 import { remembered } from './parts.js';
 
 const KEPT = 12; // pictures at a size that are kept
@@ -22,9 +23,6 @@ export function addPainter(viewer) {
   const tools = {
     map: document.createElement('canvas'),
     axes: remembered(smoothAxes),
-    fine: remembered((rows, columns, width, height, cells) =>
-      heatAxes([rows, columns], { width, height }, cells === 'smooth'),
-    ),
     ground: remembered((width, height) => preparedGround({ width, height })),
     painted: heatPainter(),
   };
@@ -69,26 +67,32 @@ function scaledPicture(image, picture, { width, height }, isReady) {
 function heatPainter() {
   const imageOf = remembered((width, height) => new ImageData(width, height));
   const heatOf = remembered((kindOfHeat, values, ends, gamma) => kindOfHeat(values, ends, gamma));
+  const axesFor = remembered((width, height, cells, ...grid) =>
+    heatAxes(grid, { width, height }, cells === 'smooth'),
+  );
   const painted = remembered((paintPixels, detail, cells, axes, strength) => {
     const image = imageOf(axes.width, axes.height);
-    paintHeat(paintPixels, new Uint32Array(image.data.buffer), detail, { heat: cells, axes, strength });
+    paintHeat(paintPixels, pixelsOf(image), detail, { heat: cells, axes, strength });
     return image;
   });
-  return (look, { values, range, scale }, axes, { paintPixels, detail }) => {
+  return (look, { values, grid, range, scale }, { width, height }, { paintPixels, detail }) => {
+    const gamma = gammaOf(look);
     const isShare = look.colormap === 'glow';
-    const cells = heatOf(isShare ? heat : places, values, isShare ? scale : range, gammaOf(look));
-    return painted(paintPixels, detail, cells, axes, look.opacity);
+    if (!isShare && look.cells === 'smooth') {
+      const image = new ImageData(width, height);
+      const v = blendedPlaces(values, grid, axesAt(grid, { width, height }), range, gamma);
+      paintPixels(pixelsOf(image), detail, v, look.opacity);
+      return image;
+    }
+    const cells = heatOf(isShare ? heat : places, values, isShare ? scale : range, gamma);
+    return painted(paintPixels, detail, cells, axesFor(width, height, look.cells, ...grid), look.opacity);
   };
 }
 
+const pixelsOf = (image) => new Uint32Array(image.data.buffer);
+
 // Draws a map of `shown`, what shownMap() returns, in a box: kind is "overlay", "spotlight", "heatmap" or "picture".
-function drawMap(
-  viewer,
-  { scaled, map, axes, fine, painted, ground },
-  context,
-  box,
-  { picture, kind, shown },
-) {
+function drawMap(viewer, { scaled, map, axes, painted, ground }, context, box, { picture, kind, shown }) {
   const { look } = viewer.state;
   const under = scaled(picture, box.width, box.height);
   if (kind === 'picture' || !shown.values) {
@@ -96,7 +100,7 @@ function drawMap(
     return;
   }
   if (look.colormap === 'glow' || kind === 'spotlight') {
-    const image = painted(look, shown, fine(...shown.grid, box.width, box.height, look.cells), {
+    const image = painted(look, shown, box, {
       paintPixels: kind === 'spotlight' ? paintSpotlight : paintGlow,
       detail: kind === 'heatmap' ? ground(box.width, box.height) : under.detail(),
     });
@@ -125,7 +129,7 @@ function paintColours({ state, palette }, map, axes, { values, grid, range, pict
   Object.assign(map, { width, height });
   const onto = map.getContext('2d');
   const image = onto.createImageData(width, height);
-  const pixels = new Uint32Array(image.data.buffer);
+  const pixels = pixelsOf(image);
   paint(pixels, isSmooth ? smoothed(values, grid, axes(grid, picture)) : values, range, palette.table());
   onto.putImageData(image, 0, 0);
 }
