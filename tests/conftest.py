@@ -4,8 +4,13 @@ import os
 import shutil
 import signal
 
-# Before any import reads them: nothing calls home, whatever a test does, and no window is opened.
-os.environ.update(HF_HUB_OFFLINE="1", GRADIO_ANALYTICS_ENABLED="False", MPLBACKEND="Agg")
+THREADS = os.environ.get("TEST_THREADS", "1")  # more make tiny models slower
+
+# Before any import reads them: nothing calls home, whatever a test does, and no window is opened. The processes that
+# tests start compute with as many threads as the tests: those of several would wait for each other, at full speed.
+os.environ.update(
+    HF_HUB_OFFLINE="1", GRADIO_ANALYTICS_ENABLED="False", MPLBACKEND="Agg", OMP_NUM_THREADS=THREADS
+)
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +24,7 @@ from torch import nn
 import config
 from tests.tiny import tiny_model
 
-torch.set_num_threads(int(os.environ.get("TEST_THREADS", "1")))  # more make tiny models slower
+torch.set_num_threads(int(THREADS))
 signal.signal(
     signal.SIGINT, signal.default_int_handler
 )  # what runs in the background starts with Ctrl-C ignored

@@ -24,12 +24,12 @@ from tests.commands.kit import HEADS, LAYERS, PROMPT, TOKENS
 from tests.tiny import save_tiny
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_tiny(tmp_path_factory.mktemp("checkpoint"), layers=LAYERS, heads=HEADS)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def loaded(checkpoint: Path) -> tuple[Any, Any]:
     return model_room.load_model(checkpoint)
 
@@ -107,7 +107,7 @@ def check(
     return call
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def demo() -> tuple[Any, Any]:
     return model_room.load_model("demo")
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+import cli
 import commands.run.answers
 import commands.run.attention
 import commands.run.evaluate
@@ -41,32 +42,11 @@ def test_a_refusal_is_one_line_and_leaves_nothing(
 def test_in_a_shell_a_refusal_is_exit_code_2_and_a_single_line(
     checkpoint: Path, picture: Path, out: Path, tmp_path: Path
 ) -> None:
-    broken = tmp_path / "broken.png"
-    broken.write_bytes(picture.read_bytes()[:60])
-    text = tmp_path / "text.txt"
-    text.write_text("no picture")
-    given = ("--prompt", "What?", "--model", str(checkpoint), "--output", str(out))
+    given = (str(picture), "--prompt", "What?", "--model", str(checkpoint), "--output", str(out))
     before = left_behind(tmp_path)
     cases = [
-        (
-            (str(picture), *given, "--layers", "99"),
-            "",
-            "there is no layer 99: the model has 3 layers, 0 to 2",
-        ),
-        ((str(picture), *given, "--model", str(tmp_path / "none")), "", "there is no"),
-        (
-            (str(tmp_path / "none.png"), *given),
-            "",
-            f"{tmp_path / 'none.png'}: There is no such picture file.",
-        ),
-        ((str(broken), *given), "", "The picture file is damaged or incomplete."),
-        ((str(text), *given), "", "The file is not a picture in a format that is read"),
-        ((str(picture), *given, "--output", str(text)), "", f"cannot write into {text}: {text} is a file"),
-        (
-            (str(picture), *given),
-            "config.HEATMAP_ALPHA = 2",
-            "HEATMAP_ALPHA must be a number from 0 to 1; it is 2",
-        ),
+        ((*given, "--layers", "99"), "", "there is no layer 99: the model has 3 layers, 0 to 2"),
+        (given, "config.HEATMAP_ALPHA = 2", "HEATMAP_ALPHA must be a number from 0 to 1; it is 2"),
         ((), "", "the following arguments are required: IMAGE, --prompt"),
     ]
     for arguments, code, message in cases:
@@ -76,6 +56,34 @@ def test_in_a_shell_a_refusal_is_exit_code_2_and_a_single_line(
         assert done.stderr.count("\n") == 1, done.stderr
         assert done.stderr.startswith("error: ")
         assert message.lower() in done.stderr.lower()
+    assert left_behind(tmp_path) == before
+
+
+def test_files_and_folders_that_do_not_do_are_refused_in_a_single_line(
+    checkpoint: Path, picture: Path, out: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """As in a shell, but in this process, which has loaded torch already."""
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(picture.read_bytes()[:60])
+    text = tmp_path / "text.txt"
+    text.write_text("no picture")
+    none = tmp_path / "none.png"
+    given = ("--prompt", "What?", "--model", str(checkpoint), "--output", str(out))
+    before = left_behind(tmp_path)
+    cases = [
+        ((str(picture), *given, "--model", str(tmp_path / "none")), "there is no"),
+        ((str(none), *given), f"{none}: There is no such picture file."),
+        ((str(broken), *given), "The picture file is damaged or incomplete."),
+        ((str(text), *given), "The file is not a picture in a format that is read"),
+        ((str(picture), *given, "--output", str(text)), f"cannot write into {text}: {text} is a file"),
+    ]
+    for arguments, message in cases:
+        assert cli.main(["attention", *arguments]) == 2
+        told = capfd.readouterr()
+        assert told.out == ""
+        assert told.err.count("\n") == 1, told.err
+        assert told.err.startswith("error: ")
+        assert message.lower() in told.err.lower()
     assert left_behind(tmp_path) == before
 
 
