@@ -4,9 +4,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
-# As many processes as there are cores, though no more than four, each with a model stack in memory of its own. Each goes
-# through its part in order, so that what a file's tests share is made once; who is done takes over from who is not.
-SIDE_BY_SIDE := --numprocesses logical --maxprocesses 4 --dist worksteal
+# As many processes as there are cores, though no more than four, each with a model stack in memory of its own. Each takes
+# a whole file at a time, so that what a file's tests share is made once; tests/conftest.py puts the long ones first.
+SIDE_BY_SIDE := --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+CORES = $(shell cores=$$(getconf _NPROCESSORS_ONLN); echo $$((cores > 4 ? 4 : cores)))
+NUMERIC_RUNS := numeric-default-1 numeric-default-2 numeric-avx2-1 numeric-avx2-2
 NUMERIC = $(shell grep -rl --include='test_*.py' 'mark\.numeric' tests)  # so that no other file is imported
 
 # Format and lint of JavaScript and CSS, and the test of the page by axe, need npm. Where it is missing they are left out,
@@ -19,7 +21,7 @@ BIOME := @echo "JavaScript and CSS are left out: npm was not found (Debian's pac
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-numerics check format bench pictures clean
+.PHONY: help install run test test-numerics $(NUMERIC_RUNS) check format bench pictures clean
 
 help: ## Show what there is to do
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,14 +34,17 @@ run: $(VENV)/.installed ## Open the page at http://127.0.0.1:7860 (ARGS="--model
 test: $(VENV)/.installed-dev $(NPM_INSTALLED) ## Run every test that this computer allows (ARGS="-k model -x")
 	$(BIN)/python -m pytest $(SIDE_BY_SIDE) $(ARGS)
 
+# The four runs side by side, each one process, which imports everything once.
+test-numerics: $(VENV)/.installed-dev ## Run the tests of numbers again on plainer kernels, with one and two threads
+	@$(MAKE) --no-print-directory --keep-going --jobs $(CORES) $(NUMERIC_RUNS)
+
 # oneDNN is held to AVX2 as well: where a processor has AMX, PyTorch would hand it what its own plainer kernels cannot pack
 # ("pack_vnni2 is only supported when avx512 is supported").
-test-numerics: $(VENV)/.installed-dev ## Run the tests of numbers again on plainer kernels, with one and two threads
-	@set -e; for kernels in default avx2; do for threads in 1 2; do \
-		echo "== kernels: $$kernels, threads: $$threads"; \
-		ATEN_CPU_CAPABILITY=$$kernels ONEDNN_MAX_CPU_ISA=AVX2 TEST_THREADS=$$threads OMP_WAIT_POLICY=passive \
-			$(BIN)/python -m pytest -q -m numeric $(SIDE_BY_SIDE) $(NUMERIC) $(ARGS); \
-	done; done
+$(NUMERIC_RUNS): numeric-%:
+	@kernels=$(word 1,$(subst -, ,$*)) threads=$(word 2,$(subst -, ,$*)); \
+	told=$$(ATEN_CPU_CAPABILITY=$$kernels ONEDNN_MAX_CPU_ISA=AVX2 TEST_THREADS=$$threads OMP_WAIT_POLICY=passive \
+		$(BIN)/python -m pytest -q -m numeric $(NUMERIC) $(ARGS) 2>&1); failed=$$?; \
+	echo "== kernels: $$kernels, threads: $$threads"; echo "$$told"; exit $$failed
 
 check: $(VENV)/.installed-dev $(NPM_INSTALLED) ## Check format, lint and types
 	$(BIN)/ruff format --check .

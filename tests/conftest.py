@@ -4,12 +4,13 @@ import os
 import shutil
 import signal
 
-THREADS = os.environ.get("TEST_THREADS", "1")  # more make tiny models slower
-
-# Before any import reads them: nothing calls home, whatever a test does, and no window is opened. The processes that
-# tests start compute with as many threads as the tests: those of several would wait for each other, at full speed.
+# Before any import reads them: nothing calls home, whatever a test does, and no window is opened. Several
+# threads make tiny models slower, most of all in what tests start: threads wait for each other at full speed.
 os.environ.update(
-    HF_HUB_OFFLINE="1", GRADIO_ANALYTICS_ENABLED="False", MPLBACKEND="Agg", OMP_NUM_THREADS=THREADS
+    HF_HUB_OFFLINE="1",
+    GRADIO_ANALYTICS_ENABLED="False",
+    MPLBACKEND="Agg",
+    OMP_NUM_THREADS=os.environ.get("TEST_THREADS", "1"),
 )
 
 from collections.abc import Iterator
@@ -24,7 +25,7 @@ from torch import nn
 import config
 from tests.tiny import tiny_model
 
-torch.set_num_threads(int(THREADS))
+torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
 signal.signal(
     signal.SIGINT, signal.default_int_handler
 )  # what runs in the background starts with Ctrl-C ignored
@@ -32,10 +33,15 @@ signal.signal(
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what needs a browser, so that `-m "not browser"` leaves it out."""
-    for item in items:
-        if "chromium" in getattr(item, "fixturenames", ()):
-            item.add_marker("browser")
+    """Mark what needs a browser, so that `-m "not browser"` leaves it out, and begin with such files.
+
+    They take longest: processes that work side by side, a file at a time, then end at about the same time.
+    """
+    needing = {item for item in items if "chromium" in getattr(item, "fixturenames", ())}
+    for item in needing:
+        item.add_marker("browser")
+    first = {item.path for item in needing}
+    items.sort(key=lambda item: item.path not in first)
 
 
 @pytest.fixture(autouse=True)

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 from playwright.sync_api import Locator, Page
+from playwright.sync_api import TimeoutError as TooLateError
 
 from drawing.colours import palette
 
@@ -26,6 +27,22 @@ def until(tab: Page, condition: str) -> None:
             return
         tab.wait_for_timeout(50)
     raise AssertionError(f"it does not become true: {condition}")
+
+
+def draws(tab: Page, truth: np.ndarray, within: float) -> None:
+    """Wait until the map (h, w) that is drawn is this one."""
+    try:
+        tab.wait_for_function(
+            """([truth, within]) => {
+                 const { values } = document.querySelector('.lens-viewer').viewer.state();
+                 return values?.length === truth.length
+                   && values.every((value, index) => Math.abs(value - truth[index]) <= within);
+               }""",
+            arg=[truth.astype(float).ravel().tolist(), within],
+        )
+    except TooLateError:
+        far = np.abs(np.reshape(state(tab)["values"], truth.shape) - truth).max()
+        raise AssertionError(f"another map is drawn: it is {far} off, more than {within}") from None
 
 
 def part(tab: Page, name: str) -> Locator:

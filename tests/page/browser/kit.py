@@ -4,7 +4,7 @@ import io
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from PIL import Image
@@ -19,7 +19,7 @@ from page.sessions import Run
 from page.shown import choices
 from page.site import Page
 from records.capture import Capture
-from tests.seeing import part, state
+from tests.seeing import draws, part, state
 from tests.serving import HEADS, LAYERS, PROMPT, noise
 
 PATIENCE = 60_000  # milliseconds: these tests may share two cores with others
@@ -51,6 +51,7 @@ class Watch:
 
 
 OpenTab = Callable[..., Tab]
+Scheme = Literal["light", "dark"]
 # From now on: the phases of an answer, how often its words are written, and how much was asked in the queue.
 LISTEN = """() => {
   Object.assign(window, { phases: [], written: 0 });
@@ -245,11 +246,6 @@ def picked(tab: Tab) -> str:
     return str(state(tab)["pick"]["key"])
 
 
-def shown(tab: Tab) -> np.ndarray:
-    """The map (h, w) that is drawn."""
-    return np.reshape(state(tab)["values"], GRID)
-
-
 def map_of(capture: Capture, tokens: Any, *chosen: Any, of_prompt: bool = False) -> np.ndarray:
     """The map (h, w) that should be drawn, worked out directly."""
     processor = AttentionProcessor(capture)
@@ -259,15 +255,19 @@ def map_of(capture: Capture, tokens: Any, *chosen: Any, of_prompt: bool = False)
 
 
 def expect_map(tab: Tab, capture: Capture, tokens: Any, *chosen: Any, of_prompt: bool = False) -> None:
-    """Compare what is drawn with the processor's map, as exactly as the browser was told it."""
+    """Wait until what is drawn is the processor's map, as exactly as the browser was told it."""
     one_by_one = [tokens] if isinstance(tokens, int) else list(tokens)
+    if len(one_by_one) > 1 and len(chosen) == 3 and chosen[-1] != "mean":
+        raise AssertionError("the mean of maximums is not the maximum of means: compare one token")
     maps = [map_of(capture, token, *chosen, of_prompt=of_prompt) for token in one_by_one]
     step = max(float(np.ptp(one)) for one in maps) / 65535
-    truth = map_of(capture, tokens, *chosen, of_prompt=of_prompt)
-    if len(one_by_one) == 1 or (chosen and chosen[-1] == "mean") or len(chosen) < 3:
-        assert np.abs(shown(tab) - truth).max() <= step + 1e-8
-    else:
-        raise AssertionError("the mean of maximums is not the maximum of means: compare one token")
+    draws(tab, map_of(capture, tokens, *chosen, of_prompt=of_prompt), step + 1e-8)
+
+
+def set_scheme(tab: Tab, scheme: Scheme) -> None:
+    """Let the computer prefer light or dark, and wait until the page has followed."""
+    tab.emulate_media(color_scheme=scheme)
+    tab.wait_for_function("dark => document.body.classList.contains('dark') === dark", arg=scheme == "dark")
 
 
 def map_changes(tab: Tab, change: Callable[[], Any]) -> None:

@@ -6,7 +6,17 @@ from pathlib import Path
 import pytest
 
 from demo.scenes import HELD_OUT_SEED, make_scene
-from tests.page.browser.kit import OpenTab, ask, generate, panel, recent, says, upload
+from tests.page.browser.kit import (
+    OpenTab,
+    Scheme,
+    ask,
+    generate,
+    panel,
+    recent,
+    says,
+    set_scheme,
+    upload,
+)
 from tests.seeing import choose as choose_one
 from tests.seeing import part, state
 from tests.serving import served
@@ -21,13 +31,21 @@ pytestmark = [
 # --- Looks ---
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1440, 1024, 390])
-def test_the_page_fits_and_can_be_read(open_tab: OpenTab, files: Path, width: int, scheme: str) -> None:
+@pytest.mark.parametrize(("width", "scheme"), [(1440, "light"), (1024, "dark"), (390, "light")])
+def test_the_page_fits_and_can_be_read(open_tab: OpenTab, files: Path, width: int, scheme: Scheme) -> None:
     tab = open_tab(viewport={"width": width, "height": 844}, color_scheme=scheme)
 
+    def in_both_themes(condition: str) -> bool:
+        """Whether something is true in the other theme, and in the one that the page was opened in."""
+        found = []
+        other: Scheme = "light" if scheme == "dark" else "dark"
+        for one in (other, scheme):
+            set_scheme(tab, one)
+            found.append(tab.evaluate(condition))
+        return found == [True, True]
+
     def fits() -> bool:
-        return bool(tab.evaluate("document.documentElement.scrollWidth") <= width)
+        return in_both_themes(f"document.documentElement.scrollWidth <= {width}")
 
     assert fits()
     for name in ("model", "load", "status", "image", "prompt", "generate", "token", "answer", "overlay"):
@@ -44,7 +62,7 @@ def test_the_page_fits_and_can_be_read(open_tab: OpenTab, files: Path, width: in
     assert recent(tab).count() == 1
     assert fits()
     if width >= 1024:  # one screen
-        assert tab.evaluate("document.documentElement.scrollHeight <= window.innerHeight")
+        assert in_both_themes("document.documentElement.scrollHeight <= window.innerHeight")
 
 
 # --- The bundled model ---

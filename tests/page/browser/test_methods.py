@@ -19,11 +19,10 @@ from tests.page.browser.kit import (
     becomes,
     map_changes,
     says,
-    shown,
     words_of,
 )
 from tests.page.methods.kit import Held, loaded_of
-from tests.seeing import part, said, state, word
+from tests.seeing import draws, part, said, state, word
 from tests.serving import noise
 
 pytestmark = [
@@ -60,11 +59,11 @@ def is_chosen(tab: Tab, way: str) -> None:
 
 
 def expect_shown(tab: Tab, maps: np.ndarray, tokens: list[int]) -> None:
-    """Compare what is drawn with the mean of some maps (token, h, w), as exactly as the browser was told."""
+    """Wait until the mean of some maps (token, h, w) is drawn, as exactly as the browser was told."""
     becomes(tab, "pick.tokens", tokens)
     step = max(float(np.ptp(maps[token])) for token in tokens) / 65535
     truth = maps[tokens].astype(np.float64).mean(axis=0)
-    assert np.abs(shown(tab) - truth).max() <= step + 1e-8
+    draws(tab, truth, step + 1e-8)
 
 
 def test_methods_are_chosen_shown_and_kept(
