@@ -34,8 +34,10 @@ from model import (
     Encoded,
     Processor,
     answer_ids,
+    attention_layers,
     decoder_layers,
     encode,
+    family_of,
     free_memory,
     generation_config_of,
     model_layer_count,
@@ -43,7 +45,7 @@ from model import (
 )
 from records.capture import Capture
 from records.generation import GenerationSettings
-from records.layers import decoder_layer_numbers
+from records.layers import attention_layer_numbers
 from records.plan import Plan, size_text
 from records.tokens import Vocabulary, spelled, unfinished
 
@@ -76,19 +78,21 @@ class AttentionExtractor:
     ) -> None:
         """Choose what is recorded; what is None is read from `config`.
 
-        `layers` are decoder layers, negative ones counted from the last; naming one twice counts once. With
+        `layers` are decoder layers, negative ones counted from the last; naming one twice counts once. In a
+        hybrid, whose other layers mix positions without attention, None is those that have it. With
         `store_on_cpu` the record leaves the model's device while it grows; with `float16` it takes half the
         memory.
 
         Raises:
-            ValueError: for a layer beyond the model, and for sliding-window attention, whose rows do not run
-                over all keys.
+            ValueError: for a layer beyond the model or without attention, and for attention whose rows do
+                not run over all keys.
         """
         if layers is None and not config.EXTRACT_ALL_LAYERS:
             layers = config.SPECIFIC_LAYERS
         self.model, self.processor = model, processor
         self._vocabulary = Vocabulary(processor.tokenizer)
-        self.layers = decoder_layer_numbers(model_layer_count(model), layers)
+        attended = attention_layers(model)
+        self.layers = attention_layer_numbers(model_layer_count(model), attended, layers)
         self.store_on_cpu = config.STORE_ON_CPU if store_on_cpu is None else store_on_cpu
         self.float16 = config.USE_FLOAT16 if float16 is None else float16
         self._modules: list[Any] = [decoder_layers(model)[layer].self_attn for layer in self.layers]
@@ -225,6 +229,12 @@ class AttentionExtractor:
             generate(self.model, self.processor.tokenizer, encoded.inputs, settings.max_new_tokens, each)
         return each, backend
 
+    def _kind(self) -> dict[str, bool]:
+        """Return what of the model decides which methods its answers have (see `Capture.hybrid`, `gated`)."""
+        hybrid = len(attention_layers(self.model)) < model_layer_count(self.model)
+        kind = {"hybrid": hybrid, "gated": family_of(self.model).gated}
+        return {name: True for name, holds in kind.items() if holds}
+
     def _teller(
         self, on_token: OnToken | None, tell_map: Callable[[int], None]
     ) -> Callable[[list[int]], None]:
@@ -277,7 +287,7 @@ class AttentionExtractor:
             image_size=encoded.image_size,
             image_hash=encoded.image_hash,
             model_name=str(self.model.name_or_path),
-            settings={**settings, "dtype": str(self.model.dtype).removeprefix("torch.")},
+            settings={**settings, **self._kind(), "dtype": str(self.model.dtype).removeprefix("torch.")},
             stopped=said.stopped,
             picture=encoded.picture,
         )

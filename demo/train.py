@@ -26,14 +26,19 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
-from transformers import AttentionInterface, Qwen2_5_VLForConditionalGeneration, Qwen2TokenizerFast
+from transformers import (
+    AttentionInterface,
+    Qwen2_5_VLForConditionalGeneration,
+    Qwen2_5_VLProcessor,
+    Qwen2TokenizerFast,
+)
 
 from demo.architecture import make_image_processor, make_model
 from demo.data import IGNORED, Drawn, Grid, Packed, Packer, draw_all, patches, subjects
 from demo.scenes import COLORS, PLACES, THINGS, Question
 from internals.hooks import hooked
 from model import DEMO_FOLDER
-from model.families import ImageOnlyProcessor
+from model.families import image_only
 
 AUTOCAST = torch.autocast("cpu", torch.bfloat16)
 WORK = Path(__file__).parent / ".work"
@@ -340,7 +345,8 @@ def drawn_scenes() -> dict[str, dict[Grid, list[Drawn]]]:
 def save(model: Qwen2_5_VLForConditionalGeneration, tokenizer: Qwen2TokenizerFast, folder: Path) -> None:
     """Write the checkpoint: weights, configuration, tokenizer, processor and chat template."""
     model.save_pretrained(folder)
-    processor = ImageOnlyProcessor(make_image_processor(), tokenizer, tokenizer.chat_template)
+    twin = image_only(Qwen2_5_VLProcessor)
+    processor = twin(make_image_processor(), tokenizer, tokenizer.chat_template)
     processor.save_pretrained(folder)
 
 

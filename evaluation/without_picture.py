@@ -26,7 +26,7 @@ from attention_processor import AttentionProcessor
 from internals.exclusive import lent
 from internals.memory import within_memory
 from internals.teacher_forcing import check_belongs
-from model import Processor, encode, model_device
+from model import Processor, encode, model_device, template_keywords
 from records.capture import Capture
 from records.map_check import probability_text
 from utils import OnProgress, Watch
@@ -149,7 +149,8 @@ def logprobs_without(
     if not capture.token_ids:
         return np.zeros(0, np.float32)
     turn = {"role": "user", "content": [{"type": "text", "text": capture.prompt}]}
-    rendered = processor.apply_chat_template([turn], tokenize=False, add_generation_prompt=True)
+    keywords = template_keywords(model, processor)
+    rendered = processor.apply_chat_template([turn], tokenize=False, add_generation_prompt=True, **keywords)
     asked = processor.tokenizer(rendered, add_special_tokens=False)["input_ids"]
     ids = torch.tensor([[*asked, *capture.token_ids[:-1]]], device=model_device(model))
     Watch(stop=stop).check()

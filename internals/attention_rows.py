@@ -22,6 +22,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import eager_attention_forward
 
 from model import decoder_layers
+from model.families import WHY_MASKED
 
 # For each attention module of a running capture, the prompt positions whose rows are wanted (last position
 # included). Modules that are not here pay nothing, whatever model they belong to.
@@ -138,7 +139,7 @@ def attention_watched(
     token) matrix of every layer for the gradients.
 
     Raises:
-        ValueError: for sliding-window attention, whose rows do not run over all keys.
+        ValueError: for attention whose rows do not run over all keys.
     """
     of_layer: Sequence[Any] = list(decoder_layers(model))
     modules = {layer: of_layer[layer].self_attn for layer in layers}
@@ -146,7 +147,7 @@ def attention_watched(
     try:
         for layer, module in modules.items():
             _watchers[module] = partial(watch, layer)
-        with backend_wrapped(model, of_layer[0].self_attn, {"eager": "sdpa"}):
+        with backend_wrapped(model, next(iter(modules.values())), {"eager": "sdpa"}):
             yield
     finally:
         for module in modules.values():
@@ -154,9 +155,12 @@ def attention_watched(
 
 
 def check_full_attention(modules: Iterable[Any]) -> None:
-    """Raise ValueError for sliding-window attention, whose rows do not run over all keys."""
+    """Raise ValueError for attention whose rows do not run over all keys: of a window, or of an indexer."""
+    modules = list(modules)
     if any(getattr(module, "sliding_window", None) for module in modules):
-        raise ValueError("this model uses sliding-window attention, which cannot be recorded exactly")
+        raise ValueError(f"this model uses sliding-window attention, {WHY_MASKED}")
+    if any(getattr(module, "indexer", None) is not None for module in modules):
+        raise ValueError(f"this model's attention keeps only the keys that an indexer selects, {WHY_MASKED}")
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from internals.hooks import hooked
+from internals.hooks import entered, hooked
 from internals.memory import USABLE, attempt, free_bytes, pass_bytes, recomputed, tokens_at_once
 from internals.teacher_forcing import teacher_forced_inputs
 from model import Encoded, decoder_layers
@@ -48,16 +48,24 @@ class LayerGradients:
         return teacher_forced_inputs(self.encoded, said, list(map(self.picture, samples)))
 
     def forward(self, samples: range) -> tuple[list[Tensor], Tensor]:
-        """Return each layer's features (sample, token, channel), and logits (sample, row, vocabulary)."""
+        """Return each layer's features (sample, token, channel), and logits (sample, row, vocabulary).
+
+        They are what the next layer gets: where features of the vision tower are added to a layer's output
+        (DeepStack), the sum.
+        """
         features: list[Tensor] = []
 
-        def keep(index: int, module: nn.Module, args: Any, output: Tensor) -> None:
-            if not output.requires_grad:  # the lowest layer: what can be differentiated begins here
-                output.requires_grad_()
-            features.append(output)
+        def begin(index: int, module: nn.Module, args: Any, output: Tensor) -> None:
+            output.requires_grad_()
+
+        def keep(index: int, module: nn.Module, args: tuple[Tensor, ...]) -> None:
+            features.append(args[0])
 
         layers = decoder_layers(self.model)
-        with hooked([layers[layer] for layer in self.layers], keep):
+        with (
+            hooked([layers[self.layers[0]]], begin),  # the graph begins at the lowest layer's output
+            entered([layers[layer + 1] for layer in self.layers], keep),
+        ):
             output = self.model(
                 **self.inputs(samples), use_cache=False, logits_to_keep=torch.tensor(self.rows)
             )

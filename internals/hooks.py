@@ -1,4 +1,4 @@
-"""Forward hooks, as a context."""
+"""Forward hooks, as contexts."""
 
 from __future__ import annotations
 
@@ -16,4 +16,13 @@ def hooked(modules: Sequence[nn.Module], hook: Callable[..., Any]) -> Iterator[N
     with ExitStack() as handles:
         for index, module in enumerate(modules):
             handles.callback(module.register_forward_hook(partial(hook, index)).remove)
+        yield
+
+
+@contextmanager
+def entered(modules: Sequence[nn.Module], hook: Callable[..., Any]) -> Iterator[None]:
+    """Call hook(index, module, args) before each forward; unhook on exit, also after half a start."""
+    with ExitStack() as handles:
+        for index, module in enumerate(modules):
+            handles.callback(module.register_forward_pre_hook(partial(hook, index)).remove)
         yield

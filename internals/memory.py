@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import torch
 from torch.utils.checkpoint import checkpoint
 
+from internals.sizes import Sizes
 from model import free_memory
 
 Result = TypeVar("Result")
@@ -30,20 +31,15 @@ NO_MEMORY = (
 def pass_bytes(model: Any, tokens: int, rows: int, layers: Sequence[int], recompute: bool = False) -> int:
     """Return about how many bytes one sample's forward and backward pass needs beside the weights.
 
-    `tokens` are those that the model reads, `rows` those whose logits are computed. Measured against what
-    autograd keeps: 16 bytes a channel of a layer, and its keys, values and three feed-forward activations.
+    `tokens` are those that the model reads, `rows` those whose logits are computed.
     """
-    text, vision = model.config.get_text_config(), model.config.vision_config
-    size, wide, inner = model.dtype.itemsize, text.hidden_size, text.intermediate_size
-    keys = wide // text.num_attention_heads * text.num_key_value_heads
-    of_layer = tokens * (16 * wide + size * (3 * inner + 2 * keys))
-    if text._attn_implementation == "eager":
-        of_layer += tokens * tokens * text.num_attention_heads * (size + 4)
-    kept = text.num_hidden_layers - 1 - layers[0]
-    graph = kept * tokens * wide * size + of_layer if recompute else kept * of_layer
-    backward = tokens * size * (4 * inner + 6 * wide) + len(layers) * tokens * wide * size
-    tower = 4 * tokens * size * (8 * vision.hidden_size + 3 * vision.intermediate_size)
-    return graph + backward + tower + 3 * rows * text.vocab_size * max(size, 4)
+    sizes, text = Sizes.of(model), model.config.get_text_config()
+    eager, item = text._attn_implementation == "eager", sizes.item
+    inside = [sizes.kept(layer, tokens, eager) for layer in range(layers[0] + 1, sizes.count)]
+    streams = tokens * sizes.wide * item
+    graph = len(inside) * streams + max(inside) if recompute else sum(inside)
+    backward = tokens * item * (4 * sizes.inner + 3 * (sizes.wide + sizes.query)) + len(layers) * streams
+    return graph + backward + tokens * sizes.tower + 3 * rows * text.vocab_size * max(item, 4)
 
 
 def forward_bytes(model: Any, tokens: int, rows: int) -> int:
@@ -51,13 +47,13 @@ def forward_bytes(model: Any, tokens: int, rows: int) -> int:
 
     `tokens` are those that the model reads, `rows` those whose logits are computed.
     """
-    text, vision = model.config.get_text_config(), model.config.vision_config
-    size = model.dtype.itemsize
-    layer = tokens * (8 * max(size, 4) * text.hidden_size + 3 * size * text.intermediate_size)
+    sizes, text = Sizes.of(model), model.config.get_text_config()
+    item = sizes.item
+    layer = tokens * (4 * max(item, 4) * (sizes.wide + sizes.query) + 3 * item * sizes.inner)
     if text._attn_implementation == "eager":
-        layer += tokens * tokens * text.num_attention_heads * (size + 8)
-    tower = 4 * tokens * size * (8 * vision.hidden_size + 3 * vision.intermediate_size)
-    return max(layer, tower) + rows * text.vocab_size * (size + 4)
+        layer += tokens * tokens * sizes.heads * (item + 8)
+    layer = max(layer, *(sizes.kept(number, tokens, eager=False) for number in range(sizes.count)))
+    return max(layer, tokens * sizes.tower) + rows * text.vocab_size * (item + 4)
 
 
 def free_bytes(model: Any) -> int:

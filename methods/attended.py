@@ -1,4 +1,4 @@
-"""Maps of single attention rows: attention, and attention relative to a general question."""
+"""Maps of single attention rows: attention, relative to a general question, and as far as gates let it."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from attention_processor import AttentionProcessor
 from internals.attention_rows import Mixing, attention_rows, attention_watched
 from internals.exclusive import lent
+from internals.gates import head_gates
 from internals.memory import within_memory
 from methods.question import Maps, Question, later_half
 from records.choices import Aggregation, fold_of
@@ -64,6 +65,30 @@ def relative(
     below = np.stack([general[question.capture.layers[layer]][head] for layer, head in chosen])
     maps = [fold(_rows(question, token, chosen) / (below + epsilon), axis=0) for token in question.tokens]
     return Maps(np.stack(maps), {**_named(question, chosen, pairs), "epsilon": epsilon}, forward=1)
+
+
+def gated(
+    question: Question,
+    layers: Sequence[int] | None = None,
+    heads: Sequence[int] | None = None,
+    aggregation: Aggregation = "mean",
+    pairs: Pairs | None = None,
+) -> Maps:
+    """Return A[l, h, q, V] · ḡ[l, h, q], folded as attention is; ḡ: the mean of σ(gate) over channels.
+
+    The gates at the rows that explain the tokens come from one forward pass, the attention from the capture.
+    """
+    chosen, fold = _pairs(question, layers, heads, pairs), fold_of(aggregation)
+    numbers = sorted({question.capture.layers[layer] for layer, _ in chosen})
+    question.watch.tell(0, 1)
+    gates = head_gates(question.forced, numbers).numpy()  # (token, layer, head)
+    question.watch.tell(1, 1)
+    places = [(numbers.index(question.capture.layers[layer]), head) for layer, head in chosen]
+    maps = []
+    for token, gate in zip(question.tokens, gates, strict=True):
+        open_ = np.array([gate[place] for place in places])  # (pair,)
+        maps.append(fold(_rows(question, token, chosen) * open_[:, None], axis=0))
+    return Maps(np.stack(maps), _named(question, chosen, pairs), forward=1)
 
 
 def _pairs(

@@ -7,16 +7,35 @@ help can read it at once. A method's function is imported when it first runs.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 
 class FromConfig(NamedTuple):
     """The default of an option that is config's setting of this name, as it is when the method runs."""
 
     setting: str
+
+
+class Kind(Protocol):
+    """What of a model decides which methods its answers have: a family's row says so, and a capture."""
+
+    @property
+    def hybrid(self) -> bool:
+        """Whether some of its layers mix positions without attention."""
+
+    @property
+    def gated(self) -> bool:
+        """Whether a gate follows the attention of each of its heads."""
+
+
+class Need(NamedTuple):
+    """What a method needs of a model beyond a decoder with attention."""
+
+    met: Callable[[Kind], bool]
+    reason: str  # why there are no maps without it
 
 
 @dataclass(frozen=True)
@@ -40,13 +59,27 @@ class Method:
     folds: bool = False  # whoever looks at it chooses layers, heads and how they are folded into one map
     sinks: bool = False  # sinks can be left out
     of_prompt: bool = False  # tokens of the prompt have maps too
+    needs: Need | None = None  # None: every model has it
 
     @property
     def shown_unit(self) -> str:
         """The unit beside its numbers: "%" for shares, which are shown times 100."""
         return "%" if self.unit.startswith("share") else self.unit
 
+    def refusal(self, kind: Kind) -> str:
+        """Return why answers of such a model have no maps by this method, in one line; "" where they have."""
+        return "" if self.needs is None or self.needs.met(kind) else f"{self.label}: {self.needs.reason}"
 
+
+_ATTENTION_IN_ALL_LAYERS = Need(
+    lambda kind: not kind.hybrid,
+    "not for this model, most of whose layers mix positions without attention: a product of the others alone "
+    "would leave out most of what is mixed",
+)
+_GATES = Need(
+    lambda kind: kind.gated,
+    "not for this model, which has no gates behind its attention: plain attention is the same",
+)
 _OF_ROWS: Mapping[str, Any] = {"layers": None, "heads": None, "aggregation": "mean", "pairs": None}
 
 
@@ -120,6 +153,7 @@ _ROWS = (
         caveat="It knows how much is mixed, not what; after many layers all patches look alike.",
         function="methods.flow:rollout",
         options={"layers": None, "heads": None},
+        needs=_ATTENTION_IN_ALL_LAYERS,
     ),
     Method(
         name="gradient-attention",
@@ -218,6 +252,24 @@ _ROWS = (
         caveat="Larger things are only partly covered, and covered pictures are new to the model.",
         function="methods.occlusion:occlusion",
         options={"size": None, "stride": None, "fill": "mean"},
+    ),
+    Method(
+        name="gated-attention",
+        label="Gated attention",
+        short="Gated",
+        sentence="attention, as far as the gate behind each head lets it through",
+        cost="one reading",
+        what="How much of the token's attention went to each patch, times how far its head's gate is open, "
+        "in the chosen layers and heads.",
+        paper="Qiu et al. 2025, arXiv 2505.06708",
+        unit="share",
+        scale_label="gated attention",
+        needs_model=True,
+        caveat="A gate has a value for each channel, and this takes their mean: "
+        "of what two patches hold, one may pass and the other not.",
+        function="methods.attended:gated",
+        options=_OF_ROWS,
+        needs=_GATES,
     ),
     # One more: docs/add-a-method.md
 )

@@ -50,7 +50,7 @@ def rollout(
 ) -> Maps:
     """Return row q, columns V of Ã_L ⋯ Ã_1, Ã_l = (mean over heads of A_l + I) / 2, for each token."""
     forced, chosen = question.forced, question.heads(heads)
-    numbers = question.layers(layers)
+    numbers = question.attention_layers(layers)
     question.watch.tell(0, 1)
     with lent(forced.model), torch.no_grad():
         mixings, _ = within_memory(partial(_read, forced, numbers))
@@ -75,7 +75,7 @@ def gradient_attention(
     pass.
     """
     forced, chosen = question.forced, question.heads(heads)
-    numbers = question.layers(layers)
+    numbers = question.attention_layers(layers)
     tries = partial(_explained, forced, numbers, chosen, question.watch)
     # The graph begins inside the lowest layer: what is kept of that one counts too.
     begins = [layer - 1 for layer in numbers]

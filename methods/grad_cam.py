@@ -33,7 +33,7 @@ from attention_extractor import AttentionExtractor
 from internals.exclusive import lent
 from internals.gradients import LayerGradients, averages
 from internals.teacher_forcing import check_belongs
-from model import Processor, decoder_config, encode, model_layer_count
+from model import Processor, attention_layers, decoder_config, encode, model_layer_count
 from records.capture import Capture
 from records.grad_cam import LABELS, GradCam
 from records.layers import Layers, chosen_layers
@@ -196,7 +196,8 @@ class _Run:
     ) -> tuple[int, ...]:
         """Return the token ids of the answer: the given one, checked, or the model's."""
         if given is None:
-            extractor = AttentionExtractor(self.model, self.processor, layers=[0])
+            one_layer = attention_layers(self.model)[:1]
+            extractor = AttentionExtractor(self.model, self.processor, layers=one_layer)
             capture = extractor.generate(self.image, self.prompt, max_new_tokens, stop=stop)
             if capture.stopped:
                 raise Stopped

@@ -70,8 +70,9 @@ def token_maps(
     is held at a time, and where it is rebuilt a few hundred rows of that.
 
     Raises:
-        ValueError: for an unknown method, an option that it does not take or a value out of range; for a
-            capture that was not made from this model, picture and prompt.
+        ValueError: for an unknown method, one that needs what the model does not have, an option that it does
+            not take or a value out of range; for a capture that was not made from this model, picture and
+            prompt.
         Stopped: if `stop` was set.
         MemoryError: if one pass alone does not fit.
         RuntimeError: if the model is at work for something else.
@@ -79,6 +80,8 @@ def token_maps(
     row = method_named(method)
     if of_prompt and not row.of_prompt:
         raise ValueError(f"{row.label} explains words of the answer, not of the prompt")
+    if reason := row.refusal(capture):
+        raise ValueError(reason)
     settings = {**_defaults(row), **_accepted(row, options)}
     chosen = _chosen_tokens(capture, tokens, of_prompt)
     question = Question(capture, chosen, model, processor, image, Watch(on_progress, stop), of_prompt)

@@ -13,9 +13,9 @@ from PIL import Image
 
 from attention_processor import AttentionProcessor
 from internals.teacher_forcing import TeacherForced, check_belongs
-from model import Encoded, Processor, encode
+from model import Encoded, Processor, attention_layers, encode
 from records.capture import Capture
-from records.layers import decoder_layer_numbers
+from records.layers import attention_layer_numbers, decoder_layer_numbers
 from utils import Watch
 
 
@@ -68,6 +68,17 @@ class Question:
         """Return the decoder layers asked for, ascending; the later half for None."""
         count = self.capture.layer_count
         return later_half(count) if asked is None else decoder_layer_numbers(count, asked)
+
+    def attention_layers(self, asked: Sequence[int] | None) -> tuple[int, ...]:
+        """Return the layers with attention asked for; for None those of the later half, or all if none is.
+
+        Raises:
+            ValueError: for a layer without attention; the message names those that have it.
+        """
+        count, attended = self.capture.layer_count, attention_layers(self.model)
+        if asked is not None:
+            return attention_layer_numbers(count, attended, asked)
+        return tuple(layer for layer in attended if layer in later_half(count)) or attended
 
     def heads(self, asked: Sequence[int] | None) -> list[int]:
         """Return the heads asked for, all for None."""

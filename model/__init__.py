@@ -11,10 +11,13 @@ from model.families import (
     FAMILIES,
     Family,
     Processor,
+    attention_layers,
     decoder_config,
     decoder_layers,
+    family_of,
     model_device,
     model_layer_count,
+    template_keywords,
 )
 from model.generation_config import end_ids, generation_config_of, own_generation, refused, told
 from model.given_answer import answer_ids
@@ -36,12 +39,14 @@ __all__ = [
     "PromptError",
     "answer_ids",
     "answer_key",
+    "attention_layers",
     "checkpoint",
     "decoder_config",
     "decoder_layers",
     "default_model",
     "encode",
     "end_ids",
+    "family_of",
     "free_memory",
     "generation_config_of",
     "load_model",
@@ -49,6 +54,7 @@ __all__ = [
     "model_layer_count",
     "own_generation",
     "refused",
+    "template_keywords",
     "told",
     "verification_key",
 ]

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from model.errors import ModelError
-from model.families import FAMILIES, Family, known_families
+from model.families import FAMILIES, REFUSED, Family, known_families, masked_attention
 from utils import one_line
 
 
@@ -31,14 +31,19 @@ def check_folder(folder: Path, name: str) -> Family:
 
 
 def check_config(path: Path, name: str) -> Family:
-    """Return the family that a config.json names; ModelError for one that is not known."""
+    """Return the family that a config.json names; ModelError for one that is not known or cannot be read."""
     if not path.is_file():
         raise ModelError(f"{name} is no model folder: it has no config.json.")
-    found = _json(path, name).get("model_type")
+    settings = _json(path, name)
+    found = settings.get("model_type")
+    if isinstance(found, str) and found in REFUSED:
+        raise ModelError(f"{name} cannot be used: {REFUSED[found]}.")
     if not isinstance(found, str) or found not in FAMILIES:
         said = "says nothing of a model_type" if found is None else f'says model_type "{one_line(found, 60)}"'
         known = ", ".join(f'"{model_type}"' for model_type in FAMILIES)
         raise ModelError(f"{name} is no {known_families()} model: its config.json {said}, not {known}.")
+    if reason := masked_attention(settings):
+        raise ModelError(f"{name} cannot be used: {reason}.")
     return FAMILIES[found]
 
 

@@ -7,6 +7,7 @@ answers.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +16,7 @@ from torch import Tensor
 
 import config
 from model.errors import PromptError
-from model.families import Processor, model_device
+from model.families import Processor, model_device, template_keywords
 from records.pictures import ImageError, check_image_size, image_hash, rgb
 
 OF_PICTURES = re.compile("vision|image|video")  # in the names of tokens that stand for them, or around them
@@ -70,7 +71,7 @@ def encode(
     """
     picture = _one_picture(image)
     _check_prompt(prompt)
-    before, after = template_around(processor, prompt)
+    before, after = template_around(model, processor, prompt)
     check_tokens(processor.tokenizer, before + after, prompt)
     batch = processor(
         text=[before + prompt + after], images=[picture], return_tensors="pt", return_offsets_mapping=True
@@ -150,17 +151,18 @@ def check_length(tokens: int, model: Any, name: str = "prompt") -> None:
         )
 
 
-def template_around(processor: Processor, prompt: str) -> tuple[str, str]:
+def template_around(model: Any, processor: Processor, prompt: str) -> tuple[str, str]:
     """Return the chat template's text before and after the prompt, with one image before it."""
-    before, after = _rendered(processor, MARK).split(MARK)
-    if _rendered(processor, prompt) != before + prompt + after:
+    keywords = template_keywords(model, processor)
+    before, after = _rendered(processor, MARK, keywords).split(MARK)
+    if _rendered(processor, prompt, keywords) != before + prompt + after:
         raise PromptError("The checkpoint's chat template changes the prompt; leave out spaces around it.")
     return before, after
 
 
-def _rendered(processor: Processor, prompt: str) -> str:
+def _rendered(processor: Processor, prompt: str, keywords: Mapping[str, Any]) -> str:
     turn = {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": prompt}]}
-    return processor.apply_chat_template([turn], tokenize=False, add_generation_prompt=True)
+    return processor.apply_chat_template([turn], tokenize=False, add_generation_prompt=True, **keywords)
 
 
 def _grid(image_grid_thw: Tensor, merge_size: int) -> tuple[int, int]:

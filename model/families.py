@@ -1,33 +1,31 @@
 """The model families that are known, one row each, and where in a model of theirs the parts lie.
 
-Goes in: a `model_type` from a config.json, or a loaded model. Comes out: the classes that load it, its
-decoder layers. Knows nothing of files and encoding.
+Goes in: a `model_type` from a config.json, its settings, or a loaded model. Comes out: what loads its
+processor, what it is like, its decoder layers and those of them that have attention. Knows nothing of files
+and encoding.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cache
 from types import MappingProxyType
 from typing import Any
 
 import torch
 from torch import nn
-from transformers import (
-    AutoProcessor,
-    PreTrainedModel,
-    Qwen2_5_VLForConditionalGeneration,
-    Qwen2_5_VLProcessor,
-)
+from transformers import AutoProcessor, Qwen2_5_VLProcessor, Qwen2VLProcessor, Qwen3VLProcessor
 from transformers.processing_utils import ProcessorMixin
 
 from model.torchvision_guard import TORCHVISION
 
 Processor = ProcessorMixin  # for annotations elsewhere
+WHY_MASKED = "which cannot be recorded exactly; choose a model whose words can look at everything before them"
 
 
-class ImageOnlyProcessor(Qwen2_5_VLProcessor):
-    """Qwen2.5-VL's processor without its video half, which insists on torchvision."""
+class ImageOnlyProcessor(ProcessorMixin):
+    """The half of a family's processor that needs no torchvision: `image_only` joins it with the family's."""
 
     def __init__(
         self, image_processor: Any = None, tokenizer: Any = None, chat_template: str | None = None
@@ -39,9 +37,14 @@ class ImageOnlyProcessor(Qwen2_5_VLProcessor):
         ProcessorMixin.__init__(self, image_processor, tokenizer, chat_template=chat_template)
 
 
-# A saved folder names its processor's class. It must name the published one, or AutoProcessor could not load
-# it.
-ImageOnlyProcessor.__name__ = Qwen2_5_VLProcessor.__name__
+@cache
+def image_only(full: Any) -> Any:
+    """Return a family's processor without its video half, which insists on torchvision.
+
+    It goes by the published name: a saved folder names its processor's class, and AutoProcessor could not
+    load another.
+    """
+    return type(full.__name__, (ImageOnlyProcessor, full), {})
 
 
 @dataclass(frozen=True)
@@ -51,21 +54,33 @@ class Family:
     model_type: str
     label: str  # for people
     example: str  # a published checkpoint, by its hub id
-    model_class: type[PreTrainedModel]
-    processor_class: type[ProcessorMixin]  # where torchvision cannot be imported
+    processor: type[ProcessorMixin]
+    template: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))  # its keywords
+    attention_every: int = 1  # one of so many layers has attention, where config.json lists no layer_types
+    gated: bool = False  # a gate follows the attention of each head, inside self_attn
+
+    @property
+    def hybrid(self) -> bool:
+        """Whether some layers mix positions without attention."""
+        return self.attention_every > 1
 
 
+_HYBRID: Mapping[str, Any] = {
+    "processor": Qwen3VLProcessor,
+    "template": MappingProxyType({"enable_thinking": False}),
+    "attention_every": 4,
+    "gated": True,
+}
 FAMILIES: Mapping[str, Family] = MappingProxyType(
     {
         family.model_type: family
         for family in (
-            Family(
-                model_type="qwen2_5_vl",
-                label="Qwen2.5-VL",
-                example="Qwen/Qwen2.5-VL-3B-Instruct",
-                model_class=Qwen2_5_VLForConditionalGeneration,
-                processor_class=ImageOnlyProcessor,
-            ),
+            Family("qwen2_5_vl", "Qwen2.5-VL", "Qwen/Qwen2.5-VL-3B-Instruct", Qwen2_5_VLProcessor),
+            Family("qwen2_vl", "Qwen2-VL", "Qwen/Qwen2-VL-2B-Instruct", Qwen2VLProcessor),
+            Family("qwen3_vl", "Qwen3-VL", "Qwen/Qwen3-VL-4B-Instruct", Qwen3VLProcessor),
+            Family("qwen3_vl_moe", "Qwen3-VL MoE", "Qwen/Qwen3-VL-30B-A3B-Instruct", Qwen3VLProcessor),
+            Family("qwen3_5", "Qwen3.5", "Qwen/Qwen3.5-27B", **_HYBRID),
+            Family("qwen3_5_moe", "Qwen3.5 MoE", "Qwen/Qwen3.5-35B-A3B", **_HYBRID),
             # One more family is one more row here: docs/add-a-family.md.
         )
     }
@@ -74,13 +89,53 @@ EXAMPLE_ID = next(iter(FAMILIES.values())).example
 
 
 def known_families() -> str:
-    """Return the labels of all families, for people."""
-    return ", ".join(family.label for family in FAMILIES.values())
+    """Return the labels of all families, for people: "A, B or C"."""
+    *others, last = (family.label for family in FAMILIES.values())
+    return f"{', '.join(others)} or {last}"
+
+
+def family_of(model: Any) -> Family:
+    """Return the family of a loaded model."""
+    return FAMILIES[model.config.model_type]
+
+
+def template_keywords(model: Any, processor: Any) -> dict[str, Any]:
+    """Return what the family's chat template is told, as far as this checkpoint's template asks for it."""
+    asked = str(processor.chat_template)
+    return {name: value for name, value in family_of(model).template.items() if name in asked}
 
 
 def processor_class(family: Family) -> Any:
     """Return what loads a checkpoint's processor: the whole one, where torchvision lets it work."""
-    return AutoProcessor if TORCHVISION else family.processor_class
+    return AutoProcessor if TORCHVISION else image_only(family.processor)
+
+
+_INDEXED = f"its attention keeps only the keys that an indexer selects, {WHY_MASKED}"
+# Kinds of model that are known and not taken, and why.
+REFUSED: Mapping[str, str] = MappingProxyType({"qwen4_exp": _INDEXED})
+
+
+def masked_attention(settings: Mapping[str, Any]) -> str:
+    """Return why rows of attention cannot be had of a model with this config.json; "" where they can.
+
+    A row is the softmax over all keys before it. A sliding window or an indexer leaves some of them out.
+    """
+    text = _of_text(settings)
+    kinds = set(text.get("layer_types") or ())
+    if "indexed_attention" in kinds or any(text.get(name) for name in text if name.startswith("indexer_")):
+        return _INDEXED
+    if text.get("use_sliding_window") and not kinds:
+        from_layer, count = text.get("max_window_layers"), text.get("num_hidden_layers")
+        slides = from_layer is not None and count is not None and from_layer < count
+    else:
+        slides = "sliding_attention" in kinds
+    return f"it uses sliding-window attention, {WHY_MASKED}" if slides else ""
+
+
+def _of_text(settings: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the decoder's part of a config.json; older ones are flat."""
+    text = settings.get("text_config")
+    return text if isinstance(text, dict) else settings
 
 
 def decoder_layers(model: Any) -> nn.ModuleList:
@@ -93,10 +148,29 @@ def model_layer_count(model: Any) -> int:
     return len(decoder_layers(model))
 
 
+def attention_layers(model: Any) -> tuple[int, ...]:
+    """Return the decoder layers that have attention, ascending: all of them but in a hybrid."""
+    return tuple(number for number, layer in enumerate(decoder_layers(model)) if hasattr(layer, "self_attn"))
+
+
+def attention_layers_in(settings: Mapping[str, Any]) -> tuple[int, ...]:
+    """Return the same from a config.json of a known family.
+
+    Raises:
+        KeyError: for one that says nothing of its layers.
+    """
+    text = _of_text(settings)
+    every = text.get("full_attention_interval") or FAMILIES[settings["model_type"]].attention_every
+    types = text.get("layer_types") or [
+        "linear_attention" if number % every else "full_attention"
+        for number in range(1, text["num_hidden_layers"] + 1)
+    ]
+    return tuple(number for number, kind in enumerate(types) if kind != "linear_attention")
+
+
 def decoder_config(model: Any) -> Any:
     """Return the configuration that the decoder's layers share, which is what a capture switches too."""
-    first: Any = decoder_layers(model)[0]
-    return first.self_attn.config
+    return model.config.get_text_config()
 
 
 def model_device(model: Any) -> torch.device:

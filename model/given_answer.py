@@ -30,7 +30,7 @@ def answer_ids(
     tokenizer = processor.tokenizer
     if isinstance(answer, str):
         check_text(answer, "answer")
-        check_tokens(tokenizer, "".join(template_around(processor, "…")), answer, "answer")
+        check_tokens(tokenizer, "".join(template_around(model, processor, "…")), answer, "answer")
         ids = tuple(tokenizer(answer, add_special_tokens=False)["input_ids"])
     else:
         ids = _checked_ids(model, tokenizer, answer)

@@ -16,6 +16,7 @@ import torch
 import transformers
 
 import config
+from model.families import attention_layers_in
 from model.hub import folder_on_disk
 from model.placement import Placement
 from records.generation import GenerationSettings
@@ -30,6 +31,7 @@ class Checkpoint:
     folder: str
     files: tuple[tuple[str, int, int], ...]  # name, size in bytes and time of change (ns) of each file
     layer_count: int
+    attention_layers: tuple[int, ...]
 
 
 def checkpoint(name: str) -> Checkpoint | None:
@@ -40,11 +42,12 @@ def checkpoint(name: str) -> Checkpoint | None:
             return None
         settings = json.loads((folder / "config.json").read_text("utf-8"))
         layers = (settings.get("text_config") or settings)["num_hidden_layers"]
+        attended = attention_layers_in(settings)
         stats = {file.name: file.stat() for file in sorted(folder.iterdir()) if file.is_file()}
     except (OSError, ValueError, KeyError, AttributeError, TypeError):
         return None
     found = tuple((file, stat.st_size, stat.st_mtime_ns) for file, stat in stats.items())
-    return Checkpoint(name, str(folder.resolve()), found, int(layers))
+    return Checkpoint(name, str(folder.resolve()), found, int(layers), attended)
 
 
 def verification_key(source: Checkpoint | None) -> str | None:
@@ -95,7 +98,9 @@ def answer_key(
         "image": image,
         "prompt": prompt,
         "generation": GenerationSettings.of(**settings).identity if answer is None else {"given": answer},
-        "layers": sorted({layer % count for layer in (range(count) if layers is None else layers)}),
+        "layers": sorted(
+            {layer % count for layer in (source.attention_layers if layers is None else layers)}
+        ),
         "float16": config.USE_FLOAT16 if float16 is None else float16,
     }
     return hashlib.sha256(json.dumps(question).encode()).hexdigest()[:32]

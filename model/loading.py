@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from transformers import AutoModelForImageTextToText
 from transformers.utils import logging as transformers_logging
 
 import config
@@ -50,7 +51,7 @@ def load_model(
     check_memory(name, float_count(weight_files(folder, name), name) * settings.dtype.itemsize, settings)
     with _quiet(), _one_line_errors(name, folder):
         processor = _load_processor(family, folder)
-        model = _load_weights(family, folder, name, settings)
+        model = _load_weights(folder, name, settings)
     _narrow_pixels(processor.image_processor)
     model.name_or_path = name
     check_generation(model, name)
@@ -66,9 +67,8 @@ def _load_processor(family: Family, folder: Path) -> Processor:
     return processor
 
 
-def _load_weights(family: Family, folder: Path, name: str, settings: Placement) -> Any:
-    loader: Any = family.model_class
-    model, info = loader.from_pretrained(
+def _load_weights(folder: Path, name: str, settings: Placement) -> Any:
+    model, info = AutoModelForImageTextToText.from_pretrained(
         folder,
         dtype=settings.dtype,
         attn_implementation=settings.attention_backend,

@@ -100,6 +100,16 @@ class Capture:
                 f"and {len(self.prompt_token_ids)} prompt tokens"
             )
 
+    @property
+    def hybrid(self) -> bool:
+        """Whether some of the model's layers mix positions without attention."""
+        return bool(self.settings.get("hybrid"))
+
+    @property
+    def gated(self) -> bool:
+        """Whether a gate follows the attention of each of the model's heads."""
+        return bool(self.settings.get("gated"))
+
     def _repr_html_(self) -> str | None:
         """Return the viewer for a cell of a notebook, with attention over all layers and heads."""
         return cell(self)

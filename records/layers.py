@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
+from utils import as_ranges
+
 Layers = str | int | Sequence[int]
 WHY_NOT_LAST = (
     "no later layer reads its features at the visual tokens, so they reach no logit of an answer and its map "
@@ -37,6 +39,25 @@ def decoder_layer_numbers(count: int, layers: Sequence[int] | None) -> tuple[int
                 f"(or -{count} to -1, counted from the last)"
             )
     return tuple(sorted({layer % count for layer in layers}))
+
+
+def attention_layer_numbers(
+    count: int, attended: Sequence[int], layers: Sequence[int] | None
+) -> tuple[int, ...]:
+    """Return the decoder layers asked for, as above; None is all that have attention, `attended`.
+
+    Raises:
+        ValueError: also for a layer without attention; the message names those that have it.
+    """
+    if layers is None:
+        return tuple(attended)
+    numbers = decoder_layer_numbers(count, layers)
+    if without := [number for number in numbers if number not in attended]:
+        raise ValueError(
+            f"layer {without[0]} of this model has no attention; "
+            f"choose from those that have: {as_ranges(attended, comma=', ')}"
+        )
+    return numbers
 
 
 def layer_thirds(count: int) -> dict[str, tuple[int, ...]]:

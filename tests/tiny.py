@@ -16,11 +16,12 @@ from transformers import (
     GenerationConfig,
     Qwen2_5_VLConfig,
     Qwen2_5_VLForConditionalGeneration,
+    Qwen2_5_VLProcessor,
     Qwen2Tokenizer,
 )
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
-from model.families import ImageOnlyProcessor
+from model.families import ImageOnlyProcessor, image_only
 
 Vocabulary = Literal["real", "bytes"]
 
@@ -107,11 +108,12 @@ def save_tiny(folder: str | Path, *, max_shard_size: str = "5GB", **settings: An
 
 def tiny_processor(vocabulary: Vocabulary = "real", max_pixels: int = 28 * 28 * 1280) -> ImageOnlyProcessor:
     """Return the processor alone: the real image processor and chat template, real or byte vocabulary."""
-    return ImageOnlyProcessor(
+    processor: ImageOnlyProcessor = image_only(Qwen2_5_VLProcessor)(
         image_processor=Qwen2VLImageProcessorPil(min_pixels=56 * 56, max_pixels=max_pixels),
         tokenizer=tiny_tokenizer(vocabulary),
         chat_template=CHAT_TEMPLATE,
     )
+    return processor
 
 
 def tiny_config(

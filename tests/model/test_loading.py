@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from transformers import Qwen2_5_VLProcessor
 from transformers.utils import logging as transformers_logging
 
 import config
@@ -17,7 +18,7 @@ from model import (
     hub,
     load_model,
 )
-from model.families import ImageOnlyProcessor
+from model.families import ImageOnlyProcessor, image_only
 from tests.model.kit import (
     PROMPT,
     copied,
@@ -125,7 +126,7 @@ def test_the_full_processor_is_used_where_torchvision_imports(
 
     def from_pretrained(folder: Path, **settings: Any) -> Any:
         asked.append(settings)
-        return ImageOnlyProcessor.from_pretrained(folder, **settings)
+        return image_only(Qwen2_5_VLProcessor).from_pretrained(folder, **settings)
 
     monkeypatch.setattr(families, "AutoProcessor", SimpleNamespace(from_pretrained=from_pretrained))
     load_model(saved)
