@@ -82,17 +82,18 @@ RULES["DTYPE"] = _one_of("auto", "float32", "bfloat16", "float16")
 # Or one of these three by name: "sdpa", "flash_attention_2", "eager".
 ATTENTION_BACKEND: str = "auto"
 RULES["ATTENTION_BACKEND"] = _one_of("auto", "sdpa", "flash_attention_2", "eager")
-# The picture is resized to between so many pixels before the model sees it; one visual token is 28 x 28 of
-# them. None keeps the checkpoint's own bounds, which are narrowed here, never widened. 1_003_520 = 1,280
-# visual tokens.
+# The picture is resized to between so many pixels before the model sees it. One visual token is 28 x 28 of
+# them (Qwen2-VL, Qwen2.5-VL) or 32 x 32 (later ones). None keeps the checkpoint's own bounds, which are
+# narrowed here, never widened. 1_003_520 is 1,280 visual tokens of 28 x 28, or 980 of 32 x 32.
 MIN_PIXELS: int | None = None
-RULES["MIN_PIXELS"] = _or_none(_whole(784, 100_000_000))
+RULES["MIN_PIXELS"] = _or_none(_whole(28 * 28, 100_000_000))
 MAX_PIXELS: int | None = 1_003_520
-RULES["MAX_PIXELS"] = _or_none(_whole(784, 100_000_000))
+RULES["MAX_PIXELS"] = _or_none(_whole(28 * 28, 100_000_000))
 
 # --- Capture ------------------------------------------------------------------------------------------------
 
-# True records every decoder layer; False only SPECIFIC_LAYERS (0 is the first layer, -1 the last).
+# True records every decoder layer that has attention; False only SPECIFIC_LAYERS (0 is the first layer, -1
+# the last).
 EXTRACT_ALL_LAYERS: bool = True
 RULES["EXTRACT_ALL_LAYERS"] = _flag()
 SPECIFIC_LAYERS: list[int] = [-2, -1]

@@ -53,7 +53,12 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     add("--prompt", type=prompt_text, metavar="TEXT", help="of --data (default: Describe this image.)")
     limits = f"{LIMIT['demo']} scenes, or {LIMIT['data']} of --data"
     add("--limit", type=held(SOME, int), metavar="N", help=f"at most so many pictures (default: {limits})")
-    add("--methods", type=method_choice, metavar="NAMES", help=f"(default: {','.join(MEASURED)})")
+    add(
+        "--methods",
+        type=method_choice,
+        metavar="NAMES",
+        help=f"(default: {','.join(MEASURED)}, as far as the model has them)",
+    )
     add(
         "--curves",
         type=held(ANY, int),

@@ -35,7 +35,8 @@ class Need(NamedTuple):
     """What a method needs of a model beyond a decoder with attention."""
 
     met: Callable[[Kind], bool]
-    reason: str  # why there are no maps without it
+    only: str  # what has it: "only for …"
+    reason: str  # why others have no maps, and what to do
 
 
 @dataclass(frozen=True)
@@ -73,12 +74,13 @@ class Method:
 
 _ATTENTION_IN_ALL_LAYERS = Need(
     lambda kind: not kind.hybrid,
-    "not for this model, most of whose layers mix positions without attention: a product of the others alone "
-    "would leave out most of what is mixed",
+    "models with attention in every layer",
+    "not for this model, where layers without attention mix positions too: take gradient-attention",
 )
 _GATES = Need(
     lambda kind: kind.gated,
-    "not for this model, which has no gates behind its attention: plain attention is the same",
+    "models with gates behind their attention",
+    "not for this model, which has no gates behind its attention: take attention",
 )
 _OF_ROWS: Mapping[str, Any] = {"layers": None, "heads": None, "aggregation": "mean", "pairs": None}
 

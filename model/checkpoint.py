@@ -40,8 +40,7 @@ def check_config(path: Path, name: str) -> Family:
         raise ModelError(f"{name} cannot be used: {REFUSED[found]}.")
     if not isinstance(found, str) or found not in FAMILIES:
         said = "says nothing of a model_type" if found is None else f'says model_type "{one_line(found, 60)}"'
-        known = ", ".join(f'"{model_type}"' for model_type in FAMILIES)
-        raise ModelError(f"{name} is no {known_families()} model: its config.json {said}, not {known}.")
+        raise ModelError(f"{name} is no {known_families()} model: its config.json {said}.")
     if reason := masked_attention(settings):
         raise ModelError(f"{name} cannot be used: {reason}.")
     return FAMILIES[found]

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cache
 from types import MappingProxyType
 from typing import Any
 
@@ -25,26 +24,32 @@ WHY_MASKED = "which cannot be recorded exactly; choose a model whose words can l
 
 
 class ImageOnlyProcessor(ProcessorMixin):
-    """The half of a family's processor that needs no torchvision: `image_only` joins it with the family's."""
+    """What stands behind a family's processor in `image_only`, and takes no video processor."""
 
     def __init__(
-        self, image_processor: Any = None, tokenizer: Any = None, chat_template: str | None = None
+        self,
+        image_processor: Any = None,
+        tokenizer: Any = None,
+        video_processor: None = None,
+        chat_template: str | None = None,
     ) -> None:
-        """Take the same parts as the full processor but the video processor."""
-        self.image_token, self.video_token = "<|image_pad|>", "<|video_pad|>"
-        self.image_token_id = tokenizer.convert_tokens_to_ids(self.image_token)
-        self.video_token_id = tokenizer.convert_tokens_to_ids(self.video_token)
-        ProcessorMixin.__init__(self, image_processor, tokenizer, chat_template=chat_template)
+        """Take what a family's processor hands on."""
+        super().__init__(image_processor, tokenizer, chat_template=chat_template)
 
 
-@cache
 def image_only(full: Any) -> Any:
     """Return a family's processor without its video half, which insists on torchvision.
 
     It goes by the published name: a saved folder names its processor's class, and AutoProcessor could not
-    load another.
+    load another. What it is loaded from is read off its own parameters.
     """
-    return type(full.__name__, (ImageOnlyProcessor, full), {})
+
+    def begin(
+        self: Any, image_processor: Any = None, tokenizer: Any = None, chat_template: str | None = None
+    ) -> None:
+        full.__init__(self, image_processor, tokenizer, chat_template=chat_template)
+
+    return type(full.__name__, (full, ImageOnlyProcessor), {"__init__": begin})
 
 
 @dataclass(frozen=True)
@@ -75,8 +80,8 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
     {
         family.model_type: family
         for family in (
-            Family("qwen2_5_vl", "Qwen2.5-VL", "Qwen/Qwen2.5-VL-3B-Instruct", Qwen2_5_VLProcessor),
             Family("qwen2_vl", "Qwen2-VL", "Qwen/Qwen2-VL-2B-Instruct", Qwen2VLProcessor),
+            Family("qwen2_5_vl", "Qwen2.5-VL", "Qwen/Qwen2.5-VL-3B-Instruct", Qwen2_5_VLProcessor),
             Family("qwen3_vl", "Qwen3-VL", "Qwen/Qwen3-VL-4B-Instruct", Qwen3VLProcessor),
             Family("qwen3_vl_moe", "Qwen3-VL MoE", "Qwen/Qwen3-VL-30B-A3B-Instruct", Qwen3VLProcessor),
             Family("qwen3_5", "Qwen3.5", "Qwen/Qwen3.5-27B", **_HYBRID),
@@ -85,7 +90,7 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
         )
     }
 )
-EXAMPLE_ID = next(iter(FAMILIES.values())).example
+EXAMPLE_ID = FAMILIES["qwen2_5_vl"].example
 
 
 def known_families() -> str:

@@ -11,7 +11,8 @@ from typing import Any
 import gradio as gr
 
 import config
-from model import DEMO
+from model import DEMO, FAMILIES
+from model.families import known_families
 from page.explorer import Explorer
 from page.gradcam_tab import GradCamTab
 from page.inputs import MOST_NEW_TOKENS
@@ -69,12 +70,13 @@ class Layout:
 
     def _strip(self, chosen: str, status: str) -> None:
         gr.HTML(LOGO, elem_id="logo", js_on_load=None)
-        names = dict.fromkeys([chosen, DEMO, config.MODEL_NAME, *SIBLINGS])
+        published = [family.example for family in FAMILIES.values()]
+        names = dict.fromkeys([chosen, DEMO, config.MODEL_NAME, *SIBLINGS, *published])
         self.model = gr.Dropdown(
             [("demo (tiny: toy scenes only)" if name == DEMO else name, name) for name in names],
             value=chosen,
             allow_custom_value=True,
-            label="Model: a name from the list, any Qwen2.5-VL on the Hugging Face hub, or a folder",
+            label=f"Model: a name from the list, any {known_families()} on the Hugging Face hub, or a folder",
             show_label=False,
             container=False,
             elem_id="model",

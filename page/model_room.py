@@ -11,7 +11,15 @@ from typing import Any, TypeVar
 
 import torch
 
-from model import Checkpoint, ModelError, checkpoint, load_model, model_layer_count, own_generation
+from model import (
+    Checkpoint,
+    ModelError,
+    attention_layers,
+    checkpoint,
+    load_model,
+    model_layer_count,
+    own_generation,
+)
 from page.jobs import Job
 from page.queue import Queue
 from records.capture import Capture
@@ -27,6 +35,7 @@ class Loaded:
     model: Any
     processor: Any
     layers: int
+    attended: int  # of the layers, those with attention
     heads: int
     place: str  # such as "CPU, float32"
     checkpoint: Checkpoint | None  # None: its answers cannot be told from another's, and are not used again
@@ -119,6 +128,7 @@ def _ready(name: str) -> Loaded:
         model=model,
         processor=processor,
         layers=model_layer_count(model),
+        attended=len(attention_layers(model)),
         heads=int(model.config.get_text_config().num_attention_heads),
         place=f"{'CPU' if device == 'cpu' else device.upper()}, {dtype}",
         checkpoint=checkpoint(name),

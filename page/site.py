@@ -119,7 +119,10 @@ class Page(Layout):
         loaded = self.room.loaded
         if loaded is None:
             return self.problem_at_start or f"{self.chosen} is not loaded yet: press Load."
-        return f"{loaded.name} is ready: {loaded.layers} layers × {loaded.heads} heads, {loaded.place}"
+        layers = f"{loaded.layers} layers"
+        if loaded.attended < loaded.layers:
+            layers = f"{loaded.attended} of {layers} with attention"
+        return f"{loaded.name} is ready: {layers} × {loaded.heads} heads, {loaded.place}"
 
     def blank(self) -> Outputs:
         """Return a page without an answer."""

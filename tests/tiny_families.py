@@ -15,7 +15,7 @@ from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLIm
 from model.families import FAMILIES, image_only
 from tests.tiny import CHAT_TEMPLATE, generation_config, tiny_tokenizer
 
-LAYERS, HEADS, KV_HEADS, HIDDEN = 4, 4, 2, 32
+LAYERS, HEADS, KV_HEADS, HIDDEN = 4, 6, 2, 48
 ATTENDED = {"qwen3_5": (1, 3), "qwen3_5_moe": (1, 3)}  # of the hybrids; all four in the others
 INJECTED = {"qwen3_vl": 2, "qwen3_vl_moe": 2}  # layers after which features of the picture are added
 _OWN_HEAD_DIM = 16  # from Qwen3-VL on; 8 before

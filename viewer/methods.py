@@ -1,14 +1,14 @@
 """What a person is told of each method, as plain data: the three to begin with, then all others.
 
-Goes in: the name of the model whose answer is shown. Comes out: a list that is ready for JSON. Knows nothing
-of maps.
+Goes in: the name and kind of the model whose answer is shown. Comes out: a list that is ready for JSON. Knows
+nothing of maps.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from methods.catalog import METHODS, Method
+from methods.catalog import METHODS, Kind, Method
 from records.measured import found_by, ranked, told_of
 
 FAST, CAUSAL = "attention", "occlusion"
@@ -21,12 +21,13 @@ def best_method() -> Method:
     return next((labels[label] for label, _ in ranked() if label in labels), METHODS[OTHERWISE])
 
 
-def methods_payload(model: str) -> list[dict[str, Any]]:
+def methods_payload(model: str, kind: Kind | None = None) -> list[dict[str, Any]]:
     """Return what is said of each method: Fast, Best and Causal ("first"), then the others ("more").
 
     `sentence` says in plain words what its maps are, to be put after "short is"; `measured` how often it
     found the named thing on the model of this name, and `found` the same as a number 0..1, None where that is
-    not known; `cost` what an answer's maps take.
+    not known; `cost` what an answer's maps take; `refused` why answers of a model of this kind have none, ""
+    where they have.
     """
     best = best_method()
     first = [METHODS[FAST], best, METHODS[CAUSAL]]
@@ -43,6 +44,7 @@ def methods_payload(model: str) -> list[dict[str, Any]]:
             "paper": row.paper,
             "caveat": row.caveat,
             "needs_model": row.needs_model,
+            "refused": "" if kind is None else row.refusal(kind),
             "group": "first" if row in first else "more",
         }
         for row in (*first, *more)

@@ -93,7 +93,7 @@ def payload(
         "prompt": _side(processor, prompt_maps, layers, heads, of_prompt=True),
         "layers": list(capture.layers),
         "method": _method(found),
-        "methods": methods_payload(capture.model_name),
+        "methods": methods_payload(capture.model_name, capture),
         "settings": {
             "model": capture.model_name,
             "layers": list(layers or ()),

@@ -14,10 +14,12 @@ from commands.files import finished_folder
 from commands.run.answers import (
     loaded,
 )
-from commands.terminal import bar, counter, printable, say, stop_on_interrupt
+from commands.terminal import UsageError, bar, counter, printable, say, stop_on_interrupt
 from demo.samples import samples
 from evaluation import Sample, blind, by_method, evaluate, markdown, write
 from evaluation.coco import PROMPT, CocoFolder
+from methods import METHODS
+from model import Family, family_of
 from utils import Stopped
 
 
@@ -29,9 +31,8 @@ def run(args: argparse.Namespace) -> None:
     """
     with finished_folder(Path(args.output)) as folder:
         data = measured_on(args)
-        explainers = [by_method(name) for name in args.methods or MEASURED]
-        explainers.append(blind)
         model, processor = loaded(args)
+        explainers = [*map(by_method, measured_methods(args, family_of(model))), blind]
         with stop_on_interrupt() as stop, bar("Answers", "answer", data.answers) as progress:
             try:
                 found = evaluate(
@@ -53,6 +54,18 @@ def run(args: argparse.Namespace) -> None:
         print(printable(markdown(found)))
         names = [path.name for path in write(found, folder)]
     say(f"Wrote {', '.join(names)} to {args.output}")
+
+
+def measured_methods(args: argparse.Namespace, family: Family) -> list[str]:
+    """Return the methods that were asked for, or all that models of the family have.
+
+    Raises:
+        UsageError: for one that was asked for and that they do not have.
+    """
+    for name in args.methods or ():
+        if reason := METHODS[name].refusal(family):
+            raise UsageError(reason)
+    return [name for name in args.methods or MEASURED if not METHODS[name].refusal(family)]
 
 
 class Data(NamedTuple):

@@ -16,5 +16,6 @@ def run(args: argparse.Namespace) -> None:
 def entry(method: Method) -> str:
     """Return what the list says of a method."""
     needs = "reads the answer again" if method.needs_model else "at once"
+    needs += f", only for {method.needs.only}" if method.needs else ""
     told = fill(f"{method.what} {method.caveat}", 100, initial_indent="  ", subsequent_indent="  ")
     return f"{method.name}: {method.label} ({needs})\n{told}\n  {method.paper}"

@@ -118,6 +118,7 @@ def test_the_methods_are_listed_with_paper_and_caveat(capsys: pytest.CaptureFixt
     told = " ".join(capsys.readouterr().out.split())
     for name, method in METHODS.items():
         needs = "reads the answer again" if method.needs_model else "at once"
+        needs += f", only for {method.needs.only}" if method.needs else ""
         assert f"{name}: {method.label} ({needs}) {method.what} {method.caveat} {method.paper}" in told
 
 

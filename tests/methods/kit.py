@@ -11,7 +11,7 @@ from PIL import Image
 
 from attention_extractor import AttentionExtractor
 from methods import METHODS, TokenMaps, token_maps
-from model import encode
+from model import FAMILIES, encode
 from records.capture import Capture
 from tests.attention_processor.kit import (
     GRID,
@@ -27,7 +27,8 @@ LANDSCAPE, PORTRAIT = (4, 7), (6, 3)  # grids (h, w)
 LOGITS = 5.0  # about the largest of the small model's: the size of the terms of a log-probability
 PROMPT, MEAN = "Is red here?", 100  # MEAN: of every channel of every picture here
 LOCAL = ["heads-3", "heads-5", "heads-8"]
-WITH_MODEL = [name for name, method in METHODS.items() if method.needs_model]
+OFFERED = [name for name, method in METHODS.items() if not method.refusal(FAMILIES["qwen2_5_vl"])]
+WITH_MODEL = [name for name in OFFERED if METHODS[name].needs_model]
 
 
 def small_model() -> tuple[Any, Any]:

@@ -21,6 +21,7 @@ from tests.attention_processor.kit import (
 )
 from tests.methods.kit import (
     LOCAL,
+    OFFERED,
     PORTRAIT,
     WITH_MODEL,
     maps_of,
@@ -43,8 +44,10 @@ def test_every_method_says_what_it_is() -> None:
         "gradient-norm",
         "tam",
         "occlusion",
+        "gated-attention",
     ]
-    assert [name for name in METHODS if name not in WITH_MODEL] == ["attention", *LOCAL]
+    assert [name for name in OFFERED if name not in WITH_MODEL] == ["attention", *LOCAL]
+    assert [name for name, method in METHODS.items() if method.needs] == ["rollout", "gated-attention"]
     for method in METHODS.values():
         assert method.what.endswith(".")
         assert method.caveat.endswith(".")

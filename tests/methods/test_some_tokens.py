@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from methods import METHODS, token_maps
-from tests.methods.kit import LANDSCAPE, LOGITS, answer, picture
+from methods import token_maps
+from tests.methods.kit import LANDSCAPE, LOGITS, OFFERED, answer, picture
 from tests.numerics import assert_same
 
 pytestmark = pytest.mark.numeric
@@ -14,7 +14,7 @@ WORD = (1, 4)  # neither the first token nor the last
 NOISY: dict[str, Any] = {"num_samples": 2, "noise_std": 0.3}
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", OFFERED)
 def test_the_picked_words_maps_first_and_then_the_rest_are_the_maps_of_all(
     method: str, small: tuple[Any, Any]
 ) -> None:

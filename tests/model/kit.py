@@ -142,12 +142,35 @@ def with_an_empty_index(folder: Path) -> None:
     (folder / "model.safetensors.index.json").write_text("{}")
 
 
-NO_QWEN = "NAME is no Qwen2.5-VL model: its config.json"
+KNOWN = "Qwen2-VL, Qwen2.5-VL, Qwen3-VL, Qwen3-VL MoE, Qwen3.5 or Qwen3.5 MoE"
+NO_QWEN = f"NAME is no {KNOWN} model: its config.json"
+NOT_ALL_KEYS = (
+    "which cannot be recorded exactly; choose a model whose words can look at everything before them."
+)
 FAULTS: list[tuple[Callable[[Path], None], str]] = [
     (remove("config.json"), "NAME is no model folder: it has no config.json."),
     (
-        rewrite("config.json", model_type="qwen2_vl"),
-        f'{NO_QWEN} says model_type "qwen2_vl", not "qwen2_5_vl".',
+        rewrite("config.json", model_type="llava"),
+        f'{NO_QWEN} says model_type "llava".',
+    ),
+    (
+        rewrite("config.json", model_type="qwen4_exp"),
+        f"NAME cannot be used: its attention keeps only the keys that an indexer selects, {NOT_ALL_KEYS}",
+    ),
+    (
+        rewrite("config.json", text_config={"indexer_n_heads": 4}),
+        f"NAME cannot be used: its attention keeps only the keys that an indexer selects, {NOT_ALL_KEYS}",
+    ),
+    (
+        rewrite("config.json", text_config={"layer_types": ["full_attention", "sliding_attention"]}),
+        f"NAME cannot be used: it uses sliding-window attention, {NOT_ALL_KEYS}",
+    ),
+    (
+        rewrite(
+            "config.json",
+            text_config={"use_sliding_window": True, "max_window_layers": 1, "num_hidden_layers": 2},
+        ),
+        f"NAME cannot be used: it uses sliding-window attention, {NOT_ALL_KEYS}",
     ),
     (rewrite("config.json", model_type=None), f"{NO_QWEN} says nothing of a model_type"),
     (rewrite("config.json", model_type="x\n" * 99), f'{NO_QWEN} says model_type "x x '),

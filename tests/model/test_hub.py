@@ -12,14 +12,14 @@ from model import (
     hub,
 )
 from tests.fake_hub import fake_hub
-from tests.model.kit import load_elsewhere, said
+from tests.model.kit import KNOWN, load_elsewhere, said
 
 
 def test_a_hub_id_is_fetched_once_and_found_again_without_a_network(saved: Path, tmp_path: Path) -> None:
     other, bare, weightless = tmp_path / "other", tmp_path / "bare", tmp_path / "weightless"
     for folder in (other, bare, weightless):
         folder.mkdir()
-    (other / "config.json").write_text('{"model_type": "qwen2_vl"}')
+    (other / "config.json").write_text('{"model_type": "llava"}')
     (bare / "README.md").write_text("nothing")
     (weightless / "config.json").write_text('{"model_type": "qwen2_5_vl"}')
     (weightless / "pytorch_model-00001-of-00002.bin").write_bytes(b"\x80\x04cos\nabort\n(tR.")
@@ -28,9 +28,8 @@ def test_a_hub_id_is_fetched_once_and_found_again_without_a_network(saved: Path,
         answers = load_elsewhere(endpoint, tmp_path / "hub", *models, "org/none", "gated/model")
     assert answers == [
         "loaded org/small",
-        "ModelError: org/other is no Qwen2.5-VL model: "
-        'its config.json says model_type "qwen2_vl", not "qwen2_5_vl".',
-        "ModelError: org/bare is no Qwen2.5-VL model: it has no config.json.",
+        f'ModelError: org/other is no {KNOWN} model: its config.json says model_type "llava".',
+        f"ModelError: org/bare is no {KNOWN} model: it has no config.json.",
         "ModelError: org/pickled has only pickled weights (pytorch_model-00001-of-00002.bin), "
         "which can run any code when loaded; a checkpoint in safetensors is needed.",
         "ModelError: There is no folder and no model on the hub named org/none.",

@@ -13,6 +13,7 @@ import page.reading_again as reading_room
 from attention_extractor import AttentionExtractor
 from attention_processor import AttentionProcessor
 from methods import METHODS, TokenMaps, token_maps
+from model import FAMILIES
 from page.jobs import Job
 from page.model_room import ModelRoom
 from page.reading_again import read_again
@@ -27,7 +28,11 @@ from tests.serving import PROMPT
 from tests.viewer.payload.kit import read_back
 from utils import Stopped
 
-READ = [name for name, method in METHODS.items() if method.needs_model]
+READ = [
+    name
+    for name, method in METHODS.items()
+    if method.needs_model and not method.refusal(FAMILIES["qwen2_5_vl"])
+]
 LOCAL = {f"heads-{count}": count for count in (3, 5, 8)}
 CAVEAT = METHODS[ATTENTION].caveat
 NEW = 6  # tokens of the answer

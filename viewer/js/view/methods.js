@@ -45,9 +45,10 @@ function fill(viewer) {
   write(viewer);
 }
 
-function firstLabel({ short, sentence }, input) {
+function firstLabel({ short, sentence, refused }, input) {
   const label = document.createElement('label');
-  label.title = sentence;
+  label.title = refused || sentence;
+  input.disabled = Boolean(refused);
   const name = document.createElement('span');
   name.textContent = short;
   if (short === 'Best') {
@@ -81,6 +82,7 @@ function moreMenu(rest, group, method, isOther) {
 }
 
 function menuLine(one, input) {
+  input.disabled = Boolean(one.refused);
   const label = document.createElement('label');
   const text = document.createElement('span');
   const name = document.createElement('b');
@@ -92,9 +94,12 @@ function menuLine(one, input) {
   return label;
 }
 
-// Returns what a method's maps are, how often they were right, what they cost, how they mislead, and the paper.
-const aboutText = ({ sentence, measured, cost, caveat, paper }) =>
-  `${sentence[0].toUpperCase()}${sentence.slice(1)}. ${measured} Cost: ${cost}. ${caveat} ${paper}.`;
+// Returns what a method's maps are, how often they were right, what they cost, how they mislead, and the paper; or why
+// there are none.
+const aboutText = ({ sentence, measured, cost, caveat, paper, refused }) =>
+  refused
+    ? `${refused}.`
+    : `${sentence[0].toUpperCase()}${sentence.slice(1)}. ${measured} Cost: ${cost}. ${caveat} ${paper}.`;
 
 // Returns the maps of the pick that are known, each with its method's row; the shown method's comes first.
 function knownMaps(state) {
@@ -118,7 +123,7 @@ function write(viewer) {
     return;
   }
   const known = knownMaps(state);
-  const rows = data.methods.filter((one) => known.has(one.name) || state.can.compare);
+  const rows = data.methods.filter((one) => known.has(one.name) || (state.can.compare && !one.refused));
   const { sentence, agrees } = agreement([...known.values()], data.grid, quoted(state, picked));
   const agreesOf = new Map(known.size > 1 ? [...known.keys()].map((name, i) => [name, agrees[i]]) : []);
   part('agreeTitle').textContent = known.size > 1 ? sentence : `${quoted(state, picked)} by other methods`;
