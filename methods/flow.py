@@ -25,6 +25,7 @@ from methods.question import Maps, Question
 from model import decoder_layers
 from utils import Watch
 
+ATTENTION_ONLY = "Only the layers with attention are chained; what the model's other layers mix is left out."
 BLOCK = 256  # rows of (head, row, key) that are computed together
 
 
@@ -85,7 +86,8 @@ def gradient_attention(
         found = attempt(partial(tries, recompute=False)) if fits else None
         if found is None:
             found = within_memory(partial(tries, recompute=True))
-    return Maps(found, _settings(numbers, chosen), forward=1, backward=len(found))
+    notes = (ATTENTION_ONLY,) if question.capture.hybrid else ()
+    return Maps(found, _settings(numbers, chosen), forward=1, backward=len(found), notes=notes)
 
 
 def _explained(

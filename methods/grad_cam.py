@@ -42,6 +42,9 @@ from records.tokens import spelled
 from utils import OnProgress, Stopped, Watch
 
 
+EXPERTS = "Each noisy copy may be read by other experts of the model: the mean is over more than the noise."
+
+
 @dataclass(frozen=True)
 class Noise:
     """The noise of SmoothGrad: how many samples, σ in normalised pixels, and the seed."""
@@ -239,6 +242,12 @@ class _Run:
             for index in range(len(explained.scores))
         )
 
+    def noise_notes(self) -> list[str]:
+        """Return what noise does beside blurring: in a model with experts it can choose others."""
+        text = self.model.config.get_text_config()
+        switches = self.noise.noise_std and getattr(text, "num_experts_per_tok", None)
+        return [EXPERTS] if switches else []
+
     def record(
         self, explained: Explained, index: int, maps: NDArray[np.float32], scores: NDArray[np.float32]
     ) -> GradCam:
@@ -266,7 +275,7 @@ class _Run:
                 "dtype": str(self.model.dtype).removeprefix("torch."),
                 "attention_backend": decoder_config(self.model)._attn_implementation,
             },
-            notes=(*self.notes, *_zero_notes(self.layers, maps)),
+            notes=(*self.notes, *self.noise_notes(), *_zero_notes(self.layers, maps)),
         )
 
 

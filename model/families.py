@@ -159,13 +159,14 @@ def attention_layers(model: Any) -> tuple[int, ...]:
 
 
 def attention_layers_in(settings: Mapping[str, Any]) -> tuple[int, ...]:
-    """Return the same from a config.json of a known family.
+    """Return the same from a config.json.
 
     Raises:
         KeyError: for one that says nothing of its layers.
     """
     text = _of_text(settings)
-    every = text.get("full_attention_interval") or FAMILIES[settings["model_type"]].attention_every
+    family = FAMILIES.get(settings.get("model_type", ""))
+    every = text.get("full_attention_interval") or (family.attention_every if family else 1)
     types = text.get("layer_types") or [
         "linear_attention" if number % every else "full_attention"
         for number in range(1, text["num_hidden_layers"] + 1)

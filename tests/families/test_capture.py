@@ -11,7 +11,7 @@ import viewer
 from attention_extractor import AttentionExtractor
 from internals.attention_rows import check_full_attention
 from methods import sink_patches, token_maps, top_heads
-from model import encode, family_of
+from model import decoder_config, decoder_layers, encode, family_of
 from records.selection import parsed_selection
 from tests.families.kit import GRID, HYBRIDS, PROMPT, TOKENS, answer, attended, eager, picture, read
 from tests.numerics import assert_same
@@ -48,6 +48,8 @@ def test_the_answer_is_that_of_plain_generation(family: tuple[Any, Any], kind: s
     neutral = {"do_sample": False, "repetition_penalty": 1.0, "temperature": 1.0, "top_k": 0}
     plain = family[0].generate(**inputs, max_new_tokens=TOKENS, **neutral)
     assert capture.token_ids == tuple(plain[0, inputs["input_ids"].shape[1] :].tolist())
+    layers: Any = decoder_layers(family[0])
+    assert all(layers[layer].self_attn.config is decoder_config(family[0]) for layer in attended(kind))
     assert capture.settings.get("gated", False) == capture.gated == family_of(family[0]).gated
 
 

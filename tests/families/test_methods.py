@@ -11,6 +11,8 @@ from evaluation.removal import check_map
 from evaluation.without_picture import logprobs_without
 from methods import METHODS, token_maps
 from methods.attended import GENERAL_PROMPT
+from methods.flow import ATTENTION_ONLY
+from methods.grad_cam import EXPERTS, smooth_grad_cam
 from model import FAMILIES, decoder_layers, encode
 from tests.families.kit import GRID, HYBRIDS, PROMPT, TOKENS, answer, attended, eager, picture, plain, read
 from tests.numerics import assert_same
@@ -45,6 +47,7 @@ def test_a_method_has_maps_or_says_why_not(family: tuple[Any, Any], kind: str, m
     assert found.maps.shape == (len(SOME), *GRID)
     assert all(heat.any() for heat in found.maps)
     assert found.maps[0].tolist() != found.maps[1].tolist()
+    assert (ATTENTION_ONLY in found.notes) == (method == "gradient-attention" and kind in HYBRIDS)
     if method in ("relative", "gradient-attention", "gated-attention"):
         assert set(found.settings["layers"]) <= set(attended(kind))
 
@@ -104,6 +107,13 @@ def test_asking_for_a_layer_without_attention_names_those_that_have_it(
     with pytest.raises(ValueError, match=r"layer 2 of this model has no attention; choose .*: 1, 3$"):
         maps_of(family, kind, "gradient-attention", layers=[2, 3])
     assert maps_of(family, kind, "grad-cam", layers=[0, 2]).settings["layers"] == [0, 2]
+
+
+def test_noise_and_experts_are_told_of(family: tuple[Any, Any], kind: str) -> None:
+    asked: dict[str, Any] = {"layers": [1], "target": 4, "answer": answer(kind), "num_samples": 2}
+    for noise in (0.0, 0.2):
+        cam = smooth_grad_cam(*family, picture(kind), PROMPT, noise_std=noise, **asked)
+        assert (EXPERTS in cam.notes) == (noise > 0 and kind.endswith("_moe"))
 
 
 def test_a_map_is_tested_and_the_picture_is_taken_away(family: tuple[Any, Any], kind: str) -> None:
