@@ -41,7 +41,6 @@ from records.targets import Explained, Target, Words, explanation, needs_answer,
 from records.tokens import spelled
 from utils import OnProgress, Stopped, Watch
 
-
 EXPERTS = "Each noisy copy may be read by other experts of the model: the mean is over more than the noise."
 
 
