@@ -53,6 +53,18 @@ def test_the_answer_is_that_of_plain_generation(family: tuple[Any, Any], kind: s
     assert capture.settings.get("gated", False) == capture.gated == family_of(family[0]).gated
 
 
+def test_an_answer_from_elsewhere_has_the_same_attention(family: tuple[Any, Any], kind: str) -> None:
+    """In a hybrid the layers without attention read it in chunks, where they wrote it token by token."""
+    capture = answer(kind)
+    extractor = AttentionExtractor(*family, store_on_cpu=True, float16=False)
+    read_again = extractor.read(picture(kind), PROMPT, capture.token_ids)
+    assert (read_again.token_ids, read_again.layers) == (capture.token_ids, attended(kind))
+    assert (read_again.hybrid, read_again.gated) == (capture.hybrid, capture.gated)
+    assert_same(read_again.attention, capture.attention, terms=1)
+    assert_same(read_again.shares, capture.shares, terms=1)
+    assert_same(read_again.logprobs, capture.logprobs, terms=10)
+
+
 def test_a_cell_is_as_large_as_the_family_says(kind: str) -> None:
     """The pixels of one cell change the visual token there, of which the tower's first layer knows."""
     side, tokens = cell(kind), tiny_family(kind)[0].config
