@@ -326,8 +326,8 @@ def is_framed(image: Image.Image) -> bool:
 
     That is so if nine in ten of its outermost pixels are within 24 of 255 of the frame's colour.
     """
-    pixels = np.asarray(image.convert("RGB")).astype(int)
-    border = np.concatenate([pixels[0], pixels[-1], pixels[1:-1, 0], pixels[1:-1, -1]])
+    pixels = np.asarray(image.convert("RGB"))
+    border = np.concatenate([pixels[0], pixels[-1], pixels[1:-1, 0], pixels[1:-1, -1]]).astype(int)
     return bool((np.abs(border - FRAME).max(axis=1) <= 24).mean() >= 0.9)
 
 
