@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from methods.catalog import Method, method_named
 from records.choices import Aggregation
-from records.look import Look
+from records.look import GLOW, Look
 from utils import as_ranges, numbers_of
 
 if TYPE_CHECKING:
@@ -63,9 +63,9 @@ class Selection:
         return method_named(self.method)
 
 
-def scale_text(selection: Selection) -> str:
-    """Return what the colours of its maps span, in words."""
-    return (GLOW_SCALES if selection.look.is_glow else SCALES)[selection.scale]
+def scale_text(scale: str, colormap: str) -> str:
+    """Return a scale, "own" or "shared", with what the colours of maps span under it, in words."""
+    return f"{scale}: {(GLOW_SCALES if colormap == GLOW else SCALES)[scale]}"
 
 
 def parsed_selection(

@@ -184,7 +184,7 @@ def facts(subject: Subject) -> dict[str, str]:
         "Question": capture.prompt,
         "Answer": capture.text + (" (stopped early)" if capture.stopped else ""),
         **_method_facts(subject),
-        "Scale": f"{selection.scale}: {scale_text(selection)}",
+        "Scale": scale_text(selection.scale, selection.look.colormap),
         "Picture": f"{width} × {height} pixels, {w} × {h} visual tokens",
         "Generation": generation_text(capture.settings),
         **({"Self-test": capture.settings["verified"]} if "verified" in capture.settings else {}),

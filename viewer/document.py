@@ -14,6 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from records.selection import scale_text
 from utils import as_ranges
 from viewer.modules import one_script
 
@@ -93,11 +94,7 @@ def report(payload: Mapping[str, Any]) -> str:
 def _about(payload: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return what the file shows, as (name, text)."""
     settings, method, picture = payload["settings"], payload["method"], payload["picture"]
-    (rows, columns), folded = payload["grid"], settings["aggregation"]
-    scales = {
-        "own": "own: each map from its lowest to its highest value",
-        "shared": "shared: one range for all tokens",
-    }
+    (rows, columns), folded, look = payload["grid"], settings["aggregation"], payload["look"]
     return [
         ("Model", settings["model"]),
         ("Question", payload["prompt"]["text"]),
@@ -106,7 +103,7 @@ def _about(payload: Mapping[str, Any]) -> list[tuple[str, str]]:
         *([("Layers", as_ranges(settings["layers"], "–", ", "))] if settings["layers"] else []),
         *([("Heads", as_ranges(settings["heads"], "–", ", "))] if settings["heads"] else []),
         *([("Folded by", folded)] if folded else []),
-        ("Scale", f"{scales[payload['look']['scale']]} (when opened)"),
+        ("Scale", f"{scale_text(look['scale'], look['colormap'])} (when opened)"),
         ("Grid", f"{rows} × {columns} cells over {picture['width']} × {picture['height']} pixels"),
         ("What it does not prove", method["caveat"]),
     ]

@@ -67,7 +67,7 @@ def test_a_report_says_what_it_shows(made: dict[str, Any]) -> None:
         "attention: share of attention",
         "0, 5",
         "max",
-        "own: each map from its lowest to its highest value",
+        "own: each map from an even share of it to its own largest, at least four even shares (when opened)",
         "5 × 7 cells over 196 × 140 pixels",
         METHODS["attention"].caveat,
     ):
