@@ -7,6 +7,7 @@ Goes in: an example's name. Comes out: what the bundled model answered, with its
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 from records.store import Kept, read_entry
@@ -15,10 +16,11 @@ FOLDER = Path(__file__).parent / "examples"
 FIRST = "star"  # the example that the page opens with
 
 
+@cache
 def bundled_example(name: str = FIRST) -> Kept | None:
     """Return the answer to an example's picture and question; None if there is none of that name.
 
-    It has no id: it is in no store. Nothing is read of a model.
+    It has no id: it is in no store. Nothing is read of a model. It is read once: all who ask share it.
 
     Raises:
         ValueError, OSError, KeyError: if its files are damaged.

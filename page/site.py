@@ -7,11 +7,13 @@ words. What happens inside a tab or a panel stands with that part.
 import json
 import secrets
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 import gradio as gr
 
 import config
+import viewer
 from demo.bundled import bundled_example
 from demo.scenes import is_framed
 from model import DEMO
@@ -28,7 +30,7 @@ from page.parts import AGAIN, AT_ONCE, LATEST, LONG, Outputs, told, visitor_of
 from page.selection import Controls
 from page.sessions import Run, Sessions
 from page.shown import subject_of
-from records.store import Store
+from records.store import Kept, Store
 from report.view import Subject, whole_drawing
 from utils import one_line
 
@@ -207,6 +209,7 @@ class Page(Layout):
         if kept is None or not request.session_hash:
             return {}
         run, source = Run.of(kept), {"example": 0, "orig_name": "star.png"}
+        run.picture_payload = example_picture(kept)
         return {
             **self.answered(request.session_hash, run, None, source),
             self.sources.image: source,
@@ -314,6 +317,12 @@ class Page(Layout):
                 self.sources.image: source,
                 self.prompt: run.capture.prompt,
             }
+
+
+@cache
+def example_picture(kept: Kept) -> dict[str, Any]:
+    """Return an example's picture as the viewer takes it: encoded once, for all visitors."""
+    return viewer.picture_payload(kept.image)
 
 
 def named(name: Any) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import viewer
+from demo.bundled import bundled_example
 from page.jobs import Job
 from page.model_room import ModelRoom
 from page.site import Page
@@ -137,6 +138,15 @@ def test_where_nothing_was_cut_off_there_is_the_example(page: Page, begun: Any) 
     assert value["checks"][0]["verdict"] == "Holds up"
     assert value["answer"]["without"] is not None
     assert shown[page.sources.image]["example"] == 0
+
+
+def test_the_examples_picture_is_encoded_once_for_all_visitors(page: Page) -> None:
+    one, two = (viewed(page, page.on_open(request(who), None, None))["picture"] for who in ("one", "two"))
+    assert one["url"] is two["url"]
+    assert one["run"] != two["run"]
+    kept = bundled_example()
+    assert kept is not None
+    assert one == {**viewer.picture_payload(kept.image), "run": one["run"]}
 
 
 def test_the_example_needs_no_model(page: Page) -> None:
