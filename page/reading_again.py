@@ -55,8 +55,8 @@ def read_again(
     """
 
     def read(loaded: Loaded) -> TokenMaps:
-        for wanted in (first, () if only else range(len(run.capture.token_ids))):
-            tokens = [token for token in run.missing(method) if token in set(wanted)]
+        for wanted in (set(first), set() if only else set(range(len(run.capture.token_ids)))):
+            tokens = [token for token in run.missing(method) if token in wanted]
             if tokens:
                 found = token_maps(
                     method,

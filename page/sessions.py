@@ -75,8 +75,8 @@ class Run:
     def missing(self, method: str) -> tuple[int, ...]:
         """Return the tokens of the answer that have no map by this method yet."""
         known = self.maps.get(method)
-        have = known.tokens if known is not None else ()
-        return tuple(token for token in range(len(self.capture.token_ids)) if token not in set(have))
+        have = set(known.tokens) if known is not None else set()
+        return tuple(token for token in range(len(self.capture.token_ids)) if token not in have)
 
     @cached_property
     def picture(self) -> Image:
