@@ -11,7 +11,7 @@ was written; it is not read again.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -20,18 +20,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor
 
 from attention_processor import AttentionProcessor
 from internals.exclusive import lent
 from internals.memory import within_memory
-from internals.teacher_forcing import check_belongs
+from internals.teacher_forcing import check_belongs, said_logprobs
 from model import Processor, encode, model_device, template_keywords
 from records.capture import Capture
 from records.map_check import probability_text
 from utils import OnProgress, Watch
 
-BLOCK = 64  # tokens whose logits are in float32 together
 NOTE = "Each word stands after the words that were really said before it, which the picture had a part in."
 
 
@@ -165,19 +163,7 @@ def logprobs_without(
                 logits_to_keep=torch.arange(len(asked) - 1, ids.shape[1]),
             )
         ).logits[0]  # (token, vocabulary)
-        found = torch.cat([_said(*some) for some in _blocks(logits, capture.token_ids)]).cpu().numpy()
+        found = said_logprobs(logits, capture.token_ids).cpu().numpy()
     if np.isnan(found).any():
         raise ValueError("the probabilities have NaN values; bfloat16 or float32 may help")
     return found
-
-
-def _blocks(logits: Tensor, token_ids: Sequence[int]) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield logits (token, vocabulary) and ids (token,), some tokens at a time: no second copy of all."""
-    said = torch.tensor(token_ids, device=logits.device)
-    yield from zip(logits.split(BLOCK), said.split(BLOCK), strict=True)
-
-
-def _said(logits: Tensor, said: Tensor) -> Tensor:
-    """Return log p (token,) of what was said, in float32."""
-    rows = logits.float()
-    return rows.gather(1, said[:, None])[:, 0] - rows.logsumexp(dim=1)

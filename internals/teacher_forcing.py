@@ -16,9 +16,9 @@ from model import Encoded
 from records.capture import Capture
 from utils import Watch
 
+BLOCK = 64  # tokens whose logits are in float32 together
 # What the processor returns for each token, and what stands there for a token of the answer.
 _OF_TOKENS = {"attention_mask": 1, "mm_token_type_ids": 0}
-ROWS = 64  # whose logits over the vocabulary are computed together
 
 
 def teacher_forced_inputs(
@@ -46,11 +46,8 @@ def head_logprobs(model: Any, hidden: Tensor, said: Sequence[int]) -> Tensor:
 
     A few rows at a time: the logits over a whole vocabulary are large.
     """
-    found = []
-    for rows, ids in zip(hidden.split(ROWS), torch.tensor(list(said)).split(ROWS), strict=True):
-        logits = model.lm_head(rows).float()
-        found.append(torch.log_softmax(logits, dim=1).gather(1, ids.to(logits.device)[:, None])[:, 0].cpu())
-    return torch.cat(found)
+    some = zip(hidden.split(BLOCK), torch.tensor(list(said)).split(BLOCK), strict=True)
+    return torch.cat([said_logprobs(model.lm_head(rows), ids.tolist()).cpu() for rows, ids in some])
 
 
 def check_belongs(capture: Capture, encoded: Encoded, model: Any) -> None:
@@ -59,6 +56,19 @@ def check_belongs(capture: Capture, encoded: Encoded, model: Any) -> None:
     here = (encoded.image_hash, asked, str(model.name_or_path))
     if (capture.image_hash, capture.prompt_token_ids, capture.model_name) != here:
         raise ValueError("the answer was given to another picture or prompt, or by another model")
+
+
+def said_logprobs(logits: Tensor, said: Sequence[int]) -> Tensor:
+    """Return log p (token,) in float32 of the tokens said, each under its logits (token, vocabulary).
+
+    Some tokens at a time are brought to float32: there is no second copy of all logits.
+    """
+    ids = torch.tensor(said, device=logits.device)
+    found = []
+    for some, chosen in zip(logits.split(BLOCK), ids.split(BLOCK), strict=True):
+        rows = some.float()
+        found.append(rows.gather(1, chosen[:, None])[:, 0] - rows.logsumexp(dim=1))
+    return torch.cat(found)
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,10 +143,6 @@ class TeacherForced:
         return torch.cat(found)
 
     def _logprobs(self, pictures: Sequence[Tensor]) -> Tensor:
+        said = [self.ids[token] for token in self.tokens]
         with torch.no_grad():
-            rows = []
-            for logits in self.logits(pictures):  # one picture after the other: float32 of one at a time
-                said = torch.tensor([[self.ids[token]] for token in self.tokens], device=logits.device)
-                all_ = logits.float()
-                rows.append(all_.gather(1, said)[:, 0] - all_.logsumexp(dim=1))
-            return torch.stack(rows).cpu()
+            return torch.stack([said_logprobs(logits, said) for logits in self.logits(pictures)]).cpu()

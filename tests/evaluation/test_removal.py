@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-import evaluation.without_picture as without_room
+import internals.teacher_forcing as forcing
 from evaluation.charts import curve_chart
 from evaluation.removal import (
     MapCheck,
@@ -309,7 +309,7 @@ def test_log_probabilities_without_the_picture_are_the_models_own(
             logits = plain()(input_ids=torch.tensor([[*asked, *answer().token_ids[:token]]])).logits[0, -1]
         expected = float(logits.double()[said_id] - logits.double().exp().sum().log())
         assert_same(whole[token], expected, terms=[LOGITS])
-    monkeypatch.setattr(without_room, "BLOCK", 3)
+    monkeypatch.setattr(forcing, "BLOCK", 3)
     assert_same(logprobs_without(*small, answer()), whole, terms=[LOGITS])
 
 
