@@ -23,7 +23,7 @@ class Work:
     @classmethod
     def reading(cls, row: Method) -> "Work":
         """Return a method that reads the answer again."""
-        short = "Best" if row is viewer.best_method() else row.short
+        short = viewer.short_name(row)
         return cls("method", f"{short} map", short)
 
     def at(self, progress: Progress) -> dict[str, Any]:

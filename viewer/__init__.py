@@ -9,7 +9,7 @@ There js/state/ holds the one state and pure functions of it, js/view/ what read
 """
 
 from viewer.document import assets, report
-from viewer.methods import best_method, methods_payload
+from viewer.methods import methods_payload, short_name
 from viewer.payload import (
     COLORMAPS,
     floored,
@@ -24,7 +24,6 @@ from viewer.payload import (
 __all__ = [
     "COLORMAPS",
     "assets",
-    "best_method",
     "floored",
     "heads_payload",
     "leaned_on",
@@ -34,4 +33,5 @@ __all__ = [
     "payload",
     "picture_payload",
     "report",
+    "short_name",
 ]

@@ -21,6 +21,11 @@ def best_method() -> Method:
     return next((labels[label] for label, _ in ranked() if label in labels), METHODS[OTHERWISE])
 
 
+def short_name(row: Method) -> str:
+    """Return what a method is called where there is little room: "Best" is the recommended one."""
+    return "Best" if row is best_method() else row.short
+
+
 def methods_payload(model: str, kind: Kind | None = None) -> list[dict[str, Any]]:
     """Return what is said of each method: Fast, Best and Causal ("first"), then the others ("more").
 
@@ -29,14 +34,13 @@ def methods_payload(model: str, kind: Kind | None = None) -> list[dict[str, Any]
     not known; `cost` what an answer's maps take; `refused` why answers of a model of this kind have none, ""
     where they have.
     """
-    best = best_method()
-    first = [METHODS[FAST], best, METHODS[CAUSAL]]
+    first = [METHODS[FAST], best_method(), METHODS[CAUSAL]]
     more = [row for row in METHODS.values() if row not in first]
     return [
         {
             "name": row.name,
             "label": row.label,
-            "short": "Best" if row is best else row.short,
+            "short": short_name(row),
             "sentence": row.sentence,
             "measured": told_of(row.label, model),
             "found": found_by(row.label, model),

@@ -10,7 +10,6 @@ import pytest
 
 import config
 import page.reading_again as reading_room
-import viewer
 from methods import METHODS
 from page.reading_again import Work
 from page.selection import ATTENTION
@@ -32,6 +31,7 @@ from tests.page.methods.kit import (
 )
 from tests.page.telling import Outputs, notice, refused, request, viewed
 from tests.serving import noise
+from viewer.methods import best_method
 
 pytestmark = pytest.mark.timeout(240)
 GONE = "This answer is no longer kept: ask again."
@@ -331,6 +331,6 @@ def test_an_answer_is_followed_by_the_method_of_config(
 
 def test_the_work_is_named_as_the_method_is() -> None:
     named = {name: Work.reading(METHODS[name]).title for name in METHODS}
-    assert named[viewer.best_method().name] == "Best map"
+    assert named[best_method().name] == "Best map"
     assert named["occlusion"] == "Causal map"
     assert len(set(named.values())) == len(METHODS)

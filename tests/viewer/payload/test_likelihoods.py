@@ -16,6 +16,7 @@ from records.token_maps import TokenMaps
 from tests.attention_processor.kit import GRID, PROMPT_TOKENS, TOKENS, made_capture
 from tests.records.store.test_additions import check_of
 from tests.viewer.payload.kit import FLAT, attention_of, maps_of, read_back
+from viewer.methods import best_method
 
 
 def shown(capture: Any, *maps: TokenMaps | None, **given: Any) -> dict[str, Any]:
@@ -132,15 +133,15 @@ def test_best_is_what_measured_best_and_of_equals_what_lies_more_on_the_thing(
     figures = measured.measured()
     assert figures["Attention rollout"]["pointing"] == figures["Gradient × attention"]["pointing"]
     assert figures["Attention rollout"]["energy"] < figures["Gradient × attention"]["energy"]
-    assert measured.best() == viewer.best_method().label == "Gradient × attention"
+    assert measured.ranked()[0][0] == best_method().label == "Gradient × attention"
     better = {"pointing": 1.0, "energy": 0.5}
     monkeypatch.setattr(
         measured, "measured", lambda: {**figures, "Occlusion": better, "Gradient norm": better}
     )
-    assert viewer.best_method().name == "gradient-norm"  # Causal has its own place
+    assert best_method().name == "gradient-norm"  # Causal has its own place
     assert [one["short"] for one in viewer.methods_payload("demo")[:3]] == ["Fast", "Best", "Causal"]
     monkeypatch.setattr(measured, "measured", dict)
-    assert viewer.best_method().name == "gradient-attention"
+    assert best_method().name == "gradient-attention"
 
 
 def test_a_payload_of_another_model_says_so(capture: Any) -> None:
