@@ -5,7 +5,7 @@ Goes in: values as the page's components and the viewer sent them, which may be 
 maps.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal, cast, get_args
 
 import config
@@ -86,11 +86,6 @@ class Controls:
     def row(self) -> Method:
         """The method's row in the catalogue."""
         return METHODS[self.method]
-
-    @property
-    def of_attention(self) -> "Controls":
-        """The same layers and heads, by attention as it is."""
-        return replace(self, method=ATTENTION, no_sinks=False)
 
     def selection(self, capture: Capture, key: Any = None, by: Any = "word", look: Any = None) -> Selection:
         """Return what of an answer is shown.

@@ -1,6 +1,6 @@
 """How often each method found the object on the bundled model's scenes, as `python cli.py evaluate` wrote it.
 
-Goes in: demo/measured.csv. Comes out: numbers by the label of what made the maps, how they are written, and
+Goes in: demo/measured.csv. Comes out: numbers by the label of what made the maps, and
 what a person is told of a method. Needs the standard library alone.
 """
 
@@ -31,11 +31,6 @@ def ranked() -> list[tuple[str, dict[str, float]]]:
     return sorted(measured().items(), key=lambda one: (-one[1]["pointing"], -one[1]["energy"]))
 
 
-def best() -> str:
-    """Return the label of what found the object most often; empty where nothing was measured."""
-    return next((label for label, _ in ranked()), "")
-
-
 def found_by(label: str, model: str) -> float | None:
     """Return for which part of the words (0..1) the hottest patch was on the thing; None if not measured.
 
@@ -54,10 +49,3 @@ def told_of(label: str, model: str) -> str:
         "On this model's scenes its hottest patch lay on the named thing "
         f"for {found * 100:.0f} of 100 words; a blind guess gets {guess * 100:.0f}."
     )
-
-
-def figure_text(name: str, value: float) -> str:
-    """Return a figure to read: shares in per cent, passes and seconds as they are."""
-    if name in ("pointing", "energy"):
-        return f"{value:.0%}".replace("%", " %")
-    return f"{value:.2g}" if name in ("forward", "backward") else f"{value:.2f}"

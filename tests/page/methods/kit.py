@@ -1,7 +1,7 @@
 """What several tests here share."""
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -122,11 +122,6 @@ def begun(steps: Iterator[Outputs], held: Held) -> list[Outputs]:
     shown_first = [next(steps), next(steps)]  # the second starts it
     assert held.reached.wait(30)
     return shown_first
-
-
-def later(callbacks: Iterator[Outputs], until: Callable[[Outputs], bool]) -> Outputs:
-    """Return the first output of which something is true."""
-    return next(one for one in callbacks if until(one))
 
 
 def choose(page: Page, run_id: Any, way: Any, visitor: str = "me", key: Any = None) -> Iterator[Outputs]:

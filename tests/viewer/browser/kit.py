@@ -15,7 +15,6 @@ PATIENCE = 30_000  # milliseconds: these tests may share two cores with others
 HOT_TOKEN, HOT = 2, (1, 4)  # the word "cat", planted at row 1, column 4 of 5 × 7
 PALE, GREY = 0.01, (90, 140, 60)  # value of the other cells; the picture's one colour
 CELL_WH = (50, 40)  # pixels of the picture a cell
-WORDS = 10  # of the answer: "cat's" is two tokens, the newline a word of its own
 
 
 class Watch:
