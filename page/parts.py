@@ -20,6 +20,7 @@ AT_ONCE: dict[str, Any] = {"queue": False, **HIDDEN}
 LATEST: dict[str, Any] = {"trigger_mode": "always_last", **AT_ONCE}
 LONG: dict[str, Any] = {"concurrency_limit": None, **HIDDEN}  # it waits in the model's own queue
 AGAIN: dict[str, Any] = {"trigger_mode": "multiple", **LONG}  # heard meanwhile: it takes the earlier's place
+IN_BROWSER: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 
 Outputs = dict[Any, Any]
 

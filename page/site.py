@@ -26,7 +26,7 @@ from page.inputs import RefusedError, menu_settings
 from page.jobs import OF_THE_MODEL, Jobs, Progress, Shown, refusing
 from page.layout import Layout
 from page.model_room import Loaded, ModelRoom
-from page.parts import AGAIN, AT_ONCE, LATEST, LONG, Outputs, told, visitor_of
+from page.parts import AGAIN, AT_ONCE, IN_BROWSER, LATEST, LONG, Outputs, told, visitor_of
 from page.selection import Controls
 from page.sessions import Run, Sessions
 from page.shown import subject_of
@@ -181,6 +181,15 @@ class Page(Layout):
             **self.recent.added(mine, run),
         }
 
+    def answered_before(self, visitor: str, run: Run, mine: Any, is_new: bool = True) -> Outputs:
+        """Return what is shown of an answer that was not asked for now, with its picture and question."""
+        source = self.sources.of(run.original)
+        return {
+            **self.answered(visitor, run, mine, source, is_new=is_new),
+            self.sources.image: source,
+            self.prompt: run.capture.prompt,
+        }
+
     # Callbacks: guard, call, format
 
     def on_open(self, request: gr.Request, mine: Any, begun: Any) -> Outputs:
@@ -196,25 +205,16 @@ class Page(Layout):
         run = self.recent.cut_off(begun)
         if run is None or not request.session_hash:
             return {}
-        source = self.sources.of(run.original)
-        return {
-            **self.answered(request.session_hash, run, mine, source),
-            self.sources.image: source,
-            self.prompt: run.capture.prompt,
-        }
+        return self.answered_before(request.session_hash, run, mine)
 
     def first(self, request: gr.Request) -> Outputs:
         """Return the bundled example with its answer, which no model has to give."""
         kept = bundled_example()
         if kept is None or not request.session_hash:
             return {}
-        run, source = Run.of(kept), {"example": 0, "orig_name": "star.png"}
+        run = Run.of(kept)
         run.picture_payload = example_picture(kept)
-        return {
-            **self.answered(request.session_hash, run, None, source),
-            self.sources.image: source,
-            self.prompt: run.capture.prompt,
-        }
+        return self.answered_before(request.session_hash, run, None)
 
     def on_leave(self, request: gr.Request) -> None:
         """Free everything of a visitor who closed or reloaded the page."""
@@ -311,12 +311,7 @@ class Page(Layout):
             visitor = visitor_of(request)
             run = self.recent.opened(mine, wanted)
             self.jobs.end(visitor, *OF_THE_MODEL, by="answer")
-            source = self.sources.of(run.original)
-            return {
-                **self.answered(visitor, run, mine, source, is_new=False),
-                self.sources.image: source,
-                self.prompt: run.capture.prompt,
-            }
+            return self.answered_before(visitor, run, mine, is_new=False)
 
 
 @cache
@@ -343,4 +338,3 @@ CHOSEN_PICTURE = "JSON.parse(document.querySelector('#image .sources').dataset.v
 ASK_OR_EXPLAIN = "() => document.querySelector('#given textarea').value.trim() ? 'Explain ↵' : 'Ask ↵'"
 EXAMPLE_PROMPT = f"() => {CHOSEN_PICTURE}?.prompt ?? null"
 ANSWERED = f"() => JSON.parse({ROOT}.dataset.answered ?? 'null')"
-IN_BROWSER: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
