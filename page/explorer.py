@@ -18,9 +18,9 @@ from methods import TokenMaps
 from page.answering import state_of
 from page.around import Around
 from page.inputs import RefusedError
-from page.jobs import Job, Part, Progress, Shown, refusing
+from page.jobs import Job, Part, Progress, Shown, Successor, refusing
 from page.model_room import Loaded
-from page.parts import AGAIN, AT_ONCE, LATEST, LONG, Outputs, told, visitor_of
+from page.parts import AGAIN, AT_ONCE, IN_BROWSER, LATEST, LONG, Outputs, told, visitor_of
 from page.parts import text_of as file_of
 from page.reading_again import Work, read_again
 from page.selection import ATTENTION, Controls, Pick, pick_of
@@ -40,6 +40,10 @@ PICK = f"(key) => {{ {ROOT}?.viewer?.pick(key ?? 'all'); }}"
 ASKED = "(run) => [run, JSON.parse({root}.dataset.{what} ?? 'null'), ({picked})(), ({wanted})()]"
 
 STOPPABLE: tuple[Part, ...] = ("method", "check", "answer")
+# Of the viewer's element, beside the answer and its picture.
+NOTHING: dict[str, Any] = dict.fromkeys(
+    ("heads", "without", "check", "compared", "progress", "work", "notice", "ended")
+)
 NEED = Work("need", "Reading the answer without the picture", "need")
 NO_ANSWER = "There is no answer yet: ask something first."
 
@@ -80,14 +84,7 @@ class Explorer:
             js_on_load=f"{assets['js']}\n{file_of('explorer.js')}",
             apply_default_css=False,
             picture=None,
-            heads=None,
-            without=None,
-            check=None,
-            compared=None,
-            progress=None,
-            work=None,
-            notice=None,
-            ended=None,
+            **NOTHING,
             elem_id="viewer",
         )
 
@@ -95,10 +92,9 @@ class Explorer:
         """Connect the components with each other and with the page around them."""
         self.around = around
         inputs = [around.run_id, self.details, self.key, self.wanted]
-        in_browser: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
-        self.viewer.click(None, None, [self.token], js=PICKED, **in_browser)
-        self.token.input(None, [self.token], None, js=PICK, **in_browser)
-        self.viewer.select(None, None, [self.look], js=LOOK, **in_browser)
+        self.viewer.click(None, None, [self.token], js=PICKED, **IN_BROWSER)
+        self.token.input(None, [self.token], None, js=PICK, **IN_BROWSER)
+        self.viewer.select(None, None, [self.look], js=LOOK, **IN_BROWSER)
         self.viewer.heads(self.on_heads, inputs, [self.viewer], js=asked("heads"), **LATEST)
         self.viewer.maps(self.on_maps, inputs, [self.viewer], js=asked("maps"), **AGAIN)
         tested = self.viewer.test(self.on_test, inputs, [self.viewer], js=asked("test"), **AGAIN)
@@ -132,8 +128,7 @@ class Explorer:
 
     def unanswered(self, reason: str) -> Outputs:
         """Return the viewer with the reason why there is no new answer; the one from before stays."""
-        told = {"phase": "back"}
-        return {self.viewer: gr.HTML(progress=told, work=None, notice={"kind": "error", "text": reason})}
+        return {self.viewer: gr.HTML(progress={"phase": "back"}, work=None, notice=error_line(reason))}
 
     def shown(self, run_id: str, run: Run, facts: dict[str, Any], is_new: bool = False) -> Outputs:
         """Return the explorer with an answer, by attention, or by config's method where its maps are there.
@@ -199,7 +194,7 @@ class Explorer:
             return *self.around.asked(request, run_id, NO_ANSWER), Controls.of(wanted)
 
         def refused(reason: str) -> Outputs:
-            return {self.viewer: gr.HTML(ended=wanted, notice={"kind": "error", "text": reason})}
+            return {self.viewer: gr.HTML(ended=wanted, notice=error_line(reason))}
 
         visitor, run, controls = yield from refusing(refused, checked)
         jobs, row = self.around.jobs, controls.row
@@ -230,10 +225,8 @@ class Explorer:
             so_far=so_far,
             done=lambda *_: maps(),
             stopped=lambda: {self.viewer: gr.HTML(work=None, ended=wanted)},
-            failed=lambda reason: {
-                self.viewer: gr.HTML(work=None, ended=wanted, notice={"kind": "error", "text": reason})
-            },
-            left=lambda parts: {} if parts & {"answer", "method", "check"} else self.idle(),
+            failed=lambda reason: {self.viewer: gr.HTML(work=None, ended=wanted, notice=error_line(reason))},
+            left=self.left,
         )
         yield from jobs.run(
             visitor, "method", lambda job: read_again(self.around, run, row.name, job, first), shown
@@ -341,7 +334,7 @@ class Explorer:
             done=done,
             stopped=self.idle,
             failed=self.failed,
-            left=lambda parts: {} if parts & {"answer", "method", "check"} else self.idle(),
+            left=self.left,
         )
         yield from self.around.jobs.run(visitor, work.part, read, shown)
 
@@ -353,25 +346,22 @@ class Explorer:
         """Return the viewer with nothing being worked on."""
         return {self.viewer: gr.HTML(work=None)}
 
+    def left(self, others: set[Successor]) -> Outputs:
+        """Return the viewer once other work took the place of this: idle, unless that is told here too."""
+        return {} if others & set(STOPPABLE) else self.idle()
+
     def failed(self, reason: str) -> Outputs:
         """Return the viewer with the reason why work came to nothing."""
-        return {self.viewer: gr.HTML(work=None, notice={"kind": "error", "text": reason})}
+        return {self.viewer: gr.HTML(work=None, notice=error_line(reason))}
 
     def complaint(self, reason: str) -> Outputs:
         """Return the viewer with the reason why something was refused."""
-        return {self.viewer: gr.HTML(notice={"kind": "error", "text": reason})}
+        return {self.viewer: gr.HTML(notice=error_line(reason))}
 
 
-NOTHING: dict[str, Any] = {
-    "heads": None,
-    "without": None,
-    "check": None,
-    "compared": None,
-    "progress": None,
-    "work": None,
-    "notice": None,
-    "ended": None,
-}
+def error_line(reason: str) -> dict[str, str]:
+    """Return why something went wrong, as the viewer takes what it says in a line."""
+    return {"kind": "error", "text": reason}
 
 
 def pick_tokens(run: Run, key: Any) -> tuple[int, ...]:

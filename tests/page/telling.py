@@ -8,6 +8,7 @@ from typing import Any
 import gradio as gr
 import pytest
 
+from page.explorer import NOTHING
 from page.site import Page
 
 Outputs = dict[Any, Any]
@@ -42,16 +43,4 @@ def viewed(page: Page, outputs: Outputs) -> dict[str, Any]:
     """What an output changes of the viewer; nothing where it leaves it alone."""
     given = outputs.get(page.explorer.viewer)
     changed = {} if given is None else changes(given)
-    names = (
-        "value",
-        "picture",
-        "heads",
-        "without",
-        "check",
-        "compared",
-        "progress",
-        "work",
-        "notice",
-        "ended",
-    )
-    return {name: changed[name] for name in names if name in changed}
+    return {name: changed[name] for name in ("value", "picture", *NOTHING) if name in changed}
