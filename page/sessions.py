@@ -67,8 +67,7 @@ class Run:
         if without is not None:
             self.without = without
         if maps is not None:
-            known = self.maps.get(maps.method)
-            self.maps[maps.method] = maps if known is None else known.joined(maps)
+            self.maps[maps.method] = maps.joined_to(self.maps.get(maps.method))
         if check is not None:
             self.checks[check.map_key, as_ranges(check.tokens)] = check
 

@@ -94,6 +94,14 @@ def read_additions(folder: Path, capture: Capture, name: str) -> Additions:
     return Additions(without, maps, tuple(checks))
 
 
+def read_maps(folder: Path, capture: Capture, method: str, name: str) -> TokenMaps | None:
+    """Return a method's maps that are kept beside an answer; None where there are none that can be read."""
+    found, file = None, folder / MAPS.format(method)
+    with _damage_told(file, name):
+        found = _read_maps(file, capture)
+    return found
+
+
 def _files(folder: Path, pattern: str) -> Sequence[Path]:
     return sorted(folder.glob(pattern))
 
@@ -108,8 +116,7 @@ def _facts(capture: Capture) -> dict[str, Any]:
 
 
 def _check_belongs(facts: Mapping[str, Any], capture: Capture) -> None:
-    if facts["format"] != FORMAT:
-        raise ValueError(f"it is in format {facts['format']}, not {FORMAT}")
+    check_format(facts, FORMAT)
     if facts["answer"] != _facts(capture)["answer"]:
         raise ValueError("it was worked out for another answer")
 
@@ -189,7 +196,18 @@ def _damage_told(file: Path, name: str) -> Iterator[None]:
         raise
     except Exception as error:  # two readers raise a dozen kinds
         if file.exists():
-            what = type(error).__name__ if isinstance(error, KeyError) else one_line(error, 120)
+            what = damage_text(error)
             _log.warning(
                 "%s beside the kept answer %s is damaged and was left out: %s", file.name, name, what
             )
+
+
+def damage_text(error: Exception) -> str:
+    """Return in a few words what is wrong with a file that cannot be read."""
+    return type(error).__name__ if isinstance(error, KeyError) else one_line(error, 120)
+
+
+def check_format(facts: Mapping[str, Any], expected: int) -> None:
+    """Raise ValueError for a file that was written in another format."""
+    if facts["format"] != expected:
+        raise ValueError(f"it is in format {facts['format']}, not {expected}")

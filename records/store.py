@@ -30,7 +30,16 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import config
-from records.additions import Additions, read_additions, write_check, write_maps, write_without
+from records.additions import (
+    Additions,
+    check_format,
+    damage_text,
+    read_additions,
+    read_maps,
+    write_check,
+    write_maps,
+    write_without,
+)
 from records.capture import Capture
 from records.map_check import MapCheck
 from records.pictures import image_hash, open_image, rgb
@@ -163,8 +172,8 @@ class Store:
         with self._unfinished() as unfinished:
             files = [write_without(unfinished, capture, without)] if without is not None else []
             if maps is not None:
-                known = read_additions(folder, capture, entry_id[:8]).maps.get(maps.method)
-                files.append(write_maps(unfinished, capture, maps if known is None else known.joined(maps)))
+                known = read_maps(folder, capture, maps.method, entry_id[:8])
+                files.append(write_maps(unfinished, capture, maps.joined_to(known)))
             files += [write_check(unfinished, capture, check)] if check is not None else []
             names = {file.name for file in files}
             try:
@@ -319,8 +328,7 @@ def _whole(tensor: Any) -> Any:
 
 def _facts(folder: Path) -> dict[str, Any]:
     facts = json.loads((folder / FACTS).read_text("utf-8"))
-    if facts["format"] != FORMAT:
-        raise ValueError(f"it is in format {facts['format']}, not {FORMAT}")
+    check_format(facts, FORMAT)
     return dict(facts)
 
 
@@ -372,5 +380,5 @@ def _damage_told(entry_id: str) -> Iterator[None]:
     except MemoryError:
         raise
     except Exception as error:  # three readers raise a dozen kinds
-        what = type(error).__name__ if isinstance(error, KeyError) else one_line(error, 120)
-        raise DamagedError(f"the kept answer {entry_id[:8]} is damaged and was skipped: {what}") from error
+        told = f"the kept answer {entry_id[:8]} is damaged and was skipped: {damage_text(error)}"
+        raise DamagedError(told) from error

@@ -131,9 +131,9 @@ class TokenMaps:
             capture=answers[0] if answers else None,
         )
 
-    def joined(self, newer: TokenMaps) -> TokenMaps:
-        """Return what is known now: both together if they were made in the same way, else the newer ones."""
-        return self.merged_with(newer) if self.key == newer.key else newer
+    def joined_to(self, known: TokenMaps | None) -> TokenMaps:
+        """Return these with what was known before, if that was made in the same way; else these alone."""
+        return known.merged_with(self) if known is not None and known.key == self.key else self
 
     @property
     def key(self) -> str:

@@ -60,9 +60,10 @@ def test_maps_of_some_tokens_are_merged() -> None:
     assert first.tokens == (3,)
     newer = TokenMaps("rollout", (3,), MAPS[[0]], settings=first.settings)
     np.testing.assert_array_equal(some(2, 3).merged_with(newer).maps, MAPS[[2, 0]])
-    assert some(2).joined(some(1)).tokens == (1, 2)
+    assert some(1).joined_to(some(2)).tokens == (1, 2)
     other = some(1, settings={"layers": [4]})
-    assert some(2).joined(other) is other
+    assert other.joined_to(some(2)) is other
+    assert other.joined_to(None) is other
 
 
 @pytest.mark.parametrize(
