@@ -14,8 +14,7 @@ from page.inputs import RefusedError
 from records.capture import Capture
 from records.choices import Aggregation
 from records.look import Look
-from records.selection import Selection, parsed_selection, parsed_tokens
-from utils import as_ranges
+from records.selection import Selection, key_of, parsed_selection, parsed_tokens
 
 ATTENTION = "attention"  # what an answer begins with: it is there at once
 WHOLE_ANSWER = "all"
@@ -32,7 +31,7 @@ class Pick:
     @property
     def key(self) -> str:
         """The pick as it can be typed: "3", "3-5", for the prompt "p3"."""
-        return ("p" if self.of_prompt else "") + as_ranges(self.tokens)
+        return key_of(self.tokens, self.of_prompt)
 
 
 def pick_of(key: Any, capture: Capture) -> Pick:

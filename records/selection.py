@@ -93,6 +93,11 @@ def parsed_selection(
     )
 
 
+def key_of(tokens: Sequence[int], of_prompt: bool) -> str:
+    """Return tokens as they can be typed and `parsed_tokens` reads them: "3", "3-5", of the prompt "p3"."""
+    return "p" * of_prompt + as_ranges(tokens)
+
+
 def parsed_tokens(capture: Capture, text: str) -> tuple[tuple[int, ...], bool]:
     """Return the tokens that a text names, and whether they are the prompt's.
 

@@ -7,8 +7,9 @@ from pathlib import Path
 from PIL import Image
 
 import viewer
+from records.selection import key_of
 from report.view import Subject
-from utils import Watch, as_ranges
+from utils import Watch
 
 
 def html(subject: Subject, image: Image.Image, path: Path, watch: Watch) -> tuple[str, ...]:
@@ -26,7 +27,7 @@ def html(subject: Subject, image: Image.Image, path: Path, watch: Watch) -> tupl
         maps.prompt,
         look=selection.look,
         scale=selection.scale,
-        pick=None if selection.tokens is None else "p" * selection.of_prompt + as_ranges(selection.tokens),
+        pick=None if selection.tokens is None else key_of(selection.tokens, selection.of_prompt),
         without=subject.without,
         checks=subject.checks,
         leaned=viewer.leaned_on(subject.capture, selection.layers),

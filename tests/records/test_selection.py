@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from records.look import Look
-from records.selection import Selection, parsed_selection, parsed_tokens
+from records.selection import Selection, key_of, parsed_selection, parsed_tokens
 from tests.attention_processor.kit import HEADS, PROMPT_TOKENS, RECORDED, TOKENS, made_capture
 
 ALL = Selection(RECORDED, tuple(range(HEADS)))
@@ -64,3 +64,8 @@ def test_tokens_are_of_the_answer_or_the_prompt() -> None:
     assert parsed_tokens(capture, "all") == (tuple(range(TOKENS)), False)
     assert parsed_tokens(capture, "pall") == (tuple(range(PROMPT_TOKENS)), True)
     assert parsed_tokens(capture, "p-1") == ((PROMPT_TOKENS - 1,), True)
+
+
+@pytest.mark.parametrize("key", ["3", "0-2,5", "p0", "p1-2"])
+def test_tokens_are_written_as_they_are_read(key: str) -> None:
+    assert key_of(*parsed_tokens(made_capture(), key)) == key
