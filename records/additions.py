@@ -11,11 +11,10 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +29,8 @@ if TYPE_CHECKING:
 FORMAT = 1  # of a part; one in another format is left out
 WITHOUT, MAPS, CHECK = "without.safetensors", "maps-{}.safetensors", "check-{}.json"
 _log = logging.getLogger(__name__)
+
+Part = TypeVar("Part")
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,32 +79,23 @@ def write_check(folder: Path, capture: Capture, check: MapCheck) -> Path:
 
 def read_additions(folder: Path, capture: Capture, name: str) -> Additions:
     """Return what is kept beside an answer; a part that cannot be read is reported and left out."""
-    without, maps, checks = None, {}, []
-    for file in _files(folder, WITHOUT):
-        with _damage_told(file, name):
-            without, _ = _read_array(file, "without", capture)
-            _check_without(capture, without)
-    for file in _files(folder, MAPS.format("*")):
-        with _damage_told(file, name):
-            one = _read_maps(file, capture)
-            maps[one.method] = one
-    for file in _files(folder, CHECK.format("*")):
-        with _damage_told(file, name):
-            check = _read_check(file, capture)
-            checks.append(check)
-    return Additions(without, maps, tuple(checks))
+    without = _readable(folder / WITHOUT, _read_without, capture, name)
+    maps = [_readable(file, _read_maps, capture, name) for file in _files(folder, MAPS)]
+    checks = [_readable(file, _read_check, capture, name) for file in _files(folder, CHECK)]
+    return Additions(
+        without,
+        {one.method: one for one in maps if one is not None},
+        tuple(one for one in checks if one is not None),
+    )
 
 
 def read_maps(folder: Path, capture: Capture, method: str, name: str) -> TokenMaps | None:
     """Return a method's maps that are kept beside an answer; None where there are none that can be read."""
-    found, file = None, folder / MAPS.format(method)
-    with _damage_told(file, name):
-        found = _read_maps(file, capture)
-    return found
+    return _readable(folder / MAPS.format(method), _read_maps, capture, name)
 
 
-def _files(folder: Path, pattern: str) -> Sequence[Path]:
-    return sorted(folder.glob(pattern))
+def _files(folder: Path, pattern: str) -> list[Path]:
+    return sorted(folder.glob(pattern.format("*")))
 
 
 # --- Parts --------------------------------------------------------------------------------------------------
@@ -141,6 +133,12 @@ def _check_test(capture: Capture, check: MapCheck) -> None:
     h, w = capture.grid
     if check.patches != h * w or not set(check.tokens) <= set(range(len(capture.token_ids))):
         raise ValueError(f"the test of a map of {check.patches} patches is not of this answer")
+
+
+def _read_without(file: Path, capture: Capture) -> NDArray[np.float32]:
+    without, _ = _read_array(file, "without", capture)
+    _check_without(capture, without)
+    return without
 
 
 def _read_maps(file: Path, capture: Capture) -> TokenMaps:
@@ -187,11 +185,10 @@ def _read_array(file: Path, name: str, capture: Capture) -> tuple[NDArray[Any], 
         return content.get_tensor(name), facts
 
 
-@contextmanager
-def _damage_told(file: Path, name: str) -> Iterator[None]:
-    """Report a part that cannot be read, whatever it raises; nothing if it was removed meanwhile."""
+def _readable(file: Path, read: Callable[[Path, Capture], Part], capture: Capture, name: str) -> Part | None:
+    """Return a part; None for one that cannot be read, which is reported unless it is not there."""
     try:
-        yield
+        return read(file, capture)
     except MemoryError:
         raise
     except Exception as error:  # two readers raise a dozen kinds
@@ -200,6 +197,7 @@ def _damage_told(file: Path, name: str) -> Iterator[None]:
             _log.warning(
                 "%s beside the kept answer %s is damaged and was left out: %s", file.name, name, what
             )
+        return None
 
 
 def damage_text(error: Exception) -> str:
