@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from PIL import Image
 
+import config
 from attention_extractor import AttentionExtractor
 from attention_processor import AttentionProcessor
 from demo.bundled import FIRST, FOLDER
@@ -24,7 +25,7 @@ from model import DEMO, load_model
 from records.additions import write_check, write_maps, write_without
 from records.store import write_capture
 
-BEST, WORD = "gradient-attention", "heart"  # the maps that are kept, and the word whose maps are tested
+BEST, WORD = config.METHOD, "heart"  # the maps that are kept, and the word whose maps are tested
 DRAWN = 0.0  # when they were kept: the same each time, so that the files are too
 
 

@@ -60,7 +60,7 @@ def _runs(lines: NDArray[np.bool_]) -> Iterator[tuple[int, int, int]]:
 
 
 def outlined(picture: Image.Image, cells: NDArray[np.bool_]) -> Image.Image:
-    """The picture, drawn on, with a white line on a near-black one along the borders of those cells.
+    """The picture with a white line on a near-black one along the borders of those cells.
 
     Both run along the true borders, whichever pixels these cut through; at the picture's edge they stand
     inside it, to be seen whole.
@@ -74,8 +74,7 @@ def outlined(picture: Image.Image, cells: NDArray[np.bool_]) -> Image.Image:
         seen = covered > 0
         share = covered[seen][:, None] / 255
         pixels[seen] = np.rint(pixels[seen] * (1 - share) + np.array(colour) * share)
-    picture.paste(Image.fromarray(pixels))
-    return picture
+    return Image.fromarray(pixels)
 
 
 def _coverage(

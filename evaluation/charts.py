@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, fontManager
 
 from drawing.fonts import drawable, font_files
-from evaluation.removal import MapCheck
+from records.map_check import MapCheck
 from utils import one_line
 
 BLUE, GREY, ORANGE = "#0072B2", "#767676", "#D55E00"  # told apart without colour vision (Okabe and Ito)

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation.baselines import CENTRE
 from evaluation.metrics import Value, harmonic_mean
+from records.measured import CENTRE
 
 RESAMPLES = 2000
 INTERVAL = (2.5, 97.5)  # percentiles of the resamples

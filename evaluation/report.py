@@ -13,10 +13,11 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure as Drawing
 
-from evaluation.baselines import BLIND, CENTRE
+from evaluation.baselines import BLIND
 from evaluation.charts import BLUE, GREY, ORANGE
 from evaluation.metrics import METRICS
 from evaluation.record import Estimate, Evaluation, Spent
+from records.measured import CENTRE
 from utils import atomic_write
 
 SHARES = ("pointing",)  # shown in percent

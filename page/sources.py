@@ -17,12 +17,12 @@ from gradio.utils import get_upload_folder
 from PIL import Image
 
 import config
+from demo.bundled import FOLDER
 from page.inputs import RefusedError, refusal
-from page.parts import HERE, LATEST, text_of
+from page.parts import LATEST, text_of
 from records.pictures import image_hash, open_image
 from visualization import fitted
 
-EXAMPLES = HERE.parent / "demo" / "examples"
 SIDE, QUALITY = 640, 88  # of a picture as it is shown among those to choose: pixels of its longer side
 LONGEST_PATH = 4096
 ROOT = "document.querySelector('#image .sources')"
@@ -74,11 +74,11 @@ class Sources:
 
 def examples() -> list[tuple[Path, str]]:
     """Return (picture, prompt) of each bundled example that is there."""
-    listed = EXAMPLES / "examples.json"
+    listed = FOLDER / "examples.json"
     if not listed.is_file():
         return []
     entries = json.loads(listed.read_text(encoding="utf-8"))
-    return [(EXAMPLES / entry["image"], entry["prompt"]) for entry in entries]
+    return [(FOLDER / entry["image"], entry["prompt"]) for entry in entries]
 
 
 @cache

@@ -273,11 +273,11 @@ def _side(
         "layer_shares": np.round(layer_shares, SHARE_DECIMALS).tolist(),
         "maps": _packed_maps(maps, len(spans), capture.grid),
     }
+    some = list(maps.tokens) if maps is not None and len(maps.tokens) < len(spans) else None
     if not of_prompt:
-        some = maps is not None and len(maps.tokens) < len(spans)
-        side["have"] = list(maps.tokens) if maps is not None and some else None
-    elif maps is not None and len(maps.tokens) < len(spans):
-        raise ValueError(f"expected maps of all {len(spans)} tokens of the prompt; got {len(maps.tokens)}")
+        side["have"] = some
+    elif some is not None:
+        raise ValueError(f"expected maps of all {len(spans)} tokens of the prompt; got {len(some)}")
     return side
 
 

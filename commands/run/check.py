@@ -23,9 +23,10 @@ from commands.run.answers import answered_by, loaded, word_number
 from commands.terminal import UsageError, bar, counter, printable, say, stop_on_interrupt
 from drawing.characters import isolated
 from evaluation.charts import curve_chart
-from evaluation.removal import MapCheck, check_map
+from evaluation.removal import check_map
 from evaluation.without_picture import PictureCheck, without_image
 from records.capture import Capture
+from records.map_check import MapCheck
 from records.targets import target_choice
 from records.token_maps import TokenMaps
 from utils import Stopped
