@@ -14,6 +14,7 @@ from playwright.sync_api import FilePayload, sync_playwright
 from playwright.sync_api import Page as Tab
 
 import cli
+import config
 from model import DEMO
 from page.jobs import Job
 from page.model_room import ModelRoom
@@ -21,10 +22,10 @@ from page.serve import serve
 from page.site import Page
 from page.sources import examples
 from records.store import Store
+from scripts.chromium import chromium_path
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
-CHROMIUM = ("chromium-headless-shell", "chromium", "chromium-browser")
 PORT = 7899
 # file, width, height, colour scheme, and what is done after the page is open: one of STEPS
 STATES: tuple[tuple[str, int, int, str, str], ...] = (
@@ -72,7 +73,7 @@ def photograph(states: Sequence[tuple[str, int, int, str, str]]) -> None:
     """Write a screenshot of each state of the page."""
     room = ModelRoom()
     room.load(DEMO)
-    chromium = next(filter(None, map(shutil.which, CHROMIUM)), None)
+    chromium = chromium_path()
     if chromium is None:
         raise SystemExit("Chromium is needed for the pictures of the page: apt install chromium")
     with tempfile.TemporaryDirectory() as cache, sync_playwright() as playwright:
@@ -110,7 +111,7 @@ def finished(tab: Tab) -> None:
     """Wait until all maps of an answer are there, and the model has nothing to do."""
     reached(tab, "answered")
     tab.wait_for_function(
-        "document.querySelector('.lens-viewer').dataset.method === 'gradient-attention'"
+        f"document.querySelector('.lens-viewer').dataset.method === '{config.METHOD}'"
         " && document.querySelector('[data-part=work]').hidden"
     )
 

@@ -1,7 +1,6 @@
 """What every test shares: no network, one thread, a browser, a tiny model that comes back as it was lent."""
 
 import os
-import shutil
 import signal
 
 # Before any import reads them: nothing calls home, whatever a test does, and no window is opened. Several
@@ -23,6 +22,7 @@ from playwright.sync_api import Browser, sync_playwright
 from torch import nn
 
 import config
+from scripts.chromium import chromium_path
 from tests.tiny import tiny_model
 
 torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
@@ -75,13 +75,8 @@ def tiny(shared_tiny: tuple[Any, Any]) -> Iterator[tuple[Any, Any]]:
 
 @pytest.fixture(scope="session")
 def chromium() -> str:
-    """Return the path of Debian's Chromium. Without it a browser test is skipped, but in CI it fails.
-
-    The one without windows comes first: the other one keeps a whole browser's windows behind each page, which
-    nobody sees, at five times the cost.
-    """
-    names = ("chromium-headless-shell", "chromium", "chromium-browser")
-    path = next(filter(None, map(shutil.which, names)), None)
+    """Return the path of Debian's Chromium. Without it a browser test is skipped, but in CI it fails."""
+    path = chromium_path()
     if path is None and os.environ.get("CI") == "true":
         pytest.fail("Chromium is missing, and in CI the browser tests must run: apt-get install chromium")
     if path is None:
