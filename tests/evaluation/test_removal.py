@@ -31,6 +31,7 @@ from records.capture import Capture
 from tests.conftest import traces
 from tests.methods.kit import CELL, LANDSCAPE, LOGITS, MEAN, answer, picture, plain, read, small_model
 from tests.numerics import assert_same
+from tests.records.kit import map_check
 from utils import Stopped, Watch
 
 pytestmark = pytest.mark.numeric
@@ -228,9 +229,8 @@ def test_a_check_stops(small: tuple[Any, Any], heat: np.ndarray) -> None:
         without_image(*small, picture(), answer(), stop=stop)
 
 
-MADE = MapCheck(
-    text="red",
-    tokens=(1,),
+MADE = map_check(
+    1,
     counts=(0, 1, 8),
     hottest=np.array([0.98, 0.9, 0.11]),
     random=np.array([[0.98, 0.97, 0.95], [0.98, 0.98, 0.99]]),
@@ -240,7 +240,6 @@ MADE = MapCheck(
     patches=30,
     ranked=30,
     filling="blur",
-    seed=0,
 )
 
 
@@ -262,7 +261,7 @@ def test_the_curve_as_numbers_and_as_a_plot() -> None:
     known = json.loads(json.dumps(MADE.as_dict()))
     assert known["random"] == MADE.random.tolist()
     assert known["patches"] == [0, 1, 8]
-    drawing = curve_chart(MapCheck(**{**vars(MADE), "text": "$里 x_$"}), "Attention")
+    drawing = curve_chart(replace(MADE, text="$里 x_$"), "Attention")
     panel = drawing.axes[0]
     curves = {line.get_label(): np.asarray(line.get_ydata()) for line in panel.get_lines()}
     np.testing.assert_array_equal(curves["hottest patches: Attention"], MADE.hottest)

@@ -8,9 +8,12 @@ import pytest
 from gradio.routes import App
 
 from page.model_room import ModelRoom
+from page.sessions import Run
 from page.site import Page
+from records.capture import Capture
 from records.store import Store
-from tests.serving import saved, served
+from tests.page.kit import answer_to
+from tests.serving import noise, saved, served
 
 
 @pytest.fixture(scope="session")
@@ -36,6 +39,23 @@ def room(folders: tuple[Path, Path]) -> ModelRoom:
 def page(room: ModelRoom, folders: tuple[Path, Path], tmp_path: Path) -> Page:
     """A page of the test's own, whose callbacks are called as they are."""
     return Page(room, str(folders[0]), store=Store(tmp_path / "cache"))
+
+
+@pytest.fixture(scope="module")
+def capture(room: ModelRoom) -> Capture:
+    """The answer about the first picture, generated without the page."""
+    return answer_to(room, noise(0))
+
+
+@pytest.fixture
+def run(capture: Capture) -> Run:
+    return Run(capture, noise(0))
+
+
+@pytest.fixture
+def mine(page: Page, run: Run) -> str:
+    """The id of an answer kept for the visitor "me"."""
+    return page.sessions.keep("me", run)
 
 
 @pytest.fixture(autouse=True, scope="session")

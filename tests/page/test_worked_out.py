@@ -25,16 +25,11 @@ from records.capture import Capture
 from records.map_check import MapCheck
 from records.selection import parsed_selection
 from records.store import Store
-from tests.page.methods.kit import NEW, answer_to, loaded_of
+from tests.page.kit import NEW, loaded_of
 from tests.serving import PROMPT, noise
 from utils import Stopped
 
 pytestmark = pytest.mark.timeout(240)
-
-
-@pytest.fixture(scope="module")
-def capture(room: ModelRoom) -> Capture:
-    return answer_to(room, noise(0))
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from records.map_check import MapCheck
+from tests.records.kit import map_check
 
 COUNTS = (0, 1, 2, 4, 8, 16)
 
@@ -16,23 +17,19 @@ def made(hottest: list[float], random: list[list[float]], **parts: Any) -> MapCh
     """Return a test of a picture of 4 × 9 patches, in which these became of the word at each count."""
     counts = parts.pop("counts", COUNTS)
     most, repeats = counts[-1], len(random)
-    return MapCheck(
-        **{
-            "text": "heart",
-            "tokens": (2,),
-            "counts": counts,
-            "hottest": np.array(hottest),
-            "random": np.array(random),
-            "central": np.linspace(hottest[0], 0, len(counts)),
-            "hottest_cells": np.arange(most)[::-1].copy(),
-            "random_cells": np.stack([np.roll(np.arange(36), 5 * draw)[:most] for draw in range(repeats)]),
-            "patches": 36,
-            "ranked": 36,
-            "filling": "blur",
-            "seed": 3,
-            **parts,
-        }
-    )
+    given: dict[str, Any] = {
+        "text": "heart",
+        "counts": counts,
+        "hottest": np.array(hottest),
+        "random": np.array(random),
+        "central": np.linspace(hottest[0], 0, len(counts)),
+        "hottest_cells": np.arange(most)[::-1].copy(),
+        "random_cells": np.stack([np.roll(np.arange(36), 5 * draw)[:most] for draw in range(repeats)]),
+        "patches": 36,
+        "ranked": 36,
+        "filling": "blur",
+    }
+    return map_check(2, **{**given, **parts})
 
 
 def at_two(hottest: float, *random: float, start: float = 1.0, **parts: Any) -> MapCheck:

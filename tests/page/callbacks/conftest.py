@@ -7,28 +7,10 @@ import pytest
 
 import page.share as share_room
 from page.model_room import ModelRoom
-from page.sessions import Run
 from page.site import Page
 from records.capture import Capture
-from tests.page.callbacks.kit import answer_to
+from tests.page.kit import answer_to
 from tests.serving import noise, uploads
-
-
-@pytest.fixture(scope="module")
-def capture(room: ModelRoom) -> Capture:
-    """The answer about the first picture, generated without the page."""
-    return answer_to(room, noise(0))
-
-
-@pytest.fixture
-def run(capture: Capture) -> Run:
-    return Run(capture, noise(0))
-
-
-@pytest.fixture
-def mine(page: Page, run: Run) -> str:
-    """The id of an answer kept for the visitor "me"."""
-    return page.sessions.keep("me", run)
 
 
 @pytest.fixture(scope="module")

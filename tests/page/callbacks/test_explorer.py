@@ -15,7 +15,8 @@ from page.sessions import Run
 from page.shown import choices
 from page.site import Page
 from tests.choosing import explored, wanted
-from tests.page.callbacks.kit import ALL, NEW, empty_answer, expect_maps, expect_packed, maps_of, unpacked
+from tests.page.callbacks.kit import empty_answer
+from tests.page.kit import ALL, NEW, attention_maps, expect_maps, expect_packed, unpacked
 from tests.page.telling import changes, notice, refused, request, viewed
 from tests.serving import HEADS, LAYERS, noise
 
@@ -180,7 +181,7 @@ def test_an_empty_answer_is_shown_by_attention_and_asks_for_nothing(
         monkeypatch.setattr(config, "METHOD", method)
         value = viewed(page, page.explorer.shown(mine, empty, FACTS))["value"]
         assert value["method"]["id"] == "attention"
-        expect_packed(value["prompt"]["maps"], maps_of(empty.capture, of_prompt=True))
+        expect_packed(value["prompt"]["maps"], attention_maps(empty.capture, of_prompt=True))
         assert list(page.explorer.on_default(request(), mine, None, None, None)) == [gr.skip()]
         assert list(page.explorer.on_need(request(), mine)) == [gr.skip()]
 

@@ -18,8 +18,10 @@ from page.site import Page
 from records.capture import Capture
 from records.store import Store
 from records.token_maps import TokenMaps
-from tests.page.callbacks.kit import NEW, asked, check_of, expect_maps, expect_packed, form, no_model
+from tests.page.callbacks.kit import asked, form, no_model
+from tests.page.kit import NEW, expect_maps, expect_packed
 from tests.page.telling import Outputs, changes, notice, refused, request, viewed
+from tests.records.kit import map_check
 from tests.serving import PROMPT, uploads
 
 pytestmark = pytest.mark.timeout(120)
@@ -177,7 +179,7 @@ def test_an_answer_opens_with_the_word_that_was_tested_last(
     asked(page, form(pictures[0]))
     run = next(iter(page.sessions._runs.values()))
     for tokens in ((0,), (2, 3)):
-        page.answering.remember(run, check=check_of(*tokens))
+        page.answering.remember(run, check=map_check(*tokens, patches=40))
     seen = viewed(page, asked(page, form(pictures[0]))[-1])["value"]
     assert seen["pick"] == "2-3"
     assert [check["tokens"] for check in seen["checks"]] == [[0], [2, 3]]

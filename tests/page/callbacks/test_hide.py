@@ -9,7 +9,8 @@ from page.sessions import Run
 from page.site import Page
 from page.sources import opened
 from tests.choosing import wanted
-from tests.page.callbacks.kit import NEW, form
+from tests.page.callbacks.kit import form
+from tests.page.kit import NEW
 from tests.page.telling import refused, request, viewed
 from tests.serving import noise
 

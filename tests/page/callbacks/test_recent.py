@@ -17,7 +17,8 @@ from page.site import Page
 from page.sources import opened
 from records.capture import Capture
 from tests.choosing import wanted
-from tests.page.callbacks.kit import expect_maps, form, reopened
+from tests.page.callbacks.kit import form, reopened
+from tests.page.kit import expect_maps
 from tests.page.telling import request, viewed
 from tests.serving import PROMPT, noise
 

@@ -28,7 +28,8 @@ from report.formats import FORMATS
 from report.png import figure
 from report.view import short_id, whole_drawing
 from tests.choosing import selection_of, wanted
-from tests.page.callbacks.kit import ALL, LOOK, NEW, file_of, form, maps_of, shared
+from tests.page.callbacks.kit import LOOK, file_of, form, shared
+from tests.page.kit import ALL, NEW, attention_maps
 from tests.page.telling import changes, notice, refused, request, viewed
 from tests.serving import noise
 
@@ -72,7 +73,7 @@ def test_the_numbers_of_a_file_are_those_of_the_layers_and_heads_that_are_shown(
     file = file_of(page, shared(page, mine, "npz", wanted=wanted([1], [2, 3], "max")))
     with np.load(file) as numbers:
         maps = [numbers[name] for name in numbers.files if numbers[name].shape[1:] == capture.grid]
-    truth = maps_of(capture, (1,), (2, 3), "max")
+    truth = attention_maps(capture, (1,), (2, 3), "max")
     assert any(one.shape == truth.shape and np.allclose(one, truth, atol=1e-7) for one in maps)
 
 
@@ -154,7 +155,7 @@ def test_the_picture_in_a_file_is_the_one_of_the_shell(page: Page, mine: str, ru
     file = file_of(page, shared(page, mine, "png", key="2", wanted=wanted([0, 1])))
     subject = subject_of(run, selection_of(run, wanted([0, 1]), "2", "word", LOOK))
     low, high = visualization.shared_range(
-        [*maps_of(run.capture, (0, 1)), *maps_of(run.capture, (0, 1), of_prompt=True)]
+        [*attention_maps(run.capture, (0, 1)), *attention_maps(run.capture, (0, 1), of_prompt=True)]
     )
     look = replace(subject.selection.look, vmin=low, vmax=high)
     expected = np.asarray(figure(noise(0), whole_drawing(subject), look))

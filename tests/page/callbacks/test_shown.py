@@ -16,7 +16,9 @@ from records.look import Look
 from records.selection import Selection
 from records.token_maps import TokenMaps
 from tests.choosing import explored, selection_of, wanted
-from tests.page.callbacks.kit import ALL, LOOK, NEW, check_of, expect_maps, expect_packed
+from tests.page.callbacks.kit import LOOK
+from tests.page.kit import ALL, NEW, expect_maps, expect_packed
+from tests.records.kit import map_check
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -50,7 +52,7 @@ def test_the_viewer_gets_the_maps_that_it_asks_for(
 
 def test_with_the_maps_comes_what_was_worked_out_since(run: Run) -> None:
     run.without = np.linspace(-3, -0.5, NEW).astype(np.float32)
-    check = check_of(1, 2)
+    check = map_check(1, 2, patches=40)
     run.learn(check=check)
     shown = explored(run, "an id", ALL)
     assert shown["answer"]["without"] == viewer.floored(run.without)

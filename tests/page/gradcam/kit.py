@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 from gradio_client import Client, handle_file  # type: ignore[import-untyped]
 
 from page.gradcam_tab import GradCamTab
+from tests.page.telling import request
 from tests.serving import PROMPT
 
 NEW = 6  # tokens of the answers
@@ -25,10 +25,6 @@ LOOK: dict[str, Any] = {
 
 def generated(client: Client, picture: Path) -> None:
     client.predict(handle_file(picture), PROMPT, NEW, api_name="/generate")
-
-
-def request(visitor: str) -> Any:
-    return SimpleNamespace(session_hash=visitor)
 
 
 def asked(

@@ -26,8 +26,8 @@ from tests.page.gradcam.kit import (
     asked,
     computed,
     pixels,
-    request,
 )
+from tests.page.telling import request
 from tests.serving import PROMPT, noise
 
 pytestmark = [

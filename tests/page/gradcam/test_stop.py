@@ -17,7 +17,8 @@ from page.jobs import Job
 from page.model_room import ModelRoom
 from page.sessions import Run
 from records.grad_cam import GradCam
-from tests.page.gradcam.kit import NOISE, asked, at_work, begun, computed, request
+from tests.page.gradcam.kit import NOISE, asked, at_work, begun, computed
+from tests.page.telling import request
 from utils import Stopped
 
 pytestmark = [

@@ -5,13 +5,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 
 import page.reading_again as reading_room
-from attention_extractor import AttentionExtractor
-from attention_processor import AttentionProcessor
 from methods import METHODS, TokenMaps, token_maps
 from model import FAMILIES
 from page.jobs import Job
@@ -23,9 +20,8 @@ from page.shown import subject_of
 from page.site import Page
 from records.capture import Capture
 from tests.choosing import selection_of, wanted
+from tests.page.kit import loaded_of
 from tests.page.telling import Outputs, request
-from tests.serving import PROMPT
-from tests.viewer.payload.kit import read_back
 from utils import Stopped
 
 READ = [
@@ -35,35 +31,6 @@ READ = [
 ]
 LOCAL = {f"heads-{count}": count for count in (3, 5, 8)}
 CAVEAT = METHODS[ATTENTION].caveat
-NEW = 6  # tokens of the answer
-ALL = wanted()
-
-
-def answer_to(room: ModelRoom, picture: Any) -> Capture:
-    return AttentionExtractor(*loaded_of(room).values()).generate(picture, PROMPT, max_new_tokens=NEW)
-
-
-def loaded_of(room: ModelRoom) -> dict[str, Any]:
-    assert room.loaded is not None
-    return {"model": room.loaded.model, "processor": room.loaded.processor}
-
-
-def expect_packed(packed: dict[str, Any], maps: np.ndarray) -> None:
-    """Compare packed maps with the truth (token, h, w), as exactly as 16 bits can say it."""
-    truth = maps.reshape(len(maps), -1).astype(np.float64)
-    found = read_back(packed)
-    assert found.shape == truth.shape
-    assert (np.abs(found - truth) <= 0.51 * np.ptp(truth, axis=1)[:, None] / 65535 + 1e-9).all()
-
-
-def expect_maps(value: dict[str, Any], capture: Capture, *chosen: Any) -> None:
-    """Compare the viewer's data with the processor."""
-    processor = AttentionProcessor(capture)
-    for side, fold, count in (
-        ("answer", processor.get_attention_heatmap_for_token, len(capture.token_ids)),
-        ("prompt", processor.get_attention_heatmap_for_prompt_token, len(capture.prompt_token_ids)),
-    ):
-        expect_packed(value[side]["maps"], np.stack([fold(token, *chosen) for token in range(count)]))
 
 
 def answering(page: Page, run: Run, way: str, *first: int, only: bool = False) -> TokenMaps:

@@ -11,7 +11,7 @@ from methods import token_maps, top_heads
 from page.sessions import Run
 from page.site import Page
 from tests.choosing import wanted
-from tests.page.methods.kit import loaded_of
+from tests.page.kit import loaded_of
 from tests.page.telling import request, viewed
 
 pytestmark = pytest.mark.timeout(240)

@@ -17,18 +17,8 @@ from page.sessions import Run
 from page.site import Page
 from records.capture import Capture
 from tests.choosing import explored, wanted
-from tests.page.methods.kit import (
-    ALL,
-    LOCAL,
-    Held,
-    begun,
-    choose,
-    computed,
-    expect_maps,
-    expect_packed,
-    loaded_of,
-    planted,
-)
+from tests.page.kit import ALL, expect_maps, expect_packed, loaded_of
+from tests.page.methods.kit import LOCAL, Held, begun, choose, computed, planted
 from tests.page.telling import Outputs, notice, refused, request, viewed
 from tests.serving import noise
 from viewer.methods import best_method

@@ -18,19 +18,8 @@ from page.site import Page
 from records.capture import Capture
 from report.view import whole_drawing
 from tests.choosing import explored, selection_of, wanted
-from tests.page.methods.kit import (
-    ALL,
-    CAVEAT,
-    LOCAL,
-    NEW,
-    READ,
-    answering,
-    computed,
-    expect_maps,
-    expect_packed,
-    maps_of,
-    planted,
-)
+from tests.page.kit import ALL, NEW, expect_maps, expect_packed
+from tests.page.methods.kit import CAVEAT, LOCAL, READ, answering, computed, maps_of, planted
 from tests.serving import HEADS, LAYERS, noise
 
 pytestmark = pytest.mark.timeout(240)

@@ -15,11 +15,8 @@ from page.reading_again import read_again
 from page.sessions import Run
 from page.site import Page
 from records.store import Store
-from tests.page.methods.kit import (
-    NEW,
-    answering,
-    computed,
-)
+from tests.page.kit import NEW
+from tests.page.methods.kit import answering, computed
 from utils import Stopped
 
 pytestmark = pytest.mark.timeout(240)

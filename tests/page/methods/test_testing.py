@@ -18,7 +18,8 @@ from page.site import Page
 from records.capture import Capture
 from records.map_check import MapCheck
 from tests.choosing import explored, wanted
-from tests.page.methods.kit import ALL, NEW, answering, loaded_of, planted
+from tests.page.kit import ALL, NEW, loaded_of
+from tests.page.methods.kit import answering, planted
 from tests.page.telling import Outputs, notice, refused, request, viewed
 from tests.serving import noise
 from utils import Stopped

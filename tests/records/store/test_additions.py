@@ -13,10 +13,10 @@ import torch
 
 from records import additions
 from records.capture import Capture
-from records.map_check import MapCheck
 from records.store import Store
 from records.token_maps import Cost, TokenMaps
 from tests.attention_processor.kit import GRID, TOKENS
+from tests.records.kit import map_check
 from tests.records.store.kit import KEYS, age, capture_of, left, picture, same
 
 WITHOUT = np.linspace(-9, 0, TOKENS).astype(np.float32)
@@ -30,24 +30,6 @@ def maps_of(*tokens: int, method: str = "gradient-attention", **parts: Any) -> T
     cost = Cost(1, len(tokens), 0.5)
     given = {"cost": cost, "settings": settings, "notes": ("A note.",), **parts}
     return TokenMaps(method, tokens, values.astype(np.float32), **given)
-
-
-def check_of(*tokens: int, key: str = "tam-1", start: float = 0.9) -> MapCheck:
-    return MapCheck(
-        text="red",
-        tokens=tokens,
-        counts=(0, 2),
-        hottest=np.array([start, 0.1]),
-        random=np.array([[start, 0.8], [start, 0.7], [start, 1 / 3]]),
-        central=np.array([start, 0.6]),
-        hottest_cells=np.array([7, 34]),
-        random_cells=np.array([[1, 2], [3, 4], [5, 6]]),
-        patches=PATCHES,
-        ranked=9,
-        filling="mean",
-        seed=1,
-        map_key=key,
-    )
 
 
 @pytest.fixture
@@ -78,7 +60,7 @@ def test_an_entry_without_additions_opens(kept: Store, entry: str) -> None:
 
 def test_every_part_comes_back_as_it_was(kept: Store, entry: str, capture: Capture) -> None:
     maps, others = maps_of(*range(TOKENS)), maps_of(*range(TOKENS), method="tam", settings={})
-    tests = [check_of(1), check_of(1, 2), check_of(1, key="occlusion-2")]
+    tests = [map_check(1), map_check(1, 2), map_check(1, map_key="occlusion-2")]
     assert kept.add(entry, capture, without=WITHOUT, maps=maps, check=tests[0])
     assert kept.add(entry, capture, maps=others)
     for check in tests[1:]:
@@ -98,7 +80,8 @@ def test_every_part_comes_back_as_it_was(kept: Store, entry: str, capture: Captu
 
 def test_a_part_takes_the_place_of_the_one_before(kept: Store, entry: str, capture: Capture) -> None:
     for start in (0.5, 0.7):
-        kept.add(entry, capture, check=check_of(3, start=start), without=WITHOUT - np.float32(start))
+        check = map_check(3, hottest=np.array([start, 0.1]))
+        kept.add(entry, capture, check=check, without=WITHOUT - np.float32(start))
     found = kept.open(entry)
     assert [one.hottest[0] for one in found.checks] == [0.7]
     np.testing.assert_array_equal(found.without, WITHOUT - np.float32(0.7))
@@ -119,7 +102,7 @@ def test_maps_of_some_tokens_join_those_that_were_made_in_the_same_way(
 def test_nothing_on_disk_is_pickled_or_named_by_a_person(
     kept: Store, entry: str, capture: Capture, tmp_path: Path
 ) -> None:
-    check = check_of(1, key="../../evil")
+    check = map_check(1, map_key="../../evil")
     kept.add(entry, capture, without=WITHOUT, maps=maps_of(0), check=check)
     names = {file.name for file in (kept.folder / entry).iterdir()}
     (test,) = (name for name in names if name.startswith("check-"))
@@ -144,7 +127,7 @@ def test_nothing_on_disk_is_pickled_or_named_by_a_person(
         ({"maps": TokenMaps("tam", (0,), np.zeros((1, 7, 5), np.float32))}, r"and grid \(5, 7\)"),
         ({"maps": maps_of(0, of_prompt=True)}, "only maps of the answer"),
         ({"maps": maps_of(0, removed=(3,))}, "only maps of the answer"),
-        ({"check": check_of(TOKENS)}, "is not of this answer"),
+        ({"check": map_check(TOKENS)}, "is not of this answer"),
     ],
 )
 def test_what_is_not_of_the_answer_is_refused(
@@ -162,7 +145,7 @@ def test_what_was_worked_out_for_another_answer_is_not_read(
 ) -> None:
     """The same question may have been answered anew meanwhile, with other words."""
     other = capture_of(picture(), stopped=False, token_ids=tuple(range(1, TOKENS + 1)))
-    kept.add(entry, other, without=WITHOUT, maps=maps_of(0), check=check_of(1))
+    kept.add(entry, other, without=WITHOUT, maps=maps_of(0), check=map_check(1))
     with caplog.at_level(logging.WARNING):
         found = kept.open(entry)
     assert (found.without, dict(found.maps), found.checks) == (None, {}, ())
@@ -196,7 +179,7 @@ def spoilt(folder: Path) -> dict[str, Any]:
 def test_a_damaged_part_is_reported_and_left_out_and_the_answer_opens(
     kept: Store, entry: str, capture: Capture, caplog: pytest.LogCaptureFixture
 ) -> None:
-    parts = {"without": WITHOUT, "maps": maps_of(0, 3), "check": check_of(1)}
+    parts = {"without": WITHOUT, "maps": maps_of(0, 3), "check": map_check(1)}
     kept.add(entry, capture, **parts)  # type: ignore[arg-type]
     for name in spoilt(kept.folder / entry):
         file, spoil = spoilt(kept.folder / entry)[name]
@@ -220,14 +203,14 @@ def test_a_damaged_part_is_reported_and_left_out_and_the_answer_opens(
 def test_half_a_part_never_appears(
     kept: Store, entry: str, capture: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    kept.add(entry, capture, check=check_of(1, start=0.5))
+    kept.add(entry, capture, check=map_check(1, hottest=np.array([0.5, 0.1])))
 
     def full(*_: Any, **__: Any) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "write_text", full)
     with pytest.raises(OSError, match="No space left"):
-        kept.add(entry, capture, without=WITHOUT, check=check_of(1, start=0.7))
+        kept.add(entry, capture, without=WITHOUT, check=map_check(1, hottest=np.array([0.7, 0.1])))
     monkeypatch.undo()
     found = kept.open(entry)
     assert found.without is None
@@ -280,7 +263,7 @@ def test_many_at_once_leave_whole_parts(kept: Store, entry: str, capture: Captur
     def work(number: int) -> bool:
         own = Store(kept.folder)
         for turn in range(6):
-            own.add(entry, capture, without=WITHOUT, maps=maps_of(number, turn + 4), check=check_of(number))
+            own.add(entry, capture, without=WITHOUT, maps=maps_of(number, turn + 4), check=map_check(number))
             if (number, turn) == (3, 3):
                 own.save(capture, picture(), entry)
             found = own.find(entry)

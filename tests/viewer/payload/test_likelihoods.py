@@ -14,7 +14,7 @@ from methods import METHODS
 from records import measured
 from records.token_maps import TokenMaps
 from tests.attention_processor.kit import GRID, PROMPT_TOKENS, TOKENS, made_capture
-from tests.records.store.test_additions import check_of
+from tests.records.kit import map_check
 from tests.viewer.payload.kit import FLAT, attention_of, maps_of, read_back
 from viewer.methods import best_method
 
@@ -76,7 +76,7 @@ def test_maps_of_what_is_not_there_are_refused(capture: Any) -> None:
 
 def test_tested_maps_come_with_what_they_were_and_which_maps_are_shown(capture: Any) -> None:
     answer, prompt = attention_of(capture)
-    tests = [check_of(1, 2, key=answer.key), check_of(3, key="tam-0")]
+    tests = [map_check(1, 2, map_key=answer.key), map_check(3, map_key="tam-0")]
     data = shown(capture, answer, prompt, checks=tests)
     assert data["checks"] == [json.loads(json.dumps(one.as_dict())) for one in tests]
     assert (data["method"]["id"], data["method"]["key"]) == ("attention", answer.key)
