@@ -35,7 +35,7 @@ STATE = f"{ROOT}?.viewer?.state()"
 PICKED = f"() => {STATE}?.pick?.key ?? null"
 LOOK = f"() => {STATE}?.look ?? null"
 WANTED = f"() => {STATE}?.wanted ?? null"
-PICK = f"(key) => {{ {ROOT}?.viewer?.pick(key ?? 'all'); }}"
+PICK = f"(key) => {{ {ROOT}?.viewer?.pick(key || 'all'); }}"
 # Details stand in the viewer's element: an event that has to wait is sent with the data of the one before.
 ASKED = "(run) => [run, JSON.parse({root}.dataset.{what} ?? 'null'), ({picked})(), ({wanted})()]"
 

@@ -16,6 +16,7 @@ from drawing.characters import plain_text
 from methods import selected_maps
 from page.selection import WHOLE_ANSWER, Controls, Pick
 from page.sessions import Run
+from records.map_check import probability_text
 from records.selection import Selection
 from report.view import Subject, coloured, whole_drawing
 from utils import as_ranges
@@ -145,7 +146,8 @@ def _shares_text(subject: Subject) -> str:
 
 
 def _probability(p: float) -> str:
-    return f"p = {p:.2f}" if p >= 0.005 else "p < 0.01"
+    text = probability_text(p)
+    return f"p < {text[1:]}" if text.startswith("<") else f"p = {text}"
 
 
 def notice_of(run: Run, notes: list[str]) -> dict[str, Any] | None:

@@ -209,8 +209,10 @@ class MapCheck:
 
 
 def probability_text(probability: float) -> str:
-    """Return a probability to read; small ones as such, not as 0."""
-    return f"{probability:.2f}" if probability >= 0.005 or probability == 0 else f"{probability:.0e}"
+    """Return a probability to read: two decimals, three for small ones, then "<0.001": as the viewer does."""
+    if probability >= 0.01 or probability == 0:
+        return f"{probability:.2f}"
+    return f"{probability:.3f}" if probability >= 0.001 else "<0.001"
 
 
 def span_text(drawn: NDArray[np.float64]) -> str:

@@ -246,7 +246,7 @@ MADE = map_check(
 def test_the_sentence_says_what_removing_did() -> None:
     assert MADE.sentence(8) == (
         "Removing these 8 patches takes “red” from 0.98 to 0.11; random 8: 0.97 (0.95 to 0.99 in 2 draws); "
-        "centre 8: 2e-03."
+        "centre 8: 0.002."
     )
     assert MADE.sentence(1).startswith("Removing this patch takes “red” from 0.98 to 0.90;")
     assert MADE.telling == 1  # 8 of 30 are more than a quarter

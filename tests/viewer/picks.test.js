@@ -1,7 +1,15 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { decoded } from '../../viewer/js/state/packing.js';
-import { between, isPickable, isWhole, keyOf, pickOf } from '../../viewer/js/state/picks.js';
+import {
+  between,
+  isPickable,
+  isWhole,
+  keyOf,
+  knownPick,
+  noPickText,
+  pickOf,
+} from '../../viewer/js/state/picks.js';
 import { payload } from './made.js';
 
 const data = decoded(payload());
@@ -36,6 +44,38 @@ for (const wrong of [undefined, null, '9', '2-7', 'p2', { tokens: [] }, { tokens
     assert.equal(keyOf(data, pickOf(data, wrong)), 'all');
   });
 }
+
+for (const wrong of [
+  '',
+  ' ',
+  '9',
+  '2-7',
+  '3-1',
+  '-1',
+  '1-2-3',
+  '1.5',
+  '0x1',
+  '0,',
+  '<b>',
+  'p',
+  'p2',
+  '0-999999999999',
+]) {
+  test(`“${wrong}” names no token`, () => {
+    assert.equal(knownPick(data, wrong), null);
+    assert.equal(noPickText(data, wrong), `There is no token ${wrong.trim()}.`);
+  });
+}
+
+test('white space around a key and its numbers does not count', () => {
+  assert.deepEqual(knownPick(data, ' 1 - 2, 3 '), { tokens: [1, 2, 3], of_prompt: false });
+});
+
+test('words of the question without maps are told from those that are not there', () => {
+  assert.equal(knownPick(silent, 'p0'), null);
+  assert.match(noPickText(silent, 'p0'), /^Only Fast has maps of the question’s words/);
+  assert.equal(noPickText(silent, 'p9'), 'There is no token p9.');
+});
 
 test('a text without maps cannot be picked', () => {
   assert.equal(isPickable(silent, 'p0'), false);

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from drawing.colour_bar import number_labels
+from records.map_check import probability_text
 
 FOLDER = Path(__file__).parent
 OLDEST = 18  # the first with `node --test`, and what Debian 12 has
@@ -47,6 +48,11 @@ def test_the_functions_of_the_state_in_node() -> None:
 @pytest.mark.parametrize("case", json.loads((FOLDER / "number_labels.json").read_text("utf-8")))
 def test_numbers_read_in_drawings_as_they_do_in_the_viewer(case: dict[str, Any]) -> None:
     assert number_labels(case["values"], case["unit"]) == case["labels"]
+
+
+@pytest.mark.parametrize(("value", "text"), json.loads((FOLDER / "probabilities.json").read_text("utf-8")))
+def test_probabilities_read_in_python_as_they_do_in_the_viewer(value: float, text: str) -> None:
+    assert probability_text(value) == text
 
 
 def test_each_file_of_pure_functions_has_its_tests() -> None:

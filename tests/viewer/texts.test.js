@@ -41,7 +41,9 @@ test('a caption has the mean shares, and how likely the tokens were together', (
     plain(captionOf(state, pick([2, 3]))),
     `“cat” (tokens 2–3) · 35 % ${goes} (prompt 20 %, answer so far 45 %) · p = 0.25`,
   );
-  assert.match(captionOf(state, pick([1])), / · p < 0\.01$/);
+  assert.match(captionOf(state, pick([1])), / · p = 0\.001$/);
+  state.data.answer.probabilities[1] = 0.0004;
+  assert.match(captionOf(state, pick([1])), / · p < 0\.001$/);
   assert.equal(
     plain(captionOf(state, pick([1], true))),
     `“ is” (question token 1) · 5.0 % ${goes} (prompt 95 %)`,

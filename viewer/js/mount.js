@@ -12,12 +12,13 @@
 //   update(payload)                    another answer, or the same one with maps of other layers or heads
 //   update({heads, look, without, check, compared, phase, progress, work, notice, source})   some of these alone
 //   update({ended})                    the controls that were asked for, once their maps are there or none will come
-//   pick(key or {tokens, of_prompt})   picks without calling onPick
+//   pick(key or {tokens, of_prompt})   picks without calling onPick; where there is no such pick, what is picked stays, and
+//                                      the line above the words says so until the next
 //   state()                            what is picked, shown, pointed at, and how it is drawn
 // What a model or a visitor wrote is written with textContent only.
-import { pickOf } from './state/picks.js';
+import { knownPick, noPickText, pickOf } from './state/picks.js';
 import { newState, publicState, withChanges, withPayload } from './state/state.js';
-import { show } from './view/actions.js';
+import { refuse, show } from './view/actions.js';
 import { addControls } from './view/controls.js';
 import { addGlance } from './view/glance.js';
 import { addKeys } from './view/keys.js';
@@ -59,6 +60,7 @@ export function mountViewer(root, payload, host = {}) {
       if (next.answer) load(next);
       else {
         const { phase } = state;
+        if (next.notice) state.refusal = '';
         Object.assign(state, withChanges(state, next));
         viewer.redraw.changed(next, state.phase !== phase);
       }
@@ -66,7 +68,9 @@ export function mountViewer(root, payload, host = {}) {
     pick(selection) {
       if (!state.data) return;
       state.anchor = null;
-      show(viewer, pickOf(state.data, selection), false);
+      const pick = selection ? knownPick(state.data, selection) : pickOf(state.data, null);
+      if (pick) show(viewer, pick, false);
+      else refuse(viewer, noPickText(state.data, selection));
     },
     state: () => publicState(state),
     destroy() {
@@ -189,7 +193,7 @@ function redrawing(viewer, { words, controls, methods, verdict, phase, glance, p
     [['without'], redraw.need],
     [['progress'], words.fill], // often: little else changes with it
     [['ended'], redraw.choices],
-    [['progress', 'work', 'notice'], phase.write],
+    [['progress', 'work', 'notice', 'refusal'], phase.write],
     [['work', 'check'], verdict.write],
   ];
   return redraw;

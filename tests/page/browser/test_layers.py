@@ -78,6 +78,21 @@ def test_ranges_restrict_the_maps(tab: Tab, files: Path, direct: Capture) -> Non
     expect_map(tab, direct, tokens)
 
 
+def test_a_range_that_is_refused_is_forgotten_with_the_next_that_is_not(tab: Tab, files: Path) -> None:
+    ask(tab, files / "a.png")
+    panel(tab, "heads")
+    restrict(tab, "layers", "0-2")
+    says(tab, "made", "layers 0–2 · heads 0–3 · mean")
+    for leave in (False, True):
+        restrict(tab, "layers", "9")
+        says(tab, "notice", "There is no layer 9")
+        if leave:
+            part(tab, "made").click()
+        restrict(tab, "layers", "all")
+        part(tab, "notice").wait_for(state="hidden")
+        restricted(tab, layers="all")
+
+
 def test_quick_choices_end_with_the_last(
     tab: Tab, site: tuple[Page, str], files: Path, direct: Capture
 ) -> None:

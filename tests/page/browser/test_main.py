@@ -129,6 +129,19 @@ def test_viewer_and_list_are_in_step(tab: Tab, files: Path, direct: Capture, wat
     assert watches[tab].asked == asked  # all of this without the server
 
 
+def test_what_is_no_token_leaves_the_pick_and_is_said(tab: Tab, files: Path, direct: Capture) -> None:
+    ask(tab, files / "a.png")
+    word(tab, 1).click()
+    key = key_of(words_of(direct)[1])
+    for wrong in ("99", "<b>"):
+        typed(tab, "#token", wrong)
+        says(tab, "notice", f"There is no token {wrong}.")
+        assert state(tab)["pick"]["key"] == key
+    typed(tab, "#token", "3-5")
+    part(tab, "notice").wait_for(state="hidden")
+    becomes(tab, "pick.key", "3-5")
+
+
 def test_keys_walk_over_the_words(tab: Tab, files: Path, direct: Capture) -> None:
     ask(tab, files / "a.png")
     named, words = labels(direct), words_of(direct)

@@ -17,27 +17,42 @@ export function keyOf(data, pick) {
   return isWhole(data, pick) ? 'all' : (pick.of_prompt ? 'p' : '') + asRanges(pick.tokens, '-', ',');
 }
 
+// Returns the pick that a key names; without tokens where one of them is not there, or it names none.
 function pickNamed(data, key) {
-  const pick = { of_prompt: key.startsWith('p') };
-  const text = pick.of_prompt ? key.slice(1) : key;
-  if (text === 'all') return { ...pick, tokens: indices(sideOf(data, pick).tokens.length) };
-  const tokens = text.split(',').flatMap((run) => {
-    const [first, last = first] = run.split('-').map(Number);
-    return numbersBetween(first, last);
-  });
-  return { ...pick, tokens };
+  const pick = { of_prompt: key.trim().startsWith('p') };
+  const text = key.trim().slice(pick.of_prompt ? 1 : 0);
+  const { tokens } = sideOf(data, pick);
+  if (text === 'all') return { ...pick, tokens: indices(tokens.length) };
+  const runs = text
+    .split(',')
+    .map((run) => run.split('-').map((end) => (/^\s*\d+\s*$/.test(end) ? Number(end) : NaN)));
+  const isThere = runs.every((ends) => ends.length < 3 && ends.every((end) => end in tokens));
+  return {
+    ...pick,
+    tokens: isThere ? runs.flatMap(([first, last = first]) => numbersBetween(first, last)) : [],
+  };
+}
+
+// Returns the pick that a key names, or that tokens make; null where there is no such pick, or it has no maps.
+export function knownPick(data, selection) {
+  const pick = typeof selection === 'string' ? pickNamed(data, selection) : selection;
+  const { maps, tokens } = sideOf(data, pick);
+  const isKnown = maps && pick.tokens.length && pick.tokens.every((token) => token in tokens);
+  return isKnown ? { tokens: [...pick.tokens], of_prompt: Boolean(pick.of_prompt) } : null;
+}
+
+// Returns why there is no such pick, on one line; `selection` may be anything that was typed.
+export function noPickText(data, selection) {
+  const key = typeof selection === 'string' ? selection.trim() : keyOf(data, selection);
+  if (!data.prompt.maps && pickNamed(data, key).of_prompt && pickNamed(data, key).tokens.length)
+    return 'Only Fast has maps of the question’s words: choose it to pick one.';
+  return `There is no token ${key}.`;
 }
 
 // Returns the pick that a key names, or that tokens make; the whole answer where there is no such pick, and null where
 // there is no answer either.
-export function pickOf(data, selection) {
-  const everything = wholeAnswer(data);
-  const pick = typeof selection === 'string' ? pickNamed(data, selection) : (selection ?? everything);
-  const { maps, tokens } = sideOf(data, pick);
-  const known = maps && pick.tokens.length && pick.tokens.every((token) => token in tokens);
-  if (known) return { tokens: [...pick.tokens], of_prompt: Boolean(pick.of_prompt) };
-  return everything.tokens.length && data.answer.maps ? everything : null;
-}
+export const pickOf = (data, selection) =>
+  (selection && knownPick(data, selection)) ?? knownPick(data, wholeAnswer(data));
 
 // Returns whether what a key names has maps.
 export const isPickable = (data, key) => Boolean((key.startsWith('p') ? data.prompt : data.answer).maps);

@@ -24,6 +24,7 @@ export const newState = (can) => ({
   progress: null, // of the answer: {text, count, limit, seconds, ahead, plan, note}
   work: null, // of what the model does beside: {part, title, done, count, seconds, ahead}
   notice: null, // {kind, text, action}: one line above the words
+  refusal: '', // why what was typed is no pick; it stands there in the notice's place
   ...ofOneAnswer(),
 });
 
@@ -79,6 +80,7 @@ export function withPayload(state, raw) {
     checks: joined(kept.checks, raw.checks ?? []),
     picked: pickedIn(kept, data, { raw, isSame }),
     phase: 'answered',
+    refusal: '',
     progress: null,
     look: state.hasLook ? state.look : { contrast: 0, ...raw.look },
     hasLook: true,

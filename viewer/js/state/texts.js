@@ -2,7 +2,7 @@
 import { isOneCell } from './geometry.js';
 import { shareOf } from './glow.js';
 import { aloneIn, alonePlace, highestCell, massIn, shownPick, valueAt } from './maps.js';
-import { asRanges, indices, numberLabels, percent, rangeOf } from './numbers.js';
+import { asRanges, indices, numberLabels, percent, probabilityText, rangeOf } from './numbers.js';
 import { isWhole, segmentsIn, sideOf } from './picks.js';
 import { meanShares } from './shares.js';
 
@@ -59,7 +59,8 @@ export function captionOf(state, pick = shownPick(state)) {
   else texts.push(`${image} ${goes} (${rest})`);
   if (!pick.of_prompt && !isWhole(state.data, pick)) {
     const p = pick.tokens.reduce((product, token) => product * side.probabilities[token], 1);
-    texts.push(p >= 0.005 ? `p = ${p.toFixed(2)}` : 'p < 0.01');
+    const text = probabilityText(p);
+    texts.push(text.startsWith('<') ? `p < ${text.slice(1)}` : `p = ${text}`);
   }
   return texts.join(' · ');
 }

@@ -10,6 +10,7 @@ export function show(viewer, pick, byPerson) {
   const { state, host, redraw } = viewer;
   if (byPerson) state.isOwnPick = true;
   const key = keyOf(state.data, pick);
+  refuse(viewer, '');
   if (key === keyOf(state.data, state.picked)) return;
   state.picked = pick;
   redraw.marks();
@@ -17,6 +18,13 @@ export function show(viewer, pick, byPerson) {
   if (!byPerson || !pick) return;
   host.onPick({ ...pick, key });
   if (!mapOf(state.data, pick)) want(viewer, {}); // this one first
+}
+
+// Says above the words why something that was typed cannot be picked; an empty text takes that back.
+export function refuse({ state, redraw }, text) {
+  if (text === state.refusal) return;
+  state.refusal = text;
+  redraw.changed({ refusal: text }, false);
 }
 
 // Picks one word, or with `extend` all words from where the range began.

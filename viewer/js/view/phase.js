@@ -41,7 +41,7 @@ function writeWaiting({ state, part }) {
 }
 
 function writeNotice({ state, part }) {
-  const { notice } = state;
+  const notice = state.refusal ? { kind: 'error', text: state.refusal } : state.notice;
   part('notice').hidden = !notice;
   if (!notice) return;
   part('notice').dataset.kind = notice.kind;
