@@ -72,6 +72,13 @@ RULES: dict[str, Rule] = {}  # of each setting: in words, and as a test. It stan
 # layout. Without CUDA the bundled model ("demo") is loaded instead.
 MODEL_NAME: str = "Qwen/Qwen2.5-VL-3B-Instruct"
 RULES["MODEL_NAME"] = _text('a hub id such as "Qwen/Qwen2.5-VL-3B-Instruct", a folder, or "demo"', _NOT_BLANK)
+# A LoRA that is applied to MODEL_NAME where no other model is named: a folder that PEFT saved.
+ADAPTER: str | None = None
+RULES["ADAPTER"] = _or_none(_FOLDER)
+# Puts weights into fewer bits while they are loaded, by bitsandbytes: "4bit", or "8bit", whose answers are a
+# little off when they are read again. None leaves them as they are in the files.
+QUANTIZATION: str | None = None
+RULES["QUANTIZATION"] = _or_none(_one_of("4bit", "8bit"))
 # "auto": CUDA where there is one, else the CPU. Or "cpu", "cuda", "cuda:1", "mps".
 DEVICE: str = "auto"
 RULES["DEVICE"] = _text('"auto", "cpu", "cuda", "cuda:N" or "mps"', r"auto|cpu|mps|cuda(:\d+)?")

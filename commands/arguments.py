@@ -157,6 +157,11 @@ def add_model_arguments(command: argparse.ArgumentParser, seed: str = "of the dr
     default = f"{config.MODEL_NAME} with CUDA, else demo".replace("%", "%%")
     add("--model", metavar="NAME", help=f"demo, a folder, or a hub id (default: {default})")
     add(
+        "--adapter",
+        metavar="DIR",
+        help="a LoRA folder to apply to it (without --model: to the base that it names)",
+    )
+    add(
         "--max-new-tokens",
         type=setting("MAX_NEW_TOKENS", int),
         metavar="N",

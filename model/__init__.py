@@ -23,8 +23,9 @@ from model.generation_config import end_ids, generation_config_of, own_generatio
 from model.given_answer import answer_ids
 from model.hub import DEMO, DEMO_FOLDER, default_model
 from model.identity import Checkpoint, answer_key, checkpoint, verification_key
-from model.loading import load_model
+from model.loading import load_model, loading_notes
 from model.placement import Placement, free_memory
+from model.source import joined
 
 __all__ = [
     "DEMO",
@@ -49,7 +50,9 @@ __all__ = [
     "family_of",
     "free_memory",
     "generation_config_of",
+    "joined",
     "load_model",
+    "loading_notes",
     "model_device",
     "model_layer_count",
     "own_generation",

@@ -29,10 +29,11 @@ from huggingface_hub.errors import (
 )
 
 import config
-from model.checkpoint import check_config, check_folder, no_weights
+from model.checkpoint import check_config, check_folder, no_weights, read_json
 from model.errors import ModelError
 from model.families import EXAMPLE_ID, known_families
 from model.placement import Placement, check_memory
+from model.source import ADAPTER_CONFIG, has_base, is_adapter, joined
 from utils import one_line
 
 DEMO = "demo"
@@ -45,9 +46,14 @@ HUB_SECONDS = 5.0
 HUB_FILES = ["*.json", "*.jinja", "*.txt", "*.safetensors"]
 
 
+def default_name() -> str:
+    """Return config's model, with its adapter if it names one."""
+    return joined(config.MODEL_NAME, config.ADAPTER) if config.ADAPTER else config.MODEL_NAME
+
+
 def default_model() -> str:
-    """Return config's model where there is CUDA, else the bundled one."""
-    return config.MODEL_NAME if torch.cuda.is_available() else DEMO
+    """Return config's model where there is CUDA, else the bundled one; an adapter is never left out."""
+    return default_name() if torch.cuda.is_available() or config.ADAPTER else DEMO
 
 
 def checkpoint_folder(name: str, settings: Placement) -> Path:
@@ -75,7 +81,9 @@ def _hub_folder(name: str, settings: Placement) -> Path:
     if not _hub_answers(name):
         return _fetched_before(name)
     try:
-        check_config(Path(hf_hub_download(name, "config.json", etag_timeout=HUB_SECONDS)), name)
+        settings_file = Path(hf_hub_download(name, "config.json", etag_timeout=HUB_SECONDS))
+        check_config(settings_file, name)
+        saved_in_fewer_bits = "quantization_config" in read_json(settings_file, name)
         files = {
             file.rfilename: file.size or 0
             for file in HfApi().model_info(name, files_metadata=True).siblings or ()
@@ -85,26 +93,42 @@ def _hub_folder(name: str, settings: Placement) -> Path:
         }
         if not weights:
             raise no_weights(name, files)
-        # Published checkpoints hold two bytes a number.
-        check_memory(name, sum(weights.values()) * settings.dtype.itemsize // 2, settings)
+        in_files = sum(weights.values())
+        if not saved_in_fewer_bits:  # published checkpoints hold two bytes a number
+            in_files = in_files * (1 if config.QUANTIZATION else settings.dtype.itemsize) // 2
+        check_memory(name, in_files, settings, saved_in_fewer_bits or config.QUANTIZATION is not None)
         return Path(snapshot_download(name, allow_patterns=HUB_FILES, etag_timeout=HUB_SECONDS))
     except GatedRepoError:
         raise ModelError(f"{name} asks for a login on the hub; run: hf auth login") from None
     except (RepositoryNotFoundError, HFValidationError):
         raise ModelError(f"There is no folder and no model on the hub named {name}.") from None
     except EntryNotFoundError:
-        raise ModelError(f"{name} is no {known_families()} model: it has no config.json.") from None
+        return _hub_adapter(name)
     except ModelError:
         raise
     except Exception as error:  # the hub's client raises its own, httpx's and the operating system's
-        raise ModelError(f"{name} could not be downloaded: {one_line(error, 150)}") from error
+        raise ModelError(f"{name} could not be downloaded: {one_line(error, 150)}; try again.") from error
+
+
+def _hub_adapter(name: str) -> Path:
+    """Return the folder in the hub's cache of an adapter without base weights, filled."""
+    try:
+        hf_hub_download(name, ADAPTER_CONFIG, etag_timeout=HUB_SECONDS)
+        return Path(snapshot_download(name, allow_patterns=HUB_FILES, etag_timeout=HUB_SECONDS))
+    except EntryNotFoundError:
+        raise ModelError(
+            f"{name} is no {known_families()} model: it has no config.json; choose another one."
+        ) from None
+    except Exception as error:  # as above
+        raise ModelError(f"{name} could not be downloaded: {one_line(error, 150)}; try again.") from error
 
 
 def _fetched_before(name: str) -> Path:
     """Return the folder in the hub's cache, if all of it is there."""
     try:
         folder = Path(snapshot_download(name, allow_patterns=HUB_FILES, local_files_only=True))
-        check_folder(folder, name)
+        if not is_adapter(folder) or has_base(folder):
+            check_folder(folder, name)
     except (OSError, ValueError, ModelError) as error:
         partly = isinstance(error, (IncompleteSnapshotError, ModelError))
         raise ModelError(
@@ -140,6 +164,8 @@ def folder_on_disk(name: str) -> Path | None:
     if (folder := Path(name).expanduser()).is_dir():
         return folder
     with suppress(HFValidationError):  # what is neither a folder nor a hub id
-        file = try_to_load_from_cache(name, "config.json")
-        return Path(file).parent if isinstance(file, str) else None
+        for known in ("config.json", ADAPTER_CONFIG):
+            file = try_to_load_from_cache(name, known)
+            if isinstance(file, str):
+                return Path(file).parent
     return None

@@ -10,17 +10,22 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
 
 import config
+from model.errors import ModelError
 from model.families import attention_layers_in
 from model.hub import folder_on_disk
 from model.placement import Placement
+from model.source import source_of
 from records.generation import GenerationSettings
 from records.store import FORMAT
+
+Files = tuple[tuple[str, int, int], ...]
 
 
 @dataclass(frozen=True)
@@ -29,25 +34,37 @@ class Checkpoint:
 
     name: str  # as it was asked for
     folder: str
-    files: tuple[tuple[str, int, int], ...]  # name, size in bytes and time of change (ns) of each file
+    files: Files  # name, size in bytes and time of change (ns) of each file
     layer_count: int
     attention_layers: tuple[int, ...]
+    adapter: tuple[str, Files] | None = None  # its folder and files
 
 
 def checkpoint(name: str) -> Checkpoint | None:
     """Return the checkpoint that a model's name means; None if it is not on this computer or not readable."""
-    folder = folder_on_disk(name)
     try:
-        if folder is None:
-            return None
-        settings = json.loads((folder / "config.json").read_text("utf-8"))
+        source = source_of(name, _folder_here)
+        settings = json.loads((source.base / "config.json").read_text("utf-8-sig"))
         layers = (settings.get("text_config") or settings)["num_hidden_layers"]
         attended = attention_layers_in(settings)
-        stats = {file.name: file.stat() for file in sorted(folder.iterdir()) if file.is_file()}
-    except (OSError, ValueError, KeyError, AttributeError, TypeError):
+        lora = source.adapter
+        adapter = None if lora is None else (str(lora.resolve()), _files_in(lora))
+        found = _files_in(source.base)
+    except (ModelError, OSError, ValueError, KeyError, AttributeError, TypeError):
         return None
-    found = tuple((file, stat.st_size, stat.st_mtime_ns) for file, stat in stats.items())
-    return Checkpoint(name, str(folder.resolve()), found, int(layers), attended)
+    return Checkpoint(name, str(source.base.resolve()), found, int(layers), attended, adapter)
+
+
+def _folder_here(name: str) -> Path:
+    folder = folder_on_disk(name)
+    if folder is None:
+        raise ModelError(f"{name} is not on this computer; load it first.")
+    return folder
+
+
+def _files_in(folder: Path) -> Files:
+    stats = {file.name: file.stat() for file in sorted(folder.iterdir()) if file.is_file()}
+    return tuple((file, stat.st_size, stat.st_mtime_ns) for file, stat in stats.items())
 
 
 def verification_key(source: Checkpoint | None) -> str | None:
@@ -62,6 +79,7 @@ def _running() -> dict[str, Any]:
     """Return what beside its files decides what a checkpoint computes."""
     return {
         "placement": str(Placement.choose(config.DEVICE, config.DTYPE, config.ATTENTION_BACKEND)),
+        "quantization": config.QUANTIZATION,
         "versions": (torch.__version__, transformers.__version__),
     }
 
@@ -79,9 +97,9 @@ def answer_key(
     """Return the id under which the answer to this question is kept: equal for equal answers.
 
     `image` is the picture's hash, `settings` are keywords of `GenerationSettings.of`; `answer` is one that
-    was written elsewhere. All that is None is
-    read from `config`, as `AttentionExtractor` does; so are the device, dtype and attention backend, and the
-    bounds of the picture's size. What cannot change a greedy answer (seed, nucleus) does not count for one.
+    was written elsewhere. All that is None is read from `config`, as `AttentionExtractor` does; so are the
+    device, dtype, quantisation and attention backend, and the bounds of the picture's size. What cannot
+    change a greedy answer (seed, nucleus) does not count for one.
 
     Raises:
         ModelError: for a device, dtype or backend that this computer cannot offer.

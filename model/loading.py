@@ -6,8 +6,11 @@ pages.
 
 from __future__ import annotations
 
+import re
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,74 +19,166 @@ from transformers import AutoModelForImageTextToText
 from transformers.utils import logging as transformers_logging
 
 import config
-from model.checkpoint import check_folder, float_count, weight_files
+from model.adapters import apply_adapter, check_adapter
+from model.checkpoint import Stored, check_folder, stored_tensors, weight_files
 from model.errors import ModelError
 from model.families import Family, Processor, processor_class
 from model.generation_config import check_generation
-from model.hub import checkpoint_folder
+from model.hub import checkpoint_folder, default_name
+from model.mending import PREFIX, Mended, mended_files
 from model.placement import Placement, check_memory, device_map
+from model.quantisation import (
+    Quantised,
+    caveat,
+    keep_layout,
+    loading_keywords,
+    needed_bytes,
+    own_distance,
+    quantised,
+)
+from model.readiness import check_ready
+from model.source import Source, joined, source_of
+from model.standard import standard_of
+from model.templates import chosen_template, templates_in
 from utils import one_line
+
+WHOLE = "fetch all of its files again, or choose another checkpoint"
+# transformers applies an adapter that lies beside the weights by itself, and leaves out what it cannot place;
+# it looks for one in the folder of this name inside the checkpoint's.
+NO_ADAPTER = {"subfolder": "no-adapter"}
+NOTES = "loading_notes"  # the attribute of a loaded model that holds them
 
 
 def load_model(
     name: str | Path = "",
     *,
+    adapter: str | None = None,
     device: str | None = None,
     dtype: str | None = None,
     attention_backend: str | None = None,
 ) -> tuple[Any, Processor]:
     """Return the model, in eval mode, and its processor.
 
-    `name` is "demo" (the bundled model), a local folder, or a hub id; empty means `config.MODEL_NAME`. The
-    others default to `config.DEVICE`, `DTYPE` and `ATTENTION_BACKEND`, where "auto" is CUDA with bfloat16 and
-    flash_attention_2 as far as they are there, else the CPU with float32 and sdpa. Only safetensors are read,
-    and no code that comes with a checkpoint is run.
+    `name` is "demo" (the bundled model), a local folder, or a hub id; empty means `config.MODEL_NAME` with
+    `config.ADAPTER`. `adapter` is a LoRA folder that is applied to it; without a name, to the base that it
+    names itself. "base + adapter" as a name means the same. The others default to `config.DEVICE`, `DTYPE`
+    and `ATTENTION_BACKEND`, where "auto" is CUDA with bfloat16 and flash_attention_2 as far as they are
+    there, else the CPU with float32 and sdpa; `config.QUANTIZATION` counts. Only safetensors are read, and no
+    code that comes with a checkpoint is run. What was mended of the checkpoint's files, `loading_notes` says.
 
     Raises:
         ModelError: one line that says what is wrong and what to do.
     """
-    name = str(name) or config.MODEL_NAME
-    settings = Placement.choose(
+    name = joined(str(name), adapter) if adapter else str(name) or default_name()
+    placement = Placement.choose(
         device or config.DEVICE, dtype or config.DTYPE, attention_backend or config.ATTENTION_BACKEND
     )
-    folder = checkpoint_folder(name, settings)
-    family = check_folder(folder, name)
-    check_memory(name, float_count(weight_files(folder, name), name) * settings.dtype.itemsize, settings)
-    with _quiet(), _one_line_errors(name, folder):
-        processor = _load_processor(family, folder)
-        model = _load_weights(folder, name, settings)
-    _narrow_pixels(processor.image_processor)
+    source = source_of(name, partial(checkpoint_folder, settings=placement))
+    family = check_folder(source.base, source.base_name, *source.folders)
+    if source.adapter is not None:
+        check_adapter(source.adapter, source.adapter_name)
+    stored = stored_tensors(weight_files(source.base, source.base_name), source.base_name)
+    with _quiet(), _one_line_errors(name, source.base), _small_files(source, family, stored) as files:
+        held = quantised(files.settings, source.base_name, placement)
+        check_memory(name, needed_bytes(stored, held, placement), placement, bool(held.method))
+        processor = _load_processor(source, family, files)
+        model = _load_weights(source, files, placement, held)
+        if source.adapter is not None:
+            model, note = apply_adapter(
+                model, source.adapter, source.adapter_name, source.base_name, merge=not held.method
+            )
+            files.notes.append(note)
     model.name_or_path = name
+    model.eval()
     check_generation(model, name)
-    return model.eval(), processor
+    encoded = check_ready(model, processor, name)
+    if held.method:
+        files.notes.append(held.note)
+    if held.bits == "8bit":
+        files.notes.append(caveat(own_distance(model, encoded)))
+    setattr(model, NOTES, tuple(files.notes))
+    return model, processor
 
 
-def _load_processor(family: Family, folder: Path) -> Processor:
+def loading_notes(model: Any) -> tuple[str, ...]:
+    """Return what was mended or is special of a loaded model, one line each."""
+    return getattr(model, NOTES, ())
+
+
+@contextmanager
+def _small_files(source: Source, family: Family, stored: dict[str, Stored]) -> Iterator[Mended]:
+    with mended_files(
+        source.folders,
+        source.base_name,
+        standard_of(family.model_type),
+        family.processor.__name__,
+        stored,
+    ) as files:
+        yield files
+
+
+def _load_processor(source: Source, family: Family, files: Mended) -> Processor:
     loader = processor_class(family)
-    processor: Processor = loader.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
-    processor.chat_template = processor.chat_template or processor.tokenizer.chat_template
-    if not processor.chat_template:
-        raise ValueError("it has no chat template")
+    processor: Processor = loader.from_pretrained(
+        files.folder, trust_remote_code=False, local_files_only=True
+    )
+    _narrow_pixels(processor.image_processor)
+    processor.chat_template, notes = chosen_template(
+        processor,
+        templates_in(source.folders, source.base_name),
+        standard_of(family.model_type).template,
+        family.label,
+        family.template,
+    )
+    files.notes += notes
     return processor
 
 
-def _load_weights(folder: Path, name: str, settings: Placement) -> Any:
+def _load_weights(source: Source, files: Mended, placement: Placement, held: Quantised) -> Any:
+    devices = device_map(placement.device)
     model, info = AutoModelForImageTextToText.from_pretrained(
-        folder,
-        dtype=settings.dtype,
-        attn_implementation=settings.attention_backend,
-        device_map=device_map(settings.device),
+        source.base,
+        config=files.config,
+        dtype=placement.dtype,
+        attn_implementation=placement.attention_backend,
+        device_map={"": "cpu"} if held.method and devices is None else devices,
         use_safetensors=True,
         trust_remote_code=False,
         local_files_only=True,
         output_loading_info=True,
+        adapter_kwargs=NO_ADAPTER,
+        **loading_keywords(held, placement),
     )
+    name = source.base_name
     if info["missing_keys"]:  # they would have been filled with random numbers
         missing = sorted(info["missing_keys"])
         raise ModelError(
-            f"{name} is not complete: its files lack {len(missing)} weights, {missing[0]} among them."
+            f"{name} is not complete: its files lack {len(missing)} weights, {missing[0]} among them; "
+            "fetch the checkpoint again, or save it again as a whole."
         )
+    keep_layout(model)
+    files.notes += _notes_on_weights(model, sorted(info["unexpected_keys"]), name)
     return model
+
+
+def _notes_on_weights(model: Any, unexpected: list[str], name: str) -> list[str]:
+    """Return what is odd of the weights in the files; ModelError for an adapter among them."""
+    adapted = [key for key in unexpected if ".lora_" in key or "base_layer" in key]
+    if adapted:
+        raise ModelError(
+            f"{name} was saved with an adapter in its files ({adapted[0]}), which would not be applied; "
+            "merge it with PEFT (merge_and_unload) and save that, or save base and adapter apart."
+        )
+    notes = []
+    if unexpected:
+        notes.append(f"{len(unexpected)} weights in its files are not the model's: {unexpected[0]}, …")
+    head, embedding = model.get_output_embeddings(), model.get_input_embeddings()
+    if model.config.tie_word_embeddings and head.weight is not embedding.weight:
+        notes.append(
+            "lm_head.weight in its files is not the embedding, though config.json ties them: "
+            "it is used as it is"
+        )
+    return notes
 
 
 def _narrow_pixels(image_processor: Any) -> None:
@@ -108,18 +203,21 @@ def _one_line_errors(name: str, folder: Path) -> Iterator[None]:
             f"There is not enough memory to load {name}; close other programs or choose a smaller model."
         ) from None
     except Exception as error:  # dozens of kinds, with server paths and many lines in their texts
-        reason = one_line(str(error).replace(str(folder), "the folder"), 200)
-        raise ModelError(f"{name} cannot be loaded: {reason}") from error
+        text = re.sub(rf"\S*{PREFIX}\w+", "the folder", str(error).replace(str(folder), "the folder"))
+        reason = one_line(text, 150)
+        raise ModelError(f"{name} cannot be loaded: {reason.rstrip('.')}; {WHOLE}.") from error
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep transformers from writing bars and warnings between the lines of ours."""
+    """Keep libraries from writing bars and warnings between the lines of ours."""
     level, bars = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
     finally:
         transformers_logging.set_verbosity(level)
         if bars:

@@ -98,14 +98,16 @@ def device_map(device: str) -> str | dict[str, str] | None:
     return "auto" if device == "cuda" else {"": device}
 
 
-def check_memory(name: str, needed: int, settings: Placement) -> None:
+def check_memory(name: str, needed: int, settings: Placement, quantised: bool = False) -> None:
     """Raise ModelError if weights of so many bytes, and a tenth more to work in, do not fit."""
     needed = int(needed * 1.1)
     free = free_memory(settings.device)
     if needed <= free:
         return
-    kind = str(settings.dtype).removeprefix("torch.")
-    half = f', or set DTYPE to "bfloat16" ({_gigabytes(needed // 2)})' if settings.dtype.itemsize == 4 else ""
+    kind = "its quantised form" if quantised else str(settings.dtype).removeprefix("torch.")
+    half = ""
+    if settings.dtype.itemsize == 4 and not quantised:
+        half = f', or set DTYPE to "bfloat16" ({_gigabytes(needed // 2)})'
     raise ModelError(
         f"There is not enough memory for {name}: it needs about {_gigabytes(needed)} in {kind}, and "
         f"{_gigabytes(free)} are free on {settings.device}; "

@@ -26,6 +26,8 @@ def test_the_seeds_constants_are_kept() -> None:
 
 WRONG: list[tuple[str, list[object]]] = [
     ("MODEL_NAME", ["", "  ", None, 3]),
+    ("ADAPTER", ["", " ", 3]),
+    ("QUANTIZATION", ["4-bit", 4, "", True]),
     ("DEVICE", ["gpu", "cuda:", "cuda:x", "CPU", 0, None]),
     ("DTYPE", ["half", "torch.float32", 16]),
     ("ATTENTION_BACKEND", ["flash", "", None]),

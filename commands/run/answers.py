@@ -20,7 +20,9 @@ from model import (
     answer_key,
     checkpoint,
     default_model,
+    joined,
     load_model,
+    loading_notes,
     model_layer_count,
     verification_key,
 )
@@ -36,7 +38,15 @@ from utils import Range, Stopped, one_line
 
 def loaded(args: argparse.Namespace) -> tuple[Any, Any]:
     """Return the model that was asked for, or the default one, and its processor."""
-    return load_model(args.model or default_model())
+    model, processor = load_model(model_name(args))
+    for note in loading_notes(model):
+        say(f"note: {note}")
+    return model, processor
+
+
+def model_name(args: argparse.Namespace) -> str:
+    """Return the one name of the model and the adapter that were asked for, or of the default one."""
+    return joined(args.model or "", args.adapter) if args.adapter else args.model or default_model()
 
 
 def answered(args: argparse.Namespace, image: Image.Image) -> Capture:
@@ -53,7 +63,7 @@ def answered(args: argparse.Namespace, image: Image.Image) -> Capture:
 
 def kept_answer(args: argparse.Namespace, layers: Sequence[Range] | None = None) -> Capture | None:
     """Return the answer to the same question, with these layers in it, if one is kept; and say so."""
-    source = None if args.no_cache else checkpoint(args.model or default_model())
+    source = None if args.no_cache else checkpoint(model_name(args))
     if source is None:
         return None
     wanted = numbers(layers, source.layer_count, "layer", "the model") if layers else []
@@ -67,7 +77,7 @@ def kept_answer(args: argparse.Namespace, layers: Sequence[Range] | None = None)
 
 def keep(args: argparse.Namespace, image: Image.Image, capture: Capture, layers: list[int] | None) -> None:
     """Keep the answer for the next time, if it may be kept and can be."""
-    source = None if args.no_cache else checkpoint(args.model or default_model())
+    source = None if args.no_cache else checkpoint(model_name(args))
     if source is not None:
         try:
             key = question(args, source, layers)

@@ -21,6 +21,7 @@ from model import (
     load_model,
     placement,
 )
+from tests.numerics import assert_same
 
 ROOT = Path(__file__).parent.parent.parent
 PROMPT = "What is at the top left?"
@@ -142,16 +143,20 @@ def with_an_empty_index(folder: Path) -> None:
     (folder / "model.safetensors.index.json").write_text("{}")
 
 
+AGAIN = "copy it again from where the checkpoint came from"
 KNOWN = "Qwen2-VL, Qwen2.5-VL, Qwen3-VL, Qwen3-VL MoE, Qwen3.5 or Qwen3.5 MoE"
 NO_QWEN = f"NAME is no {KNOWN} model: its config.json"
 NOT_ALL_KEYS = (
     "which cannot be recorded exactly; choose a model whose words can look at everything before them."
 )
 FAULTS: list[tuple[Callable[[Path], None], str]] = [
-    (remove("config.json"), "NAME is no model folder: it has no config.json."),
+    (
+        remove("config.json"),
+        "NAME is no model folder: it has no config.json; choose the folder that holds it, the weights and",
+    ),
     (
         rewrite("config.json", model_type="llava"),
-        f'{NO_QWEN} says model_type "llava".',
+        f'{NO_QWEN} says model_type "llava"; choose a checkpoint of that kind.',
     ),
     (
         rewrite("config.json", model_type="qwen4_exp"),
@@ -174,21 +179,24 @@ FAULTS: list[tuple[Callable[[Path], None], str]] = [
     ),
     (rewrite("config.json", model_type=None), f"{NO_QWEN} says nothing of a model_type"),
     (rewrite("config.json", model_type="x\n" * 99), f'{NO_QWEN} says model_type "x x '),
-    (write("config.json", b"{"), "NAME: config.json cannot be read as JSON."),
-    (write("config.json", b"\xff\xfe"), "NAME: config.json cannot be read as JSON."),
-    (write("config.json", b"[]"), "NAME: config.json holds no settings."),
+    (write("config.json", b"{"), f"NAME: config.json cannot be read as JSON; {AGAIN}."),
+    (write("config.json", b"\xff\xfe"), f"NAME: config.json cannot be read as JSON; {AGAIN}."),
+    (write("config.json", b"[]"), f"NAME: config.json holds no settings; {AGAIN}."),
     (
         rewrite("generation_config.json", num_beams=4),
         "NAME: The checkpoint's generation_config.json asks for beam sample (num_beams 4), which cannot be "
         'recorded: set GENERATION = "greedy" in config.py, or mend that file.',
     ),
     (rewrite("generation_config.json", temperature=-1.0), "NAME: `temperature` (=-1.0) has to be a strictly"),
-    (remove("model.safetensors"), "NAME has no weights: model.safetensors is missing."),
+    (remove("model.safetensors"), f"NAME has no weights: model.safetensors is missing; {AGAIN}."),
     (pickled, "NAME has only pickled weights (pytorch_model.bin), which can run any code when loaded; "),
-    (cut_short, "NAME: model.safetensors is damaged or not complete."),
-    (write("model.safetensors", b""), "NAME: model.safetensors is damaged or not complete."),
-    (write("model.safetensors", bytes(500)), "NAME: model.safetensors is damaged or not complete."),
-    (write("model.safetensors", b"\xff" * 500), "NAME: model.safetensors is damaged or not complete."),
+    (cut_short, f"NAME: model.safetensors is damaged or not complete; {AGAIN}."),
+    (write("model.safetensors", b""), f"NAME: model.safetensors is damaged or not complete; {AGAIN}."),
+    (write("model.safetensors", bytes(500)), f"NAME: model.safetensors is damaged or not complete; {AGAIN}."),
+    (
+        write("model.safetensors", b"\xff" * 500),
+        f"NAME: model.safetensors is damaged or not complete; {AGAIN}.",
+    ),
     (
         write("model.safetensors", b"version https://git-lfs"),
         "NAME: model.safetensors is a Git LFS pointer; ",
@@ -199,15 +207,21 @@ FAULTS: list[tuple[Callable[[Path], None], str]] = [
     ),
     (
         with_a_shard_missing,
-        "NAME is not complete: model-00002-of-00003.safetensors is missing (2 of 3 files).",
+        "NAME is not complete: model-00002-of-00003.safetensors is missing (2 of 3 files); fetch what is",
     ),
-    (with_an_empty_index, "NAME: model.safetensors.index.json lists no weights."),
+    (with_an_empty_index, f"NAME: model.safetensors.index.json lists no weights; {AGAIN}."),
     (rewrite("config.json", text_config={"hidden_size": 32}), "NAME cannot be loaded: "),
-    (remove("tokenizer.json"), "NAME has no tokenizer: tokenizer.json is missing."),
+    (
+        remove("tokenizer.json"),
+        "NAME has no tokenizer: tokenizer.json is missing; copy it, with tokenizer_config.json, from the",
+    ),
     (write("tokenizer.json", b"{"), "NAME cannot be loaded: "),
-    (remove("processor_config.json"), "NAME has no image processor: preprocessor_config.json is missing."),
-    (write("processor_config.json", b"nothing"), "NAME cannot be loaded: "),
-    (remove("chat_template.jinja"), "NAME cannot be loaded: it has no chat template"),
+    (
+        write("processor_config.json", b"nothing"),
+        f"NAME: processor_config.json cannot be read as JSON; {AGAIN}.",
+    ),
+    (write("tokenizer_config.json", b"[1]"), f"NAME: tokenizer_config.json holds no settings; {AGAIN}."),
+    (write("chat_template.jinja", b"\xff"), f"NAME: chat_template.jinja cannot be read as text; {AGAIN}."),
 ]
 
 
@@ -255,3 +269,24 @@ def load_elsewhere(endpoint: str, cache: Path, *names: str, **env: str) -> list[
     )
     assert done.returncode == 0, done.stderr
     return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def assert_rows_are_eager(model: Any, processor: Any, capture: Any) -> None:
+    """Compare a capture of `noise(140, 196)` and PROMPT with `output_attentions` of the same model, eager."""
+    encoded = encode(model, processor, noise(140, 196), PROMPT)
+    inputs = dict(encoded.inputs)
+    answer = torch.tensor([capture.token_ids])
+    inputs["input_ids"] = torch.cat([inputs["input_ids"], answer], 1)
+    for name, value in (("attention_mask", 1), ("mm_token_type_ids", 0)):
+        inputs[name] = torch.nn.functional.pad(inputs[name], (0, answer.shape[1]), value=value)
+    before = model.config._attn_implementation
+    model.set_attn_implementation("eager")
+    try:
+        with torch.no_grad():
+            attentions = model(**inputs, output_attentions=True).attentions
+    finally:
+        model.set_attn_implementation(before)
+    rows = torch.arange(answer.shape[1]) + encoded.prompt_length - 1
+    for index, layer in enumerate(capture.layers):
+        expected = attentions[layer][0][:, rows][:, :, encoded.image_positions].transpose(0, 1)
+        assert_same(capture.attention[:, index], expected)

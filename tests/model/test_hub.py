@@ -28,8 +28,9 @@ def test_a_hub_id_is_fetched_once_and_found_again_without_a_network(saved: Path,
         answers = load_elsewhere(endpoint, tmp_path / "hub", *models, "org/none", "gated/model")
     assert answers == [
         "loaded org/small",
-        f'ModelError: org/other is no {KNOWN} model: its config.json says model_type "llava".',
-        f"ModelError: org/bare is no {KNOWN} model: it has no config.json.",
+        f"ModelError: org/other is no {KNOWN} model: "
+        'its config.json says model_type "llava"; choose a checkpoint of that kind.',
+        f"ModelError: org/bare is no {KNOWN} model: it has no config.json; choose another one.",
         "ModelError: org/pickled has only pickled weights (pytorch_model-00001-of-00002.bin), "
         "which can run any code when loaded; a checkpoint in safetensors is needed.",
         "ModelError: There is no folder and no model on the hub named org/none.",
@@ -105,4 +106,4 @@ def test_a_broken_download_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(hub, "_hub_answers", lambda _: True)
     monkeypatch.setattr(hub, "hf_hub_download", broken)
-    assert said("org/large") == "NAME could not be downloaded: reset by peer after 3 bytes"
+    assert said("org/large") == "NAME could not be downloaded: reset by peer after 3 bytes; try again."

@@ -126,6 +126,7 @@ def test_the_full_processor_is_used_where_torchvision_imports(
 
     def from_pretrained(folder: Path, **settings: Any) -> Any:
         asked.append(settings)
+        assert folder != saved  # what was mended of it
         return image_only(Qwen2_5_VLProcessor).from_pretrained(folder, **settings)
 
     monkeypatch.setattr(families, "AutoProcessor", SimpleNamespace(from_pretrained=from_pretrained))

@@ -1,0 +1,132 @@
+"""A checkpoint's small files as transformers takes them: read by us, mended where they are odd.
+
+Goes in: folders. Comes out: a folder for a while, with the configuration, the tokenizer and the image
+processor in it, and a line for each thing that was mended. The checkpoint's own folder stays as it is.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from transformers import AutoConfig
+
+from model.checkpoint import has_tokenizer, read_json
+from model.errors import ModelError
+from model.image_settings import image_settings
+from model.standard import Standard
+
+PREFIX = "small-files-"  # of the folder for a while
+TOKENIZER_FILES = ("tokenizer.json", "vocab.json", "merges.txt")  # taken byte by byte
+TOKENIZER_SETTINGS = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
+OF_CODE = ("auto_map", "custom_generate")  # name code that comes with a checkpoint, which is never run
+
+
+@dataclass
+class Mended:
+    """Small files that can be loaded."""
+
+    folder: Path
+    config: Any  # of transformers
+    settings: dict[str, Any]  # the same as config.json says it
+    notes: list[str] = field(default_factory=list)
+
+
+@contextmanager
+def mended_files(
+    folders: Sequence[Path], name: str, standard: Standard, processor: str, stored: Mapping[str, Any]
+) -> Iterator[Mended]:
+    """Yield a folder of small files that can be loaded; it is gone afterwards.
+
+    Each kind of file is taken from the first of the folders that has it; the last one is the base's. The
+    processor's class goes by the name `processor`. `stored` are the tensors in the weights' files.
+
+    Raises:
+        ModelError: one line, for a file that cannot be read or mended.
+    """
+    with tempfile.TemporaryDirectory(prefix=PREFIX) as made:
+        folder, base = Path(made), folders[-1]
+        settings = read_json(base / "config.json", name)
+        notes = _mend_config(settings, stored, name)
+        _write(folder / "config.json", settings)
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+        found = _found_image_settings(folders, name)
+        images, more = image_settings(found, config.vision_config, standard)
+        _write(folder / "preprocessor_config.json", {**images, "processor_class": processor})
+        _take_tokenizer(folders, folder, name)
+        for video in (one / "video_preprocessor_config.json" for one in folders):
+            if video.is_file() and not (folder / video.name).exists():
+                _write(folder / video.name, read_json(video, name))
+        notes += more + _generation_notes(base, name)
+        yield Mended(folder, config, settings, notes)
+
+
+def _write(path: Path, content: Mapping[str, Any]) -> None:
+    plain = {key: value for key, value in content.items() if key not in OF_CODE}
+    path.write_text(json.dumps(plain), "utf-8")
+
+
+def _mend_config(settings: dict[str, Any], stored: Mapping[str, Any], name: str) -> list[str]:
+    """Say whether the last layer is the embedding, where config.json does not; return notes."""
+    text = settings.get("text_config")
+    tied = settings.get("tie_word_embeddings")
+    if tied is None and isinstance(text, dict):
+        tied = text.get("tie_word_embeddings")
+    has_head = any(key.endswith("lm_head.weight") for key in stored)
+    if tied is None and not has_head:
+        settings["tie_word_embeddings"] = True
+        return [
+            "its files hold no lm_head.weight, and config.json says nothing of tie_word_embeddings: "
+            "the embedding is used for it"
+        ]
+    if tied is not None:
+        settings["tie_word_embeddings"] = bool(tied)
+    if tied is False and not has_head:
+        raise ModelError(
+            f"{name} is not complete: its files lack lm_head.weight; fetch them again, or, if the embedding "
+            "was trained in its place, set tie_word_embeddings to true in its config.json."
+        )
+    return []
+
+
+def _found_image_settings(folders: Sequence[Path], name: str) -> dict[str, Any] | None:
+    """Return what the first of the folders that says anything says of pictures; None where none does."""
+    for folder in folders:
+        if (folder / "processor_config.json").is_file():
+            nested = read_json(folder / "processor_config.json", name).get("image_processor")
+            if isinstance(nested, dict):
+                return nested
+        if (folder / "preprocessor_config.json").is_file():
+            return read_json(folder / "preprocessor_config.json", name)
+    return None
+
+
+def _take_tokenizer(folders: Sequence[Path], target: Path, name: str) -> None:
+    """Copy the tokenizer of the first folder that has one; its chat templates are chosen elsewhere."""
+    source = next(folder for folder in folders if has_tokenizer(folder))
+    for file in TOKENIZER_FILES:
+        if (source / file).is_file():
+            shutil.copyfile(source / file, target / file)
+    for file in TOKENIZER_SETTINGS:
+        if (source / file).is_file():
+            settings = read_json(source / file, name)
+            settings.pop("chat_template", None)
+            settings.pop("processor_class", None)
+            _write(target / file, settings)
+
+
+def _generation_notes(base: Path, name: str) -> list[str]:
+    """Return a note for a generation_config.json that transformers would leave out without a word."""
+    if not (base / "generation_config.json").is_file():
+        return []
+    try:
+        json.loads((base / "generation_config.json").read_text("utf-8"))
+    except ValueError:
+        return ["its generation_config.json cannot be read as JSON and is left out: answers are greedy"]
+    return []

@@ -1,0 +1,98 @@
+"""Chat templates as they are found: which of them can be used, and what stands in where none can.
+
+Goes in: folders, a processor. Comes out: one template, and why it is not the first that was found. A template
+is of use if it writes one picture, then the question as it was put.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from model.checkpoint import AGAIN, read_json
+from model.errors import ModelError
+from model.families import Processor
+from utils import one_line
+
+MARK = "\ue000"  # stands for the question; for private use, so that no template writes it
+QUESTION = "What <is> “this”, & where?"  # what escaping, quoting and changing cases would spoil
+
+
+def templates_in(folders: Iterable[Path], name: str) -> list[tuple[str, str]]:
+    """Return the chat templates in the folders, each with its file's name, in the order in which they count.
+
+    Raises:
+        ModelError: for a file that cannot be read.
+    """
+    found: list[tuple[str, Any]] = []
+    for folder in folders:
+        if (folder / "chat_template.jinja").is_file():
+            try:
+                text = (folder / "chat_template.jinja").read_text("utf-8-sig")
+            except (OSError, ValueError):
+                raise ModelError(f"{name}: chat_template.jinja cannot be read as text; {AGAIN}.") from None
+            found.append(("chat_template.jinja", text))
+        found += [
+            (file, read_json(folder / file, name).get("chat_template"))
+            for file in ("chat_template.json", "processor_config.json", "tokenizer_config.json")
+            if (folder / file).is_file()
+        ]
+    named = [(file, _default(template)) for file, template in found]
+    return [(file, template) for file, template in named if template.strip()]
+
+
+def _default(template: Any) -> str:
+    """Return a template's text; of several with names the one that counts, "" where there is none."""
+    if isinstance(template, list):
+        named = {entry.get("name"): entry.get("template") for entry in template if isinstance(entry, dict)}
+        template = named.get("default")
+    if isinstance(template, dict):
+        template = template.get("default")
+    return template if isinstance(template, str) else ""
+
+
+def chosen_template(
+    processor: Processor,
+    found: Sequence[tuple[str, str]],
+    standard: str,
+    label: str,
+    keywords: Mapping[str, Any] = MappingProxyType({}),
+) -> tuple[str, list[str]]:
+    """Return the first template that is of use, else the `standard` one of the family `label`; and notes."""
+    faults = []
+    for place, template in found:
+        fault = fault_of(processor, template, keywords)
+        if not fault:
+            instead = f"that of {place}"
+            break
+        faults.append(f"the chat template in {place} {fault}")
+    else:
+        template, instead = standard, f"the standard one of {label}"
+        faults = faults or ["it has no chat template"]
+    return template, [f"{fault}: {instead} is used" for fault in faults]
+
+
+def fault_of(processor: Processor, template: str, keywords: Mapping[str, Any]) -> str:
+    """Return what is wrong with a template, "" where it is of use."""
+    try:
+        around = _rendered(processor, template, MARK, keywords)
+        question = _rendered(processor, template, QUESTION, keywords)
+    except Exception as error:  # Jinja's, and whatever an expression in it raises
+        return f"takes no picture ({one_line(error, 60)})"
+    pictures = around.count(processor.image_token)
+    if pictures != 1:
+        return f"writes the picture {pictures} times" if pictures else "leaves out the picture"
+    if around.count(MARK) != 1:
+        return "repeats the question" if MARK in around else "leaves out the question"
+    if around.index(MARK) < around.index(processor.image_token):
+        return "puts the question before the picture"
+    return "" if question == around.replace(MARK, QUESTION) else "changes the question"
+
+
+def _rendered(processor: Processor, template: str, prompt: str, keywords: Mapping[str, Any]) -> str:
+    turn = {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": prompt}]}
+    return processor.apply_chat_template(
+        [turn], chat_template=template, tokenize=False, add_generation_prompt=True, **keywords
+    )
