@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import config
 from drawing.colours import palette
-from model import ModelError
+from model import ModelError, joined
 from page.serve import check_port, prepared, serve
 from utils import one_line
 
@@ -17,6 +17,9 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         prog="python app.py", description="Open a page that shows where each word looks."
     )
     parser.add_argument("--model", help="demo, a folder, or a hub id: loaded at the start")
+    parser.add_argument(
+        "--adapter", metavar="DIR", help="a LoRA folder, applied to --model or to its own base"
+    )
     parser.add_argument("--host", default=config.HOST, help="default: %(default)s, this computer only")
     parser.add_argument("--port", type=int, default=config.PORT, help="default: %(default)s")
     return parser.parse_args(argv)
@@ -29,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         config.validate()
         palette(config.HEATMAP_COLORMAP)
         check_port(args.host, args.port)
-        page = prepared(args.model)
+        page = prepared(joined(args.model or "", args.adapter) if args.adapter else args.model)
         print(f"Open {serve(page, args.host, args.port)}  (Ctrl-C ends it)", flush=True)
     except (ModelError, ValueError) as error:
         print(one_line(error), file=sys.stderr)

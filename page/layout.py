@@ -76,7 +76,8 @@ class Layout:
             [("demo (tiny: toy scenes only)" if name == DEMO else name, name) for name in names],
             value=chosen,
             allow_custom_value=True,
-            label=f"Model: a name from the list, any {known_families()} on the Hugging Face hub, or a folder",
+            label=f"Model: a name from the list, any {known_families()} on the Hugging Face hub, a folder, "
+            "or base + adapter for a LoRA",
             show_label=False,
             container=False,
             elem_id="model",

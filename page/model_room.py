@@ -17,6 +17,7 @@ from model import (
     attention_layers,
     checkpoint,
     load_model,
+    loading_notes,
     model_layer_count,
     own_generation,
 )
@@ -40,6 +41,7 @@ class Loaded:
     place: str  # such as "CPU, float32"
     checkpoint: Checkpoint | None  # None: its answers cannot be told from another's, and are not used again
     generation: str  # how the checkpoint itself would answer
+    notes: tuple[str, ...] = ()  # what was mended of its files, or is special
 
 
 class ModelRoom:
@@ -133,4 +135,5 @@ def _ready(name: str) -> Loaded:
         place=f"{'CPU' if device == 'cpu' else device.upper()}, {dtype}",
         checkpoint=checkpoint(name),
         generation=own_generation(model),
+        notes=loading_notes(model),
     )

@@ -124,7 +124,8 @@ class Page(Layout):
         layers = f"{loaded.layers} layers"
         if loaded.attended < loaded.layers:
             layers = f"{loaded.attended} of {layers} with attention"
-        return f"{loaded.name} is ready: {layers} × {loaded.heads} heads, {loaded.place}"
+        ready = f"{loaded.name} is ready: {layers} × {loaded.heads} heads, {loaded.place}"
+        return ". ".join([ready, *(f"{note[:1].upper()}{note[1:]}" for note in loaded.notes)])
 
     def blank(self) -> Outputs:
         """Return a page without an answer."""

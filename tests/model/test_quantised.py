@@ -185,6 +185,6 @@ def test_what_is_quantised_is_not_quantised_in_another_way(
     assert json.loads((saved_4bit / CONFIG).read_text())["quantization_config"]["load_in_4bit"] is True
     monkeypatch.setattr(config, "QUANTIZATION", "8bit")
     assert said(saved_4bit) == (
-        'NAME is quantised already (bitsandbytes), and QUANTIZATION = "8bit" in config.py asks for another way; '
-        "set QUANTIZATION = None, or choose the checkpoint in full precision."
+        'NAME is quantised already (bitsandbytes), and QUANTIZATION = "8bit" in config.py asks for '
+        "another way; set QUANTIZATION = None, or choose the checkpoint in full precision."
     )
