@@ -22,7 +22,7 @@ from page.jobs import Job, Part, Progress, Shown, Successor, refusing
 from page.model_room import Loaded
 from page.parts import AGAIN, AT_ONCE, IN_BROWSER, LATEST, LONG, Outputs, told, visitor_of
 from page.parts import text_of as file_of
-from page.reading_again import Work, read_again
+from page.reading_again import UNASKED, Work, read_again
 from page.selection import ATTENTION, Controls, Pick, pick_of
 from page.sessions import Run
 from page.shown import choices, explored, notice_of, subject_of, tested, without_of
@@ -187,7 +187,8 @@ class Explorer:
     def on_maps(self, request: gr.Request, run_id: Any, _: Any, key: Any, wanted: Any) -> Iterator[Outputs]:
         """Show maps of other layers and heads, or of another method; the browser keeps its pick.
 
-        A method that reads the answer again shows the picked word's map first.
+        A method that reads the answer again shows the picked word's map first, then the nearest words'; those
+        of a long answer's other words come when they are picked.
         """
 
         def checked() -> tuple[str, Run, Controls]:
@@ -210,6 +211,7 @@ class Explorer:
             return
         work = Work.reading(row)
         first = yield from refusing(refused, lambda: pick_tokens(run, key))
+        unasked = None if key == "all" else UNASKED
         known = len(run.missing(row.name))
 
         def so_far(progress: Progress) -> Outputs:
@@ -229,7 +231,10 @@ class Explorer:
             left=self.left,
         )
         yield from jobs.run(
-            visitor, "method", lambda job: read_again(self.around, run, row.name, job, first), shown
+            visitor,
+            "method",
+            lambda job: read_again(self.around, run, row.name, job, first, unasked=unasked),
+            shown,
         )
 
     def on_rest(
@@ -311,7 +316,7 @@ class Explorer:
             return
 
         def read(job: Job) -> None:
-            read_again(self.around, run, row.name, job, pick.tokens, only=True)
+            read_again(self.around, run, row.name, job, pick.tokens, unasked=0)
 
         yield from self.running(visitor, Work.reading(row), read, done)
 

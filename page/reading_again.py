@@ -4,6 +4,7 @@ Goes in: an answer, a method, a job. Comes out: maps of its tokens, which are ke
 shows meanwhile, as plain data. Knows nothing of Gradio.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import viewer
@@ -40,12 +41,23 @@ class Work:
         }
 
 
+UNASKED = 64  # maps of an answer that come by themselves beside those that are asked for
+TOGETHER = 16  # of them, the nearest ones, are read before the others
+
+
 def read_again(
-    around: Around, run: Run, method: str, job: Job, first: tuple[int, ...] = (), *, only: bool = False
+    around: Around,
+    run: Run,
+    method: str,
+    job: Job,
+    first: tuple[int, ...] = (),
+    *,
+    unasked: int | None = None,
 ) -> TokenMaps:
     """Have the model read an answer again, and return the maps of its tokens; they are kept with it.
 
-    The tokens `first` come first, and with `only` no others.
+    The tokens `first` come first, then the others, the nearest first; with `unasked` only until the answer
+    has so many maps.
 
     Raises:
         Stopped: if the job was stopped; maps that were done by then are kept.
@@ -55,20 +67,34 @@ def read_again(
     """
 
     def read(loaded: Loaded) -> TokenMaps:
-        for wanted in (set(first), set() if only else set(range(len(run.capture.token_ids)))):
-            tokens = [token for token in run.missing(method) if token in wanted]
-            if tokens:
-                found = token_maps(
-                    method,
-                    run.capture,
-                    model=loaded.model,
-                    processor=loaded.processor,
-                    image=run.original,
-                    tokens=tokens,
-                    on_progress=job.steps,
-                    stop=job.stop,
-                )
-                around.answering.remember(run, maps=found)
+        for tokens in in_turn(run.missing(method), len(run.capture.token_ids), first, unasked):
+            found = token_maps(
+                method,
+                run.capture,
+                model=loaded.model,
+                processor=loaded.processor,
+                image=run.original,
+                tokens=tokens,
+                on_progress=job.steps,
+                stop=job.stop,
+            )
+            around.answering.remember(run, maps=found)
         return run.maps[method]
 
     return around.room.work(read, job, run.capture)
+
+
+def in_turn(
+    missing: Sequence[int], count: int, first: Sequence[int] = (), unasked: int | None = None
+) -> list[list[int]]:
+    """Return the tokens to read, of those that are missing of an answer of `count`, a list after the other.
+
+    See `read_again`; each list is ascending, and none is empty.
+    """
+    asked = [token for token in missing if token in set(first)]
+    others = [token for token in missing if token not in set(first)]
+    others.sort(key=lambda token: min((abs(token - one) for one in first), default=token))
+    if unasked is not None:
+        others = others[: max(0, unasked - (count - len(missing)) - len(asked))]
+    parts = (asked, others[:TOGETHER], others[TOGETHER:])
+    return [sorted(part) for part in parts if part]

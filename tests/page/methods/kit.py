@@ -35,7 +35,7 @@ CAVEAT = METHODS[ATTENTION].caveat
 
 def answering(page: Page, run: Run, way: str, *first: int, only: bool = False) -> TokenMaps:
     """Have the page read an answer again, and return the maps."""
-    return read_again(page.around, run, way, Job("me", "method"), first, only=only)
+    return read_again(page.around, run, way, Job("me", "method"), first, unasked=0 if only else None)
 
 
 def maps_of(run: Run, controls: dict[str, Any]) -> TokenMaps:

@@ -7,16 +7,18 @@ from typing import Any
 import numpy as np
 import pytest
 
+import page.explorer as explorer_room
 import page.reading_again as reading_room
 from model import ModelError
 from page.jobs import Job
 from page.model_room import ModelRoom
-from page.reading_again import read_again
+from page.reading_again import in_turn, read_again
 from page.sessions import Run
 from page.site import Page
 from records.store import Store
 from tests.page.kit import NEW
-from tests.page.methods.kit import answering, computed
+from tests.page.methods.kit import answering, computed, wanted
+from tests.page.telling import request
 from utils import Stopped
 
 pytestmark = pytest.mark.timeout(240)
@@ -72,6 +74,34 @@ def test_an_answer_of_another_model_is_refused(
             assert str(caught.value) == expected
     assert run.maps == {}
     assert not other.busy
+
+
+def test_the_nearest_words_come_next_and_long_answers_are_not_read_to_the_end() -> None:
+    assert in_turn(range(5), 5) == [[0, 1, 2, 3, 4]]
+    assert in_turn(range(5), 5, [3]) == [[3], [0, 1, 2, 4]]
+    assert in_turn([0, 1, 4], 5, [2]) == [[0, 1, 4]]  # the picked one's map is there
+    assert in_turn([], 5, [2]) == []
+    assert in_turn(range(5), 5, [3], unasked=0) == [[3]]
+    assert in_turn(range(5), 5, [0, 1], unasked=3) == [[0, 1], [2]]
+    asked, near, rest = in_turn(range(1000), 1000, [500], unasked=64)
+    assert asked == [500]
+    assert near == [*range(492, 500), *range(501, 509)]
+    assert len(rest) == 64 - 17
+    assert {499, 500, 501}.isdisjoint(rest)
+    assert max(abs(token - 500) for token in rest) <= 32
+    later = [token for token in range(1000) if token not in {*asked, *near, *rest}]
+    assert in_turn(later, 1000, [900], unasked=64) == [[900]]  # asked for; enough others are there
+
+
+def test_a_picked_word_of_a_long_answer_is_read_with_its_neighbours_only(
+    page: Page, run: Run, mine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(explorer_room, "UNASKED", 3)
+    there = {}
+    for key in ("5", "0", "all"):
+        list(page.explorer.on_maps(request(), mine, None, key, wanted(method="tam")))
+        there[key] = run.maps["tam"].tokens
+    assert there == {"5": (3, 4, 5), "0": (0, 3, 4, 5), "all": tuple(range(NEW))}
 
 
 def test_a_stop_leaves_nothing_half(page: Page, run: Run) -> None:
