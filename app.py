@@ -8,7 +8,7 @@ import config
 from drawing.colours import palette
 from model import ModelError, joined
 from page.serve import check_port, prepared, serve
-from utils import one_line
+from utils import WHOLE, one_line
 
 
 def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -35,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         page = prepared(joined(args.model or "", args.adapter) if args.adapter else args.model)
         print(f"Open {serve(page, args.host, args.port)}  (Ctrl-C ends it)", flush=True)
     except (ModelError, ValueError) as error:
-        print(one_line(error), file=sys.stderr)
+        print(one_line(error, WHOLE), file=sys.stderr)
         return 2
     page.blocks.block_thread()
     return 0

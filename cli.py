@@ -20,7 +20,7 @@ from typing import NoReturn, Protocol
 import config
 from commands import attention, check, evaluate, export, gradcam, methods, selftest
 from commands.terminal import FailedError, UsageError, say
-from utils import one_line
+from utils import WHOLE, one_line
 
 FAILED, REFUSED, STOPPED = 1, 2, 130  # exit codes: our mistake or a failed test, something to correct, Ctrl-C
 
@@ -122,7 +122,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if told is None:
             say(f"error: unexpected {type(error).__name__}: {one_line(error)} (--debug shows where)")
             return FAILED
-        say(f"error: {one_line(told)}")
+        say(f"error: {one_line(told, WHOLE)}")
         return REFUSED
     return 0
 

@@ -85,6 +85,9 @@ class Watch:
             raise Stopped
 
 
+WHOLE = 4000  # characters of a line that ends with what to do: names of folders in it may be long
+
+
 def one_line(text: object, limit: int = 300) -> str:
     """Return the text (or an error's text) with all white space folded into single spaces, cut at `limit`."""
     line = " ".join(str(text).split())

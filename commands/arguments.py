@@ -128,7 +128,7 @@ def check_generation(args: argparse.Namespace) -> None:
 
 def check_no_question(args: argparse.Namespace) -> None:
     """Raise UsageError for what belongs to a question, where none is asked."""
-    for name in ("model", "answer", *GENERATION):
+    for name in ("model", "adapter", "answer", *GENERATION):
         if name != "seed" and getattr(args, name) is not None:
             raise UsageError(f"--{name.replace('_', '-')} belongs to a picture file with --prompt")
 

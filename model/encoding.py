@@ -81,6 +81,7 @@ def encode(
     inputs = {name: value.to(device) for name, value in batch.items()}
     ids = inputs["input_ids"][0]
     check_length(len(ids), model)
+    _check_known(ids, model, processor)
     grid = _grid(inputs["image_grid_thw"], processor.image_processor.merge_size)
     h, w = grid
     # Offsets count in the text as it was read, where h * w image tokens stand for the one that was written.
@@ -149,6 +150,14 @@ def check_length(tokens: int, model: Any, name: str = "prompt") -> None:
             f"The picture and the {name} are {tokens:,} tokens, and the model reads fewer than {limit:,}; "
             f"lower MAX_PIXELS or shorten the {name}."
         )
+
+
+def _check_known(ids: Tensor, model: Any, processor: Processor) -> None:
+    """Raise PromptError for a token that the tokenizer was given after training, without weights for it."""
+    beyond = ids[ids >= model.get_input_embeddings().num_embeddings]
+    if len(beyond):
+        token = processor.tokenizer.convert_ids_to_tokens(int(beyond[0]))
+        raise PromptError(f"The model has no weights for {token}, which is in the prompt; leave it out.")
 
 
 def template_around(model: Any, processor: Processor, prompt: str) -> tuple[str, str]:

@@ -133,8 +133,14 @@ def check_generation(model: Any, name: str) -> None:
         return
     try:
         chosen = generation_config_of(model, GenerationSettings.of("checkpoint"))
+    except ValueError as error:
+        raise ModelError(f"{name}: {error}") from None
+    try:
         chosen, _ = model._prepare_generation_config(chosen)
         model._prepare_special_tokens(chosen, device=torch.device("cpu"))
         model._get_logits_processor(chosen, input_ids_seq_length=1, device=torch.device("cpu"))
     except Exception as error:  # each of two dozen processors has its own
-        raise ModelError(f"{name}: {one_line(error, 300)}") from None
+        reason = one_line(error, 200).rstrip(".")
+        raise ModelError(
+            f'{name}: {reason}; mend its generation_config.json, or set GENERATION = "greedy" in config.py.'
+        ) from None

@@ -13,7 +13,7 @@ from page.queue import FullError
 from page.sessions import RunGoneError
 from records.generation import GenerationSettings
 from records.grad_cam import LABELS
-from utils import one_line
+from utils import WHOLE, one_line
 
 MOST_NEW_TOKENS = max(1024, config.MAX_NEW_TOKENS)
 MOST_ANSWER_CHARACTERS = 20_000  # of an answer that was written elsewhere
@@ -32,7 +32,7 @@ def refusal(error: Exception) -> str:
     if "OutOfMemoryError" in kinds or isinstance(error, MemoryError):
         return "There is not enough memory. A smaller picture or fewer new tokens need less."
     if isinstance(error, (ModelError, ValueError, RunGoneError, FullError)):
-        return one_line(error)
+        return one_line(error, WHOLE)
     log.error("unexpected", exc_info=error)
     return "Something went wrong. The terminal in which the page was started shows what."
 

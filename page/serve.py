@@ -16,7 +16,7 @@ from page.layout import theme
 from page.model_room import ModelRoom
 from page.parts import text_of
 from page.site import Page
-from utils import one_line
+from utils import WHOLE, one_line
 
 STYLES = ("page.css", "menus.css", "sources.css", "gradcam.css", "recent.css", "phone.css")
 
@@ -35,7 +35,7 @@ def prepared(name: str | None) -> Page:
         except ModelError as error:
             if name:
                 raise
-            problem = one_line(error)
+            problem = one_line(error, WHOLE)
             print(problem, file=sys.stderr)
     return Page(room, chosen, problem)
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 
-from commands.run.answers import loaded
+from commands.run.answers import loaded, model_name
 from commands.terminal import FailedError, printable, say
 from evaluation.selftest import environment, self_test
-from model import checkpoint, default_model, verification_key
+from model import checkpoint, verification_key
 from records.verification import Finding, keep_verification
 
 
@@ -25,7 +25,7 @@ def run(args: argparse.Namespace) -> None:
         print(printable(finding.line), flush=True)
 
     found = self_test(model, processor, tell=tell)
-    key = verification_key(checkpoint(args.model or default_model()))
+    key = verification_key(checkpoint(model_name(args)))
     if key is not None:
         try:
             keep_verification(key, found)

@@ -13,6 +13,7 @@ from model import (
 )
 from tests.fake_hub import fake_hub
 from tests.model.kit import KNOWN, load_elsewhere, said
+from tests.published import published_adapter
 
 
 def test_a_hub_id_is_fetched_once_and_found_again_without_a_network(saved: Path, tmp_path: Path) -> None:
@@ -45,6 +46,15 @@ def test_a_hub_id_is_fetched_once_and_found_again_without_a_network(saved: Path,
         "ModelError: org/pickled is no folder here, was only in part downloaded before, "
         "and the hub cannot be reached; check the network or give a local folder.",
     ]
+
+
+def test_an_adapter_on_the_hub_comes_with_its_base(saved: Path, tmp_path: Path) -> None:
+    shapes = {"model.language_model.layers.1.self_attn.o_proj": (64, 64)}
+    lora = published_adapter(tmp_path / "lora", "org/small", shapes)
+    with fake_hub({"org/small": saved, "org/lora": lora}) as endpoint:
+        found = load_elsewhere(endpoint, tmp_path / "hub", "org/lora", "org/small + org/lora")
+    assert found == ["loaded org/lora", "loaded org/small + org/lora"]
+    assert load_elsewhere(endpoint, tmp_path / "hub", "org/lora") == ["loaded org/lora"]
 
 
 def test_a_hub_that_never_answers_is_given_up(tmp_path: Path) -> None:

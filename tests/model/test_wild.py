@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from transformers import Qwen2_5_VLProcessor
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
-from model import encode, load_model, loading_notes
+from model import PromptError, encode, load_model, loading_notes
 from model.families import image_only
 from tests.model.kit import AGAIN, PROMPT, noise, said
 from tests.published import PREPROCESSOR, TEXT_ONLY_TEMPLATE, published
@@ -320,3 +320,23 @@ def test_the_small_files_for_a_while_are_gone(tmp_path: Path, monkeypatch: pytes
     load_model(published(tmp_path / "m"))
     said(published(tmp_path / "n", changes={CONFIG: {"image_token_id": 200}}))
     assert list((tmp_path / "while").iterdir()) == []
+
+
+def test_a_token_without_weights_is_refused_in_a_question(tmp_path: Path) -> None:
+    """A fine-tune's tokenizer was given a token, its embedding was not."""
+    folder = published(tmp_path / "m")
+    tokens = json.loads((folder / TOKENS).read_text())
+    tokens["added_tokens_decoder"]["278"] = {"content": "<answer>", "special": False}
+    (folder / TOKENS).write_text(json.dumps(tokens))
+    model, processor = load_model(folder)
+    assert encode(model, processor, PICTURE, PROMPT).prompt_length > 100
+    with pytest.raises(PromptError, match="model has no weights for <answer>, which is in the prompt; leave"):
+        encode(model, processor, PICTURE, "<answer>")
+
+
+def test_a_generation_config_of_no_use_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    folder = published(tmp_path / "m", changes={"generation_config.json": {"temperature": -1.0}})
+    assert said(folder).startswith("NAME: `temperature` (=-1.0) has to be")
+    assert said(folder).endswith(
+        '; mend its generation_config.json, or set GENERATION = "greedy" in config.py.'
+    )
