@@ -17,8 +17,7 @@ from utils import one_line
 
 SIDES_WH = (92, 61)  # pixels of the picture; no multiples of a patch
 QUESTION = "What is this?"
-TOKENS = {  # of the layout: the config's name for each, and the tokenizer's
-    "image_token_id": "<|image_pad|>",
+AROUND = {  # a picture, where a family has them: the config's name for each, and the tokenizer's
     "vision_start_token_id": "<|vision_start|>",
     "vision_end_token_id": "<|vision_end|>",
 }
@@ -27,7 +26,7 @@ REMEDY = "take config.json and the tokenizer's files from one and the same check
 
 def check_ready(model: Any, processor: Processor, name: str) -> Encoded:
     """Return a question about a picture as the model reads it; ModelError if it could read none."""
-    _check_tokens(model.config, processor.tokenizer, name)
+    _check_tokens(model.config, processor, name)
     try:
         encoded = encode(model, processor, Image.new("RGB", SIDES_WH, "teal"), QUESTION)
     except Exception as error:  # of encoding, of the processor, of its template
@@ -43,11 +42,13 @@ def check_ready(model: Any, processor: Processor, name: str) -> Encoded:
     return encoded
 
 
-def _check_tokens(config: Any, tokenizer: Any, name: str) -> None:
+def _check_tokens(config: Any, processor: Processor, name: str) -> None:
     """Raise ModelError unless the tokenizer knows the layout's tokens by the numbers of config.json."""
-    known, rows = tokenizer.get_vocab(), config.get_text_config().vocab_size
-    for setting, token in TOKENS.items():
+    known, rows = processor.tokenizer.get_vocab(), config.get_text_config().vocab_size
+    for setting, token in {"image_token_id": processor.image_token, **AROUND}.items():
         said, found = getattr(config, setting, None), known.get(token)
+        if found is None and setting in AROUND:
+            continue
         if found is None:
             raise ModelError(f"{name} has a tokenizer without {token}: it is not a picture's; {REMEDY}.")
         if said is not None and said != found:
