@@ -151,9 +151,8 @@ def add_output_argument(command: argparse.ArgumentParser) -> None:
     )
 
 
-def add_model_arguments(command: argparse.ArgumentParser, seed: str = "of the draw") -> None:
-    """Add the arguments of a model and its answer; `seed` says what the seed is of."""
-    add = command.add_argument_group("model and answer").add_argument
+def add_checkpoint_arguments(add: Callable[..., Any]) -> None:
+    """Add which checkpoint is loaded, by the `add_argument` of a command or of a group of its arguments."""
     default = f"{config.MODEL_NAME} with CUDA, else demo".replace("%", "%%")
     add("--model", metavar="NAME", help=f"demo, a folder, or a hub id (default: {default})")
     add(
@@ -161,6 +160,12 @@ def add_model_arguments(command: argparse.ArgumentParser, seed: str = "of the dr
         metavar="DIR",
         help="a LoRA folder to apply to it (without --model: to the base that it names)",
     )
+
+
+def add_model_arguments(command: argparse.ArgumentParser, seed: str = "of the draw") -> None:
+    """Add the arguments of a model and its answer; `seed` says what the seed is of."""
+    add = command.add_argument_group("model and answer").add_argument
+    add_checkpoint_arguments(add)
     add(
         "--max-new-tokens",
         type=setting("MAX_NEW_TOKENS", int),

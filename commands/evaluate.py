@@ -6,7 +6,15 @@ import argparse
 from pathlib import Path
 
 import config
-from commands.arguments import ANY, SOME, add_output_argument, held, prompt_text, setting
+from commands.arguments import (
+    ANY,
+    SOME,
+    add_checkpoint_arguments,
+    add_output_argument,
+    held,
+    prompt_text,
+    setting,
+)
 from commands.pictures import check_folder
 from commands.terminal import UsageError
 from methods import METHODS
@@ -46,8 +54,7 @@ def method_choice(text: str) -> tuple[str, ...]:
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """Add the arguments of `evaluate`."""
     add = command.add_argument
-    default = f"{config.MODEL_NAME} with CUDA, else demo".replace("%", "%%")
-    add("--model", metavar="NAME", help=f"demo, a folder, or a hub id (default: {default})")
+    add_checkpoint_arguments(add)
     add("--data", type=Path, metavar="FOLDER", help="pictures and annotations in COCO format")
     add("--annotations", type=Path, metavar="FILE", help="of --data, where it has several")
     add("--prompt", type=prompt_text, metavar="TEXT", help="of --data (default: Describe this image.)")

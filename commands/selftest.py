@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-import config
+from commands.arguments import add_checkpoint_arguments
 
 HELP = """Try on this computer what is promised of a checkpoint: its rows, ids, grid, template and gradients.
 
@@ -19,8 +19,7 @@ answers and stands in their reports.
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """Add the arguments of `selftest`."""
-    default = f"{config.MODEL_NAME} with CUDA, else demo".replace("%", "%%")
-    command.add_argument("--model", metavar="NAME", help=f"demo, a folder, or a hub id (default: {default})")
+    add_checkpoint_arguments(command.add_argument)
 
 
 def check(args: argparse.Namespace) -> None:

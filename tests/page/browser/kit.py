@@ -278,6 +278,13 @@ def map_changes(tab: Tab, change: Callable[[], Any]) -> None:
     tab.wait_for_function(f"before => {values} !== before", arg=before)
 
 
+def forgotten(tab: Tab) -> None:
+    """Wait until no error stands above the words any more; a note of the answer may."""
+    tab.wait_for_selector(
+        "[data-part=notice]:not([data-kind=error]), [data-part=notice][hidden]", state="attached"
+    )
+
+
 def listed(tab: Tab, text: str) -> None:
     """Wait until the list of words shows this."""
     tab.wait_for_function("text => document.querySelector('#token input').value === text", arg=text)

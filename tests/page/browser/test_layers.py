@@ -26,6 +26,7 @@ from tests.page.browser.kit import (
     draw_alone,
     expect_map,
     first_pick,
+    forgotten,
     key_of,
     labels,
     listed,
@@ -89,7 +90,7 @@ def test_a_range_that_is_refused_is_forgotten_with_the_next_that_is_not(tab: Tab
         if leave:
             part(tab, "made").click()
         restrict(tab, "layers", "all")
-        part(tab, "notice").wait_for(state="hidden")
+        forgotten(tab)
         restricted(tab, layers="all")
 
 

@@ -26,6 +26,7 @@ from tests.page.browser.kit import (
     draw_alone,
     expect_map,
     first_pick,
+    forgotten,
     key_of,
     labels,
     listed,
@@ -138,7 +139,7 @@ def test_what_is_no_token_leaves_the_pick_and_is_said(tab: Tab, files: Path, dir
         says(tab, "notice", f"There is no token {wrong}.")
         assert state(tab)["pick"]["key"] == key
     typed(tab, "#token", "3-5")
-    part(tab, "notice").wait_for(state="hidden")
+    forgotten(tab)
     becomes(tab, "pick.key", "3-5")
 
 
