@@ -1,7 +1,7 @@
 """What a browser test sees of the viewer: its state, its controls, and the pixels that it drew."""
 
 import base64
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from playwright.sync_api import Locator, Page
@@ -10,6 +10,7 @@ from playwright.sync_api import TimeoutError as TooLateError
 from drawing.colours import palette
 
 State = dict[str, Any]
+Scheme = Literal["light", "dark"]
 
 
 def state(tab: Page) -> State:
@@ -126,3 +127,9 @@ def cell_of(picture: np.ndarray, row: int, col: int, grid: tuple[int, int]) -> n
 def colour(share: float, name: str = "viridis") -> np.ndarray:
     """Return the colour at a share of the scale."""
     return palette(name)[min(int(share * 256), 255)].astype(int)
+
+
+def set_scheme(tab: Page, scheme: Scheme) -> None:
+    """Let the computer prefer light or dark, and wait until the page has followed."""
+    tab.emulate_media(color_scheme=scheme)
+    tab.wait_for_function("dark => document.body.classList.contains('dark') === dark", arg=scheme == "dark")

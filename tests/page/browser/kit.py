@@ -4,7 +4,7 @@ import io
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -51,7 +51,6 @@ class Watch:
 
 
 OpenTab = Callable[..., Tab]
-Scheme = Literal["light", "dark"]
 # From now on: the phases of an answer, how often its words are written, and how much was asked in the queue.
 LISTEN = """() => {
   Object.assign(window, { phases: [], written: 0 });
@@ -262,12 +261,6 @@ def expect_map(tab: Tab, capture: Capture, tokens: Any, *chosen: Any, of_prompt:
     maps = [map_of(capture, token, *chosen, of_prompt=of_prompt) for token in one_by_one]
     step = max(float(np.ptp(one)) for one in maps) / 65535
     draws(tab, map_of(capture, tokens, *chosen, of_prompt=of_prompt), step + 1e-8)
-
-
-def set_scheme(tab: Tab, scheme: Scheme) -> None:
-    """Let the computer prefer light or dark, and wait until the page has followed."""
-    tab.emulate_media(color_scheme=scheme)
-    tab.wait_for_function("dark => document.body.classList.contains('dark') === dark", arg=scheme == "dark")
 
 
 def map_changes(tab: Tab, change: Callable[[], Any]) -> None:

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page as Tab
 
-from tests.page.browser.kit import OpenTab, Scheme, panel, prepare, set_scheme
-from tests.seeing import choose, part, word
+from tests.page.browser.kit import OpenTab, panel, prepare
+from tests.seeing import Scheme, choose, part, set_scheme, word
 
 pytestmark = [
     pytest.mark.timeout(280),
@@ -18,10 +18,12 @@ pytestmark = [
 AXE = Path(__file__).parents[3] / "node_modules" / "axe-core" / "axe.min.js"
 RUN = """async (only) => {
   const options = { resultTypes: ['violations'], ...(only && { runOnly: { type: 'rule', values: only } }) };
-  const wait = (milliseconds) => new Promise((done) => setTimeout(done, milliseconds));
-  await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
-  const fading = document.getAnimations().filter((one) => one instanceof CSSTransition);
-  await Promise.race([wait(250), Promise.allSettled(fading.map((one) => one.finished))]);
+  for (let round = 0; round < 20; round++) {
+    await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
+    const fading = document.getAnimations().filter((one) => one instanceof CSSTransition);
+    if (!fading.length) break;
+    for (const one of fading) one.finish(); // colours half faded are nobody's
+  }
   const { violations } = await axe.run(document, options);
   const said = ({ html, failureSummary }) =>
     `${html.slice(0, 160)} | ${failureSummary.split('\\n').slice(1).join(' ').trim()}`;

@@ -8,17 +8,15 @@ import pytest
 from demo.scenes import HELD_OUT_SEED, make_scene
 from tests.page.browser.kit import (
     OpenTab,
-    Scheme,
     ask,
     generate,
     panel,
     recent,
     says,
-    set_scheme,
     upload,
 )
+from tests.seeing import Scheme, part, set_scheme, state
 from tests.seeing import choose as choose_one
-from tests.seeing import part, state
 from tests.serving import served
 
 pytestmark = [
