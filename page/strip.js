@@ -69,3 +69,8 @@ document.addEventListener(
   },
   true,
 );
+// Gradio breaks off its own stream when a page is left, and calls that an error, though the browser ends the stream anyhow.
+const abort = AbortController.prototype.abort;
+AbortController.prototype.abort = function (...reason) {
+  if (window.event?.type !== 'beforeunload') abort.apply(this, reason);
+};

@@ -34,6 +34,7 @@ from tests.page.browser.kit import (
     panel,
     picked,
     prepare,
+    ready,
     says,
     typed,
     words_of,
@@ -233,7 +234,7 @@ def test_stop_keeps_what_is_there(tab: Tab, site: tuple[Page, str], files: Path,
     assert not site[0].room.busy
 
 
-def test_closing_the_tab_frees_everything(
+def test_leaving_in_the_middle_of_an_answer_frees_everything_and_is_no_error(
     open_tab: OpenTab, site: tuple[Page, str], files: Path, slowly: None
 ) -> None:
     page, tab = site[0], open_tab()
@@ -248,6 +249,12 @@ def test_closing_the_tab_frees_everything(
     ask(tab, files / "a.png", tokens=2)
     left(1)  # those of the tests before are gone
     allow(tab, 1000)
+    tab.click("#generate")
+    tab.wait_for_selector('.lens-viewer[data-phase="writing"]')
+    tab.reload()
+    ready(tab)
+    left(1)  # what was written of it, which is shown again
+    prepare(tab, files / "a.png", 1000)
     tab.click("#generate")
     tab.wait_for_selector('.lens-viewer[data-phase="writing"]')
     tab.close()
