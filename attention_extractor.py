@@ -35,12 +35,14 @@ from model import (
     Processor,
     answer_ids,
     attention_layers,
+    chosen_thinking,
     decoder_layers,
     encode,
     family_of,
     free_memory,
     generation_config_of,
     model_layer_count,
+    thinking_of,
     told,
 )
 from records.capture import Capture
@@ -115,6 +117,7 @@ class AttentionExtractor:
         generation: str | None = None,
         top_k: int | None = None,
         repetition_penalty: float | None = None,
+        thinking: bool | None = None,
     ) -> Capture:
         """Return an answer to the prompt about the image, with its attention; None is read from `config`.
 
@@ -124,7 +127,8 @@ class AttentionExtractor:
         time. "own" is `model.generate` with a neutral `GenerationConfig` and the four values given here:
         temperature 0 takes the likeliest token, above 0 draws from the `top_k` likeliest (0: from all) and
         the `top_p` nucleus. Without `generation`, one of these four means "own". What was used is in the
-        capture's `settings`; its `logprobs` are the model's own, before all of this.
+        capture's `settings`; its `logprobs` are the model's own, before all of this. `thinking` has a
+        checkpoint whose template asks for it think aloud first; its thoughts are tokens of the answer.
 
         `on_token(text so far, number of tokens)` is called after each token. Now and then, and before
         `on_token` tells of it, `on_map(token, map (h, w))` is called with where the attention of the latest
@@ -140,15 +144,16 @@ class AttentionExtractor:
             RuntimeError: if the model is at work for another capture or Grad-CAM.
         """
         settings = GenerationSettings.of(
-            generation, max_new_tokens, temperature, top_p, top_k, repetition_penalty, seed
+            generation, max_new_tokens, temperature, top_p, top_k, repetition_penalty, seed, thinking
         )
         chosen = generation_config_of(self.model, settings)
-        encoded = encode(self.model, self.processor, image, prompt, known_hash)
+        thinks = chosen_thinking(self.processor, settings.thinking)
+        encoded = encode(self.model, self.processor, image, prompt, known_hash, thinking=thinks)
         recording = self._recording(encoded, settings.max_new_tokens, on_plan)
         tell = self._teller(on_token, map_teller(recording, encoded.grid, on_map))
         each, backend = self._run(encoded, recording, settings, chosen, tell, stop)
         asked = {name: getattr(settings, name) for name in ("generation", "max_new_tokens", "seed")}
-        facts = {**asked, **told(chosen), "attention_backend": backend}
+        facts = {**asked, **told(chosen), **self._thought(thinks), "attention_backend": backend}
         return self._capture(encoded, recording, Said(each.ids, each.logprobs, each.stopped), facts)
 
     def read(
@@ -157,19 +162,23 @@ class AttentionExtractor:
         prompt: str,
         answer: str | Sequence[int],
         known_hash: str | None = None,
+        *,
+        thinking: bool | None = None,
     ) -> Capture:
         """Return an answer that was written elsewhere, with the attention of its tokens.
 
         `answer` is its text, or its token ids as the server that wrote it returned them; ids that end an
         answer are left out at its end. Nothing is generated: the model reads prompt and answer in one forward
-        pass (teacher forcing). Given the ids of an answer of `generate`, the capture is that of `generate`,
+        pass (teacher forcing). `thinking` is as for `generate`: whether the server had the template ask for
+        thoughts. Given the ids of an answer of `generate`, the capture is that of `generate`,
         but for its `settings`.
 
         Raises:
             ValueError: for an image, a prompt or an answer that cannot be used, or too long for memory.
             RuntimeError: if the model is at work for another capture or Grad-CAM.
         """
-        encoded = encode(self.model, self.processor, image, prompt, known_hash)
+        thinks = chosen_thinking(self.processor, thinking)
+        encoded = encode(self.model, self.processor, image, prompt, known_hash, thinking=thinks)
         ids = answer_ids(self.model, self.processor, encoded, answer)
         recording = self._recording(encoded, len(ids))
         start = encoded.prompt_length - 1
@@ -184,7 +193,7 @@ class AttentionExtractor:
             hidden = self.model.model(**inputs, use_cache=False).last_hidden_state[0, start:]
             recording.keep()
             logprobs = head_logprobs(self.model, hidden, ids)
-        facts = {"generation": "given", "attention_backend": backend}
+        facts = {"generation": "given", **self._thought(thinks), "attention_backend": backend}
         return self._capture(encoded, recording, Said(list(ids), [*logprobs], False), facts)
 
     def _recording(self, encoded: Encoded, new: int, on_plan: OnPlan | None = None) -> Recording:
@@ -234,6 +243,10 @@ class AttentionExtractor:
         hybrid = len(attention_layers(self.model)) < model_layer_count(self.model)
         kind = {"hybrid": hybrid, "gated": family_of(self.model).gated}
         return {name: True for name, holds in kind.items() if holds}
+
+    def _thought(self, thinks: bool) -> dict[str, bool]:
+        """Return what is told of thinking aloud: nothing of a checkpoint whose template knows none."""
+        return {} if thinking_of(self.processor) == "never" else {"thinking": thinks}
 
     def _teller(
         self, on_token: OnToken | None, tell_map: Callable[[int], None]

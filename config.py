@@ -136,6 +136,11 @@ RULES["REPETITION_PENALTY"] = (
     "a number above 0 and up to 10",
     lambda value: _number(0, 10)[1](value) and value != 0,
 )
+# Has a checkpoint think aloud before it answers, where its chat template asks whether to (enable_thinking).
+# Its thoughts, between <think> and </think>, are words of the answer. Where a template cannot ask, True is
+# refused.
+THINKING: bool = False
+RULES["THINKING"] = _flag()
 # Of what is drawn.
 SEED: int = 0
 RULES["SEED"] = _whole(0, 2**63 - 1)

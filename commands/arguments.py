@@ -6,14 +6,18 @@ import argparse
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import config
 from commands.terminal import UsageError
 from methods import METHODS
 from records.generation import GenerationSettings
 from records.look import VIEWS
+from records.selection import ANSWER, parsed_tokens
 from utils import Range, numbers_in, ranges_of
+
+if TYPE_CHECKING:
+    from records.capture import Capture
 
 SOME: config.Rule = ("a whole number of at least 1", lambda value: isinstance(value, int) and value >= 1)
 
@@ -29,13 +33,13 @@ def ranges(text: str) -> tuple[Range, ...]:
 
 
 def token_choice(text: str) -> str | tuple[Range, ...]:
-    """Return "all" or "words" as it is, else ranges of tokens counted from 0."""
-    if text in ("all", "words"):
+    """Return "all", "words" or "answer" as it is, else ranges of tokens counted from 0."""
+    if text in ("all", "words", ANSWER):
         return text
     try:
         chosen = ranges(text)
     except argparse.ArgumentTypeError:
-        wanted = "all, words, or numbers such as 3, 2-5 or 1,4"
+        wanted = "all, words, answer, or numbers such as 3, 2-5 or 1,4"
         raise argparse.ArgumentTypeError(f"{text!r} is not {wanted}") from None
     if min(min(pair) for pair in chosen) < 0:
         raise argparse.ArgumentTypeError(f"tokens are counted from 0; got {text}")
@@ -53,6 +57,14 @@ def numbers(chosen: Sequence[Range], count: int, name: str, owner: str) -> list[
     except ValueError as error:
         line = str(error).removesuffix(".")
         raise UsageError(line[0].lower() + line[1:]) from None  # it follows "error: "
+
+
+def without_thoughts(capture: Capture) -> tuple[int, ...]:
+    """Return the tokens of an answer that are no thoughts; UsageError where it ended in them."""
+    try:
+        return parsed_tokens(capture, ANSWER)[0]
+    except ValueError as error:
+        raise UsageError(str(error).removesuffix(".")) from None
 
 
 def setting(name: str, kind: Callable[[str], Any]) -> Callable[[str], Any]:
@@ -90,7 +102,17 @@ OWN_VALUES: tuple[tuple[str, Callable[[str], Any], str, str], ...] = (
     ("--top-k", int, "K", "draw from so many of the likeliest tokens, 0 from all"),
     ("--repetition-penalty", float, "R", "above 1 makes tokens that were there less likely"),
 )
-GENERATION = ("generation", "max_new_tokens", "temperature", "top_p", "top_k", "repetition_penalty", "seed")
+GENERATION = (
+    "generation",
+    "max_new_tokens",
+    "temperature",
+    "top_p",
+    "top_k",
+    "repetition_penalty",
+    "seed",
+    "thinking",
+)
+OF_ANY_ANSWER = ("seed", "thinking")  # of these, what counts for an answer that was written elsewhere too
 
 
 def given_answer(text: str) -> str:
@@ -116,7 +138,7 @@ def check_generation(args: argparse.Namespace) -> None:
     chosen = generation_of(args)
     if args.answer is not None:
         for name in GENERATION:
-            if name != "seed" and chosen[name] is not None:
+            if name not in OF_ANY_ANSWER and chosen[name] is not None:
                 option = name.replace("_", "-")
                 raise UsageError(f"--{option} does not belong to --answer, which generates nothing")
         return
@@ -188,6 +210,12 @@ def add_model_arguments(command: argparse.ArgumentParser, seed: str = "of the dr
             help=f"{meaning} (default: {getattr(config, shown)})",
         )
     add(
+        "--thinking",
+        action=argparse.BooleanOptionalAction,
+        help="have it think aloud first, where its chat template asks (default: "
+        f"{'yes' if config.THINKING else 'no'})",
+    )
+    add(
         "--answer",
         type=given_answer,
         metavar="TEXT",
@@ -211,7 +239,8 @@ def add_choice_arguments(command: argparse.ArgumentParser, tokens: str = "all") 
         type=token_choice,
         default=tokens,
         metavar="WHICH",
-        help="all, words, or numbers such as 3, 2-5 or 1,4 (default: %(default)s)",
+        help="all, words, answer (its words without its thoughts), or numbers such as 3, 2-5 or 1,4 "
+        "(default: %(default)s)",
     )
     add("--prompt-words", action="store_true", help="draw the words of the prompt too")
     add(

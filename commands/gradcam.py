@@ -34,6 +34,7 @@ modes:
 
 targets:
   all                the whole answer (default)
+  answer             the answer without its thoughts
   3, 2-5 or 1,4      tokens of the answer, numbered from 0
   word:2             a word of the answer, numbered from 0
   text:a red boat    a text of your own, as the answer, or from token --at on

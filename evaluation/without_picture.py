@@ -117,7 +117,7 @@ def without_image(
     if not capture.token_ids:
         raise ValueError("the model gave an empty answer: there is nothing to check")
     watch = Watch(on_progress, stop)
-    check_belongs(capture, encode(model, processor, image, capture.prompt), model)
+    check_belongs(capture, encode(model, processor, image, capture.prompt, thinking=capture.thinking), model)
     watch.tell(0, 1)
     unseen = logprobs_without(model, processor, capture, stop)
     watch.tell(1, 1)
@@ -147,7 +147,7 @@ def logprobs_without(
     if not capture.token_ids:
         return np.zeros(0, np.float32)
     turn = {"role": "user", "content": [{"type": "text", "text": capture.prompt}]}
-    keywords = template_keywords(model, processor)
+    keywords = template_keywords(processor.chat_template, capture.thinking)
     rendered = processor.apply_chat_template([turn], tokenize=False, add_generation_prompt=True, **keywords)
     asked = processor.tokenizer(rendered, add_special_tokens=False)["input_ids"]
     ids = torch.tensor([[*asked, *capture.token_ids[:-1]]], device=model_device(model))

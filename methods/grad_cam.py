@@ -33,7 +33,14 @@ from attention_extractor import AttentionExtractor
 from internals.exclusive import lent
 from internals.gradients import LayerGradients, averages
 from internals.teacher_forcing import check_belongs
-from model import Processor, attention_layers, decoder_config, encode, model_layer_count
+from model import (
+    Processor,
+    attention_layers,
+    chosen_thinking,
+    decoder_config,
+    encode,
+    model_layer_count,
+)
 from records.capture import Capture
 from records.grad_cam import LABELS, GradCam
 from records.layers import Layers, chosen_layers
@@ -123,7 +130,7 @@ def smooth_grad_cam(
     is "grad-cam" or "gradient-norm".
 
     `answer` is an answer given before, to this picture and prompt: a capture, or its token ids. Without one
-    the model answers here, taking the likeliest token each time. A target that begins at token 0 needs none.
+    the model answers here, as `config` says. A target that begins at token 0 needs none.
 
     `on_progress(samples done, samples in all)` is called before the first and after each batch; setting
     `stop` ends the computation there. The model is put back as it was, also after an error.
@@ -134,7 +141,8 @@ def smooth_grad_cam(
         MemoryError: if one sample alone does not fit.
         RuntimeError: if the model is at work for a capture or another Grad-CAM.
     """
-    run = _Run(model, processor, image, prompt, layers, Noise(num_samples, noise_std, seed), method)
+    noise = Noise(num_samples, noise_std, seed)
+    run = _Run(model, processor, image, prompt, layers, noise, method, _thinks(processor, answer))
     ids = run.answer(answer, max_new_tokens, stop) if needs_answer(target) or answer is not None else ()
     return run.cams(explanation(run.words, target, ids), Watch(on_progress, stop))[0]
 
@@ -161,9 +169,15 @@ def token_grad_cams(
     All tokens share the forward passes; each costs one backward pass a sample. Otherwise as
     `smooth_grad_cam`.
     """
-    run = _Run(model, processor, image, prompt, layers, Noise(num_samples, noise_std, seed), method)
+    noise = Noise(num_samples, noise_std, seed)
+    run = _Run(model, processor, image, prompt, layers, noise, method, _thinks(processor, answer))
     explained = token_explanations(run.words, tokens, run.answer(answer, max_new_tokens, stop))
     return run.cams(explained, Watch(on_progress, stop))
+
+
+def _thinks(processor: Processor, answer: Capture | Sequence[int] | None) -> bool:
+    """Return whether the template had the model think aloud first: as the capture says, else as `config`."""
+    return answer.thinking if isinstance(answer, Capture) else chosen_thinking(processor, None)
 
 
 class _Run:
@@ -178,6 +192,7 @@ class _Run:
         layers: Layers,
         noise: Noise,
         method: str,
+        thinking: bool,
     ) -> None:
         if method not in LABELS:
             raise ValueError(f"method must be one of {', '.join(LABELS)}; got {method!r}")
@@ -190,7 +205,7 @@ class _Run:
             noise,
         )
         self.layers, self.notes = chosen_layers(model_layer_count(model), layers)
-        self.encoded = encode(model, processor, image, prompt)
+        self.encoded = encode(model, processor, image, prompt, thinking=thinking)
         self.words = Words(processor.tokenizer)
 
     def answer(

@@ -51,7 +51,7 @@ class Question:
         """Return the picture and a prompt as the model reads them."""
         if self.model is None or self.processor is None or self.image is None:
             raise ValueError("this method needs the model, its processor and the picture beside the capture")
-        return encode(self.model, self.processor, self.image, prompt)
+        return encode(self.model, self.processor, self.image, prompt, thinking=self.capture.thinking)
 
     @cached_property
     def forced(self) -> TeacherForced:

@@ -17,7 +17,6 @@ from model.families import (
     family_of,
     model_device,
     model_layer_count,
-    template_keywords,
 )
 from model.generation_config import end_ids, generation_config_of, own_generation, refused, told
 from model.given_answer import answer_ids
@@ -26,6 +25,7 @@ from model.identity import Checkpoint, answer_key, checkpoint, verification_key
 from model.loading import load_model, loading_notes
 from model.placement import Placement, free_memory
 from model.source import joined
+from model.thinking import Thinking, chosen_thinking, template_keywords, thinking_of
 
 __all__ = [
     "DEMO",
@@ -38,10 +38,12 @@ __all__ = [
     "Placement",
     "Processor",
     "PromptError",
+    "Thinking",
     "answer_ids",
     "answer_key",
     "attention_layers",
     "checkpoint",
+    "chosen_thinking",
     "decoder_config",
     "decoder_layers",
     "default_model",
@@ -58,6 +60,7 @@ __all__ = [
     "own_generation",
     "refused",
     "template_keywords",
+    "thinking_of",
     "told",
     "verification_key",
 ]

@@ -7,7 +7,7 @@ answers.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,8 @@ from torch import Tensor
 
 import config
 from model.errors import PromptError
-from model.families import Processor, model_device, template_keywords
+from model.families import Processor, model_device
+from model.thinking import template_keywords
 from records.pictures import ImageError, check_image_size, image_hash, rgb
 
 OF_PICTURES = re.compile("vision|image|video")  # in the names of tokens that stand for them, or around them
@@ -59,11 +60,18 @@ class Encoded:
 
 
 def encode(
-    model: Any, processor: Processor, image: Image.Image, prompt: str, known_hash: str | None = None
+    model: Any,
+    processor: Processor,
+    image: Image.Image,
+    prompt: str,
+    known_hash: str | None = None,
+    *,
+    thinking: bool = False,
 ) -> Encoded:
     """Return the image and the prompt as the model reads them, in the checkpoint's own chat template.
 
-    `known_hash` is the image's `image_hash`, for who has worked it out already.
+    `known_hash` is the image's `image_hash`, for who has worked it out already. `thinking` is what a template
+    that asks whether the model is to think aloud first is told: `chosen_thinking`, or `Capture.thinking`.
 
     Raises:
         ImageError: for no image, several, or one outside the bounds of `config`.
@@ -71,7 +79,7 @@ def encode(
     """
     picture = _one_picture(image)
     _check_prompt(prompt)
-    before, after = template_around(model, processor, prompt)
+    before, after = template_around(processor, prompt, thinking)
     check_tokens(processor.tokenizer, before + after, prompt)
     batch = processor(
         text=[before + prompt + after], images=[picture], return_tensors="pt", return_offsets_mapping=True
@@ -128,17 +136,22 @@ def check_text(text: str, name: str) -> None:
         raise PromptError(f"The {name} has half a character in it (a lone surrogate).") from None
 
 
-def check_tokens(tokenizer: Any, template: str, text: str, name: str = "prompt") -> None:
+def check_tokens(
+    tokenizer: Any, template: str, text: str, name: str = "prompt", allowed: Collection[str] = ()
+) -> None:
     """Raise PromptError for a token that parts turns, texts, pictures or videos: it would change the layout.
 
-    Other added tokens, such as `<tool_call>` and `<|box_start|>`, are read as the tokenizer reads them.
+    Other added tokens, such as `<tool_call>` and `<|box_start|>`, are read as the tokenizer reads them, and
+    so are those that are `allowed`.
     """
     added = tokenizer.added_tokens_decoder
     layout = set(tokenizer(template, add_special_tokens=False)["input_ids"])
     layout |= {tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id}
     for token_id in tokenizer(text, add_special_tokens=False)["input_ids"]:
         token = added.get(token_id)
-        if token is not None and token.special and (token_id in layout or OF_PICTURES.search(token.content)):
+        if token is None or not token.special or token.content in allowed:
+            continue
+        if token_id in layout or OF_PICTURES.search(token.content):
             raise PromptError(f"The {name} may not contain the control token {token.content}.")
 
 
@@ -160,9 +173,9 @@ def _check_known(ids: Tensor, model: Any, processor: Processor) -> None:
         raise PromptError(f"The model has no weights for {token}, which is in the prompt; leave it out.")
 
 
-def template_around(model: Any, processor: Processor, prompt: str) -> tuple[str, str]:
+def template_around(processor: Processor, prompt: str, thinking: bool) -> tuple[str, str]:
     """Return the chat template's text before and after the prompt, with one image before it."""
-    keywords = template_keywords(model, processor)
+    keywords = template_keywords(processor.chat_template, thinking)
     before, after = _rendered(processor, MARK, keywords).split(MARK)
     if _rendered(processor, prompt, keywords) != before + prompt + after:
         raise PromptError("The checkpoint's chat template changes the prompt; leave out spaces around it.")

@@ -8,7 +8,7 @@ and encoding.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
@@ -60,7 +60,6 @@ class Family:
     label: str  # for people
     example: str  # a published checkpoint, by its hub id
     processor: type[ProcessorMixin]
-    template: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))  # its keywords
     attention_every: int = 1  # one of so many layers has attention, where config.json lists no layer_types
     gated: bool = False  # a gate follows the attention of each head, inside self_attn
 
@@ -72,7 +71,6 @@ class Family:
 
 _HYBRID: Mapping[str, Any] = {
     "processor": Qwen3VLProcessor,
-    "template": MappingProxyType({"enable_thinking": False}),
     "attention_every": 4,
     "gated": True,
 }
@@ -102,12 +100,6 @@ def known_families() -> str:
 def family_of(model: Any) -> Family:
     """Return the family of a loaded model."""
     return FAMILIES[model.config.model_type]
-
-
-def template_keywords(model: Any, processor: Any) -> dict[str, Any]:
-    """Return what the family's chat template is told, as far as this checkpoint's template asks for it."""
-    asked = str(processor.chat_template)
-    return {name: value for name, value in family_of(model).template.items() if name in asked}
 
 
 def processor_class(family: Family) -> Any:

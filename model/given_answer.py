@@ -14,6 +14,7 @@ from model.encoding import Encoded, check_length, check_text, check_tokens, temp
 from model.errors import PromptError
 from model.families import Processor
 from model.generation_config import end_ids
+from records.thoughts import MARKS
 
 
 def answer_ids(
@@ -30,7 +31,9 @@ def answer_ids(
     tokenizer = processor.tokenizer
     if isinstance(answer, str):
         check_text(answer, "answer")
-        check_tokens(tokenizer, "".join(template_around(model, processor, "…")), answer, "answer")
+        check_tokens(
+            tokenizer, "".join(template_around(processor, "…", thinking=False)), answer, "answer", MARKS
+        )
         ids = tuple(tokenizer(answer, add_special_tokens=False)["input_ids"])
     else:
         ids = _checked_ids(model, tokenizer, answer)

@@ -22,7 +22,7 @@ from model.families import attention_layers_in
 from model.hub import folder_on_disk
 from model.placement import Placement
 from model.source import source_of
-from records.generation import GenerationSettings
+from records.generation import GenerationSettings, thinking_identity
 from records.store import FORMAT
 
 Files = tuple[tuple[str, int, int], ...]
@@ -92,6 +92,7 @@ def answer_key(
     layers: Sequence[int] | None = None,
     float16: bool | None = None,
     answer: str | None = None,
+    thinking: bool | None = None,
     **settings: Any,
 ) -> str:
     """Return the id under which the answer to this question is kept: equal for equal answers.
@@ -108,6 +109,10 @@ def answer_key(
     if layers is None and not config.EXTRACT_ALL_LAYERS:
         layers = config.SPECIFIC_LAYERS
     count = source.layer_count
+    if answer is None:
+        how = GenerationSettings.of(**settings, thinking=thinking).identity
+    else:
+        how = {"given": answer, **thinking_identity(thinking)}
     question = {
         "format": FORMAT,
         "model": asdict(source),
@@ -115,7 +120,7 @@ def answer_key(
         "pixels": (config.MIN_PIXELS, config.MAX_PIXELS),
         "image": image,
         "prompt": prompt,
-        "generation": GenerationSettings.of(**settings).identity if answer is None else {"given": answer},
+        "generation": how,
         "layers": sorted(
             {layer % count for layer in (source.attention_layers if layers is None else layers)}
         ),

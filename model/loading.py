@@ -128,7 +128,6 @@ def _load_processor(source: Source, family: Family, files: Mended) -> Processor:
         templates_in(source.folders, source.base_name),
         standard_of(family.model_type).template,
         family.label,
-        family.template,
     )
     files.notes += notes
     return processor

@@ -26,9 +26,7 @@ _TURN = (
     "{% elif part['type'] == 'video' or 'video' in part %}<|vision_start|><|video_pad|><|vision_end|>"
     "{% elif 'text' in part %}{{ part['text'] }}{% endif %}{% endfor %}{% endif %}<|im_end|>\n"
 )
-_NO_THINKING = (
-    "{% if enable_thinking is defined and enable_thinking is false %}<think>\n\n</think>\n\n{% endif %}"
-)
+_THINKING = "{% if enable_thinking %}<think>\n{% else %}<think>\n\n</think>\n\n{% endif %}"
 
 
 @dataclass(frozen=True)
@@ -36,7 +34,7 @@ class Standard:
     """A family's chat template, in the ChatML layout, and what its processor does to a picture."""
 
     system_turn: bool = False  # whether a chat without a system turn gets one
-    thinking: bool = False  # whether the template is told not to think aloud, and then closes the thought
+    thinking: bool = False  # whether the template asks to think aloud, and begins the thought, or closes it
     min_pixels: int = 65_536  # of the resized picture
     max_pixels: int = 16_777_216
     mean: Channels = (0.5, 0.5, 0.5)
@@ -45,7 +43,7 @@ class Standard:
     @property
     def template(self) -> str:
         """The chat template, as Jinja."""
-        system, thought = (_SYSTEM if self.system_turn else ""), (_NO_THINKING if self.thinking else "")
+        system, thought = (_SYSTEM if self.system_turn else ""), (_THINKING if self.thinking else "")
         begun = "{% if add_generation_prompt %}<|im_start|>assistant\n" + thought + "{% endif %}"
         return "{% for message in messages %}" + system + _TURN + "{% endfor %}" + begun
 

@@ -6,14 +6,14 @@ is of use if it writes one picture, then the question as it was put.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 from model.checkpoint import AGAIN, read_json
 from model.errors import ModelError
 from model.families import Processor
+from model.thinking import template_keywords
 from utils import one_line
 
 MARK = "\ue000"  # stands for the question; for private use, so that no template writes it
@@ -58,12 +58,11 @@ def chosen_template(
     found: Sequence[tuple[str, str]],
     standard: str,
     label: str,
-    keywords: Mapping[str, Any] = MappingProxyType({}),
 ) -> tuple[str, list[str]]:
     """Return the first template that is of use, else the `standard` one of the family `label`; and notes."""
     faults = []
     for place, template in found:
-        fault = fault_of(processor, template, keywords)
+        fault = fault_of(processor, template)
         if not fault:
             instead = f"that of {place}"
             break
@@ -74,11 +73,11 @@ def chosen_template(
     return template, [f"{fault}: {instead} is used" for fault in faults]
 
 
-def fault_of(processor: Processor, template: str, keywords: Mapping[str, Any]) -> str:
+def fault_of(processor: Processor, template: str) -> str:
     """Return what is wrong with a template, "" where it is of use."""
     try:
-        around = _rendered(processor, template, MARK, keywords)
-        question = _rendered(processor, template, QUESTION, keywords)
+        around = _rendered(processor, template, MARK)
+        question = _rendered(processor, template, QUESTION)
     except Exception as error:  # Jinja's, and whatever an expression in it raises
         return f"takes no picture ({one_line(error, 60)})"
     pictures = around.count(processor.image_token)
@@ -91,8 +90,12 @@ def fault_of(processor: Processor, template: str, keywords: Mapping[str, Any]) -
     return "" if question == around.replace(MARK, QUESTION) else "changes the question"
 
 
-def _rendered(processor: Processor, template: str, prompt: str, keywords: Mapping[str, Any]) -> str:
+def _rendered(processor: Processor, template: str, prompt: str) -> str:
     turn = {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": prompt}]}
     return processor.apply_chat_template(
-        [turn], chat_template=template, tokenize=False, add_generation_prompt=True, **keywords
+        [turn],
+        chat_template=template,
+        tokenize=False,
+        add_generation_prompt=True,
+        **template_keywords(template, thinking=False),
     )

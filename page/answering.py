@@ -25,6 +25,7 @@ from records.capture import Capture
 from records.map_check import MapCheck
 from records.pictures import image_hash
 from records.store import Store
+from records.thoughts import thoughts
 from records.verification import with_verification
 from utils import one_line
 
@@ -56,13 +57,16 @@ class Inquiry:
         """Return the id under which the answer is kept; None where checkpoints cannot be told apart."""
         if loaded is None or loaded.checkpoint is None:
             return None
-        how = self.settings if self.answer is None else {"answer": self.answer}
+        how = self.settings
+        if self.answer is not None:
+            how = {"answer": self.answer, "thinking": self.settings["thinking"]}
         return answer_key(loaded.checkpoint, self.image_hash, self.prompt, **how)
 
     def capture(self, extractor: AttentionExtractor, job: Job) -> Capture:
         """Return the answer that the model gives, or the given one as it reads it."""
         if self.answer is not None:
-            return extractor.read(self.image, self.prompt, self.answer, self.image_hash)
+            thinks = self.settings["thinking"]
+            return extractor.read(self.image, self.prompt, self.answer, self.image_hash, thinking=thinks)
         return extractor.generate(
             self.image,
             self.prompt,
@@ -188,6 +192,7 @@ def described(run: Run) -> dict[str, Any]:
         "stopped": capture.stopped,
         "tokens": capture.tokens,
         "probabilities": capture.logprobs.exp().tolist(),
+        "thoughts": thoughts(capture),
         "words": [{"text": word.text, "tokens": word.tokens} for word in run.processor.words()],
         "prompt_tokens": capture.prompt_tokens,
         "layers": capture.layers,

@@ -73,12 +73,14 @@ class Api:
         top_k: float | None = None,
         repetition_penalty: float | None = None,
         answer: str | None = None,
+        thinking: bool | None = None,
     ) -> Iterator[tuple[Any, Any]]:
         """Answer a question about a picture and keep the answer for /heatmap; the last result is complete.
 
-        `answer` is one that was written elsewhere: it is explained, and none is generated.
+        `answer` is one that was written elsewhere: it is explained, and none is generated. With `thinking`
+        the model thinks aloud first; "thoughts" in the result are these tokens.
         """
-        how = (max_new_tokens, temperature, top_p, seed, generation, top_k, repetition_penalty)
+        how = (max_new_tokens, temperature, top_p, seed, generation, top_k, repetition_penalty, thinking)
         with told(plain=True):
             visitor = visitor_of(request)
             question = self.around.answering.asked(image, prompt, *how, answer=answer)
@@ -216,13 +218,14 @@ def _generation() -> list[Any]:
         gr.Number(None, precision=0, label="top_k", info=own),
         gr.Number(None, label="repetition_penalty", info=own),
         gr.Textbox(None, label="answer", info="one that was written elsewhere, to be explained"),
+        gr.Radio([True, False], value=None, label="thinking", info="where the chat template asks"),
     ]
 
 
 def _chosen() -> list[Any]:
     """Add what /heatmap is asked about."""
     return [
-        gr.Textbox("0", label="token", info='"3", "0-2,5", "all"; of the question "p0"'),
+        gr.Textbox("0", label="token", info='"3", "0-2,5", "all", "answer"; of the question "p0"'),
         gr.Textbox("all", label="layers", info='"all" or such as "0-3,-1"'),
         gr.Textbox("all", label="heads", info='"all" or such as "0-3"'),
     ]

@@ -25,6 +25,7 @@ from page.sessions import Run
 from page.shown import DASH
 from records.grad_cam import LABELS, GradCam
 from records.layers import NAMED_LAYERS, Layers, chosen_layers
+from records.selection import parsed_tokens
 from records.targets import Contrast, Target, Text, target_choice
 from report.layers import Style, method
 from utils import as_ranges, numbers_of
@@ -161,6 +162,8 @@ def typed_target(run: Run, text: str, at: str) -> Target:
     place = numbers_of(at, count, "token")[0] if at.strip() else None
     if kind == "all":
         return None
+    if kind == "answer":
+        return parsed_tokens(run.capture, kind)[0]
     if kind == "text":
         return Text(_typed(value, "Type the text to explain."), place or 0)
     if kind == "contrast":

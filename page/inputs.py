@@ -55,6 +55,7 @@ def generation_settings(
     generation: Any = None,
     top_k: Any = None,
     repetition_penalty: Any = None,
+    thinking: Any = None,
 ) -> dict[str, Any]:
     """Return the settings as keywords of `GenerationSettings.of`; None is config's, or none of one's own."""
     limit = int(number_within(max_new_tokens, "Max new tokens", 1, MOST_NEW_TOKENS))
@@ -65,20 +66,28 @@ def generation_settings(
         "top_k": _own(top_k, "Top-k", 0, 1_000_000, float_=False),
         "repetition_penalty": _own(repetition_penalty, "The repetition penalty", 0, 10, above=True),
     }
-    settings = {"generation": generation, "max_new_tokens": limit, "seed": start, **own}
+    settings = {
+        "generation": generation,
+        "max_new_tokens": limit,
+        "seed": start,
+        "thinking": thinking,
+        **own,
+    }
     GenerationSettings.of(**settings)
     return settings
 
 
 def menu_settings(
-    max_new_tokens: Any, seed: Any, generation: Any, *own: Any
-) -> tuple[Any, Any, Any, Any, Any, Any, Any]:
+    max_new_tokens: Any, seed: Any, generation: Any, thinking: Any, *own: Any, asks: bool
+) -> tuple[Any, ...]:
     """Return the menu's settings in the order of `generation_settings`.
 
-    `own` are temperature, top-p, top-k and repetition penalty, which the menu shows only where they count.
+    `own` are temperature, top-p, top-k and repetition penalty, which the menu shows only where they count; so
+    it does `thinking`, where the model `asks` for it.
     """
     temperature, top_p, top_k, penalty = own if generation == "own" else [None] * 4
-    return max_new_tokens, temperature, top_p, seed, generation, top_k, penalty
+    thinks = thinking is True if asks else None
+    return max_new_tokens, temperature, top_p, seed, generation, top_k, penalty, thinks
 
 
 def given_answer(text: Any) -> str | None:

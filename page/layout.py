@@ -16,6 +16,7 @@ from model.families import known_families
 from page.explorer import Explorer
 from page.gradcam_tab import GradCamTab
 from page.inputs import MOST_NEW_TOKENS
+from page.model_room import Loaded
 from page.parts import heading, line, text_of
 from page.recent import Recent
 from page.share import Share
@@ -31,14 +32,16 @@ QUESTIONS = ("What stands out?", "What is written there?", "What is in the backg
 class Layout:
     """The components of the page."""
 
-    def of_model(self, name: str, generation: str = "") -> dict[Any, Any]:
-        """Return what is said and offered for a model: the bundled one knows toy scenes and nothing else.
-
-        `generation` is how it would answer by itself.
-        """
+    def of_model(self, name: str, loaded: Loaded | None) -> dict[Any, Any]:
+        """Return what is said and offered for a model: the bundled one knows toy scenes and nothing else."""
         is_demo = name == DEMO
+        thinking = loaded.thinking if loaded else "never"
+        by_checkpoint = f"This checkpoint: {loaded.generation}." if loaded else ""
+        if thinking == "always":
+            by_checkpoint += " It always thinks aloud before it answers."
         return {
-            self.by_checkpoint: f"This checkpoint: {generation}." if generation else "",
+            self.by_checkpoint: by_checkpoint,
+            self.thinking: gr.Checkbox(visible=thinking == "asked"),
             self.toys: gr.HTML(visible=is_demo),
             self.suggestions: list(TOY_QUESTIONS if is_demo else QUESTIONS),
         }
@@ -66,7 +69,14 @@ class Layout:
                 heading("Grad-CAM, layer by layer")
                 self.gradcam = GradCamTab()
         own = [self.temperature, self.top_p, self.top_k, self.repetition_penalty]
-        self.settings: list[Any] = [self.given, self.max_new_tokens, self.seed, self.generation, *own]
+        self.settings: list[Any] = [
+            self.given,
+            self.max_new_tokens,
+            self.seed,
+            self.generation,
+            self.thinking,
+            *own,
+        ]
 
     def _strip(self, chosen: str, status: str) -> None:
         gr.HTML(LOGO, elem_id="logo", js_on_load=None)
@@ -136,6 +146,13 @@ class Layout:
             elem_id="generation",
         )
         self.by_checkpoint = line("", "by_checkpoint", role="note")
+        self.thinking = gr.Checkbox(
+            config.THINKING,
+            label="Think aloud first",
+            info="its thoughts are part of the answer, folded; they need many more new tokens",
+            visible=False,
+            elem_id="thinking",
+        )
         with gr.Column(elem_id="own_values", visible=config.GENERATION == "own") as self.own_values:
             self._own_values()
         self.max_new_tokens = gr.Slider(

@@ -14,12 +14,14 @@ import torch
 from model import (
     Checkpoint,
     ModelError,
+    Thinking,
     attention_layers,
     checkpoint,
     load_model,
     loading_notes,
     model_layer_count,
     own_generation,
+    thinking_of,
 )
 from page.jobs import Job
 from page.queue import Queue
@@ -41,6 +43,7 @@ class Loaded:
     place: str  # such as "CPU, float32"
     checkpoint: Checkpoint | None  # None: its answers cannot be told from another's, and are not used again
     generation: str  # how the checkpoint itself would answer
+    thinking: Thinking  # whether it thinks aloud first
     notes: tuple[str, ...] = ()  # what was mended of its files, or is special
 
 
@@ -135,5 +138,6 @@ def _ready(name: str) -> Loaded:
         place=f"{'CPU' if device == 'cpu' else device.upper()}, {dtype}",
         checkpoint=checkpoint(name),
         generation=own_generation(model),
+        thinking=thinking_of(processor),
         notes=loading_notes(model),
     )

@@ -57,10 +57,10 @@ class Page(Layout):
         answer = [*self._blanked(), self.status, recent.mine, recent.list, recent.begun]
         asked_again = [*answer, sources.image, self.prompt]
 
-        opened = [*asked_again, self.model, self.toys, self.suggestions, self.by_checkpoint]
+        opened = [*asked_again, self.model, self.toys, self.suggestions, self.by_checkpoint, self.thinking]
         loaded = self.blocks.load(self.on_open, [recent.mine, recent.begun], opened, **AT_ONCE)
         self.blocks.unload(self.on_leave)
-        loading = [self.status, self.toys, self.suggestions, self.by_checkpoint]
+        loading = [self.status, self.toys, self.suggestions, self.by_checkpoint, self.thinking]
         self.load.click(self.on_load, [self.model], loading, **LONG)
         self.toys.click(None, None, [self.model], js=f"() => {json.dumps(config.MODEL_NAME)}", **IN_BROWSER)
         self.on_stop = self.jobs.stopper("answer")
@@ -196,10 +196,10 @@ class Page(Layout):
     def on_open(self, request: gr.Request, mine: Any, begun: Any) -> Outputs:
         """Show the model that is in memory now, and what was cut off by a reload, or else an example."""
         loaded = self.room.loaded
-        name, said = (loaded.name, loaded.generation) if loaded else (self.chosen, "")
+        name = loaded.name if loaded else self.chosen
         found = {self.recent.begun: None, self.recent.list: self.recent.listed(mine)}
         found |= self.cut_off(request, mine, begun) or self.first(request)
-        return found | {self.status: self.status_text(), self.model: name, **self.of_model(name, said)}
+        return found | {self.status: self.status_text(), self.model: name, **self.of_model(name, loaded)}
 
     def cut_off(self, request: gr.Request, mine: Any, begun: Any) -> Outputs:
         """Return what was written of an answer before the page was left; nothing where there is none."""
@@ -242,7 +242,7 @@ class Page(Layout):
             so_far=lambda progress: {self.status: f"Loading {name} … {progress.seconds:.0f} s"},
             done=lambda loaded, _: {
                 self.status: self.status_text(),
-                **self.of_model(loaded.name, loaded.generation),
+                **self.of_model(loaded.name, loaded),
             },
             stopped=dict,
             failed=failed,
@@ -255,6 +255,7 @@ class Page(Layout):
         Until there is another one, and where there is none, the answer from before stays.
         """
         upload, prompt, given, *chosen, reuse, mine = form
+        asks = self.room.loaded is not None and self.room.loaded.thinking == "asked"
 
         def refused(reason: str) -> Outputs:
             return {**self.asking(False), **self.explorer.unanswered(reason)}
@@ -263,7 +264,7 @@ class Page(Layout):
             refused,
             lambda: (
                 visitor_of(request),
-                self.answering.asked(upload, prompt, *menu_settings(*chosen), answer=given),
+                self.answering.asked(upload, prompt, *menu_settings(*chosen, asks=asks), answer=given),
             ),
         )
         limit, ticket = question.settings["max_new_tokens"], secrets.token_hex(16)

@@ -110,6 +110,11 @@ class Capture:
         """Whether a gate follows the attention of each of the model's heads."""
         return bool(self.settings.get("gated"))
 
+    @property
+    def thinking(self) -> bool:
+        """Whether the template told the model to think aloud first."""
+        return bool(self.settings.get("thinking"))
+
     def _repr_html_(self) -> str | None:
         """Return the viewer for a cell of a notebook, with attention over all layers and heads."""
         return cell(self)

@@ -32,6 +32,7 @@ class GenerationSettings:
     top_p: float | None = None  # draw from the likeliest tokens that together reach this probability
     top_k: int | None = None  # draw from so many of the likeliest tokens; 0 from all
     repetition_penalty: float | None = None  # above 1 makes tokens that were there less likely
+    thinking: bool | None = None  # whether the template has the model think aloud first; None: by `config`
 
     def __post_init__(self) -> None:
         """Refuse what is out of range, and a value that would not count."""
@@ -44,6 +45,8 @@ class GenerationSettings:
             raise ValueError(f"max_new_tokens must be at least 1; got {self.max_new_tokens}")
         if not _is_whole(self.seed) or not 0 <= self.seed < 2**63:
             raise ValueError(f"seed must be a whole number from 0 to 2**63 - 1; got {self.seed!r}")
+        if self.thinking not in (None, True, False):
+            raise ValueError(f"thinking must be True or False; got {self.thinking!r}")
         if self.generation == "own":
             self._check_own()
         elif given := [name for name in OWN if getattr(self, name) is not None]:
@@ -70,6 +73,7 @@ class GenerationSettings:
         top_k: int | None = None,
         repetition_penalty: float | None = None,
         seed: int | None = None,
+        thinking: bool | None = None,
     ) -> GenerationSettings:
         """Return the settings; what is None is read from `config`.
 
@@ -88,6 +92,7 @@ class GenerationSettings:
             cast(Generation, generation),
             max_new_tokens=config.MAX_NEW_TOKENS if max_new_tokens is None else max_new_tokens,
             seed=config.SEED if seed is None else seed,
+            thinking=thinking,
             **own,
         )
 
@@ -95,12 +100,18 @@ class GenerationSettings:
     def identity(self) -> dict[str, Any]:
         """What of these settings can change the answer, JSON-ready; a greedy one has no use for a seed."""
         known = asdict(self)
+        del known["thinking"]
         if self.generation == "greedy" or self.temperature == 0:
             known |= {"generation": "greedy", "seed": None, **dict.fromkeys(OWN)}
             known["repetition_penalty"] = float(self.repetition_penalty or 1)
         elif self.generation == "own":
             known |= {name: float(known[name]) for name in OWN}
-        return known
+        return known | thinking_identity(self.thinking)
+
+
+def thinking_identity(thinking: bool | None) -> dict[str, bool]:
+    """Return what thinking aloud first adds to an answer's identity; None is read from `config`."""
+    return {"thinking": True} if (config.THINKING if thinking is None else thinking) else {}
 
 
 def generation_text(settings: Mapping[str, Any]) -> str:

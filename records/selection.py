@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Any, Literal
 from methods.catalog import Method, method_named
 from records.choices import Aggregation
 from records.look import GLOW, Look
+from records.thoughts import said
 from utils import as_ranges, numbers_of
 
 if TYPE_CHECKING:
     from records.capture import Capture
 
+ANSWER = "answer"  # names the tokens of an answer that are no thoughts
 Numbers = str | Sequence[int]  # "all", "0-3,-1", or numbers that are known to be there
 SCALES = {
     "own": "each map from its own lowest to its own highest value",
@@ -101,7 +103,8 @@ def key_of(tokens: Sequence[int], of_prompt: bool) -> str:
 def parsed_tokens(capture: Capture, text: str) -> tuple[tuple[int, ...], bool]:
     """Return the tokens that a text names, and whether they are the prompt's.
 
-    "all", "3", "-1", "0-3,5" are tokens of the answer; "p0", "p1-2", "pall" of the prompt.
+    "all", "3", "-1", "0-3,5" are tokens of the answer, "answer" are those that are no thoughts; "p0", "p1-2",
+    "pall" are tokens of the prompt.
 
     Raises:
         ValueError: one line, for a token that is not there or a text that names none.
@@ -110,6 +113,10 @@ def parsed_tokens(capture: Capture, text: str) -> tuple[tuple[int, ...], bool]:
     count = len(capture.prompt_token_ids if of_prompt else capture.token_ids)
     if count == 0:
         raise ValueError("The answer is empty: there is no token to show.")
+    if text.strip() == ANSWER:
+        if not (tokens := said(capture)):
+            raise ValueError("The answer ended in its thoughts: nothing stands after them.")
+        return tokens, False
     name = "prompt token" if of_prompt else "token"
     return numbers_of(text.strip().removeprefix("p"), count, name), of_prompt
 

@@ -212,7 +212,7 @@ def needs_answer(target: Target) -> bool:
 class Chosen(NamedTuple):
     """What is to be explained: its kind, and what stands after it."""
 
-    kind: str  # "all", "tokens", "word", "text" or "contrast"
+    kind: str  # "all", "answer", "tokens", "word", "text" or "contrast"
     value: Any = None  # None, ranges such as "2-5,7", the word's number, the text, or the two words
 
 
@@ -223,8 +223,8 @@ def target_choice(text: str) -> Chosen:
         ValueError: one line, for anything else.
     """
     kind, _, rest = text.partition(":")
-    if text == "all":
-        return Chosen("all")
+    if text in ("all", "answer"):
+        return Chosen(text)
     if kind == "word" and re.fullmatch(r"\d{1,9}", rest):
         return Chosen("word", int(rest))
     if kind == "text" and rest.strip():
@@ -234,5 +234,5 @@ def target_choice(text: str) -> Chosen:
     with suppress(ValueError):
         if min(min(ends) for ends in ranges_of(text)) >= 0:
             return Chosen("tokens", text)
-    wanted = "all, tokens such as 3, 2-5 or 1,4, word:2, text:a red boat, or contrast:red/blue"
+    wanted = "all, answer, tokens such as 3, 2-5 or 1,4, word:2, text:a red boat, or contrast:red/blue"
     raise ValueError(f"{text!r} is not {wanted}")

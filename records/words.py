@@ -34,6 +34,7 @@ _LETTERS = rf"[[\p{{L}}\p{{N}}\p{{M}}_]--{_UNSPACED}]+"
 _UNIT = regex.compile(
     rf"""
     (?P<space>\s+)
+    | (?P<thought></?think>)                                 # around thoughts, one token or several
     | (?P<broken>⟨[0-9A-F]{{2}}(?:\ [0-9A-F]{{2}})*⟩)          # bytes that are no character
     | (?P<unspaced>{_UNSPACED}\p{{M}}*)
     | (?P<word>{_LETTERS}(?:(?:['’\-‐\u00ad\u200c\u200d]|(?<=\p{{Nd}})[.,:](?=\p{{Nd}})){_LETTERS})*)

@@ -43,6 +43,7 @@ WRONG: list[tuple[str, list[object]]] = [
     ("TOP_K", [-1, 1.5, "5", True, None]),
     ("REPETITION_PENALTY", [0, -1, 10.5, "1", True, float("nan")]),
     ("TOP_P", [0, 0.0, 1.01, -1, float("nan"), "1", False]),
+    ("THINKING", ["yes", None, 1]),
     ("SEED", [-1, 0.5, 2**63, None]),
     ("METHOD", ["magic", "Attention", None]),
     ("AGGREGATION", ["median", "Mean", None]),

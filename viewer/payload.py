@@ -24,6 +24,7 @@ from drawing.colours import palette
 from drawing.glow import warmth
 from records.look import Look
 from records.map_check import MapCheck
+from records.thoughts import thoughts
 from records.token_maps import TokenMaps
 from records.words import Word
 from viewer.methods import methods_payload
@@ -275,7 +276,7 @@ def _side(
     }
     some = list(maps.tokens) if maps is not None and len(maps.tokens) < len(spans) else None
     if not of_prompt:
-        side["have"] = some
+        side |= {"have": some, "thoughts": list(thoughts(capture))}
     elif some is not None:
         raise ValueError(f"expected maps of all {len(spans)} tokens of the prompt; got {len(some)}")
     return side

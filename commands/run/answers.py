@@ -88,7 +88,9 @@ def keep(args: argparse.Namespace, image: Image.Image, capture: Capture, layers:
 
 def question(args: argparse.Namespace, source: Checkpoint, layers: list[int] | None) -> str:
     """Return the key of the question in the store."""
-    settings = {"answer": args.answer} if args.answer is not None else generation_of(args)
+    settings = generation_of(args)
+    if args.answer is not None:
+        settings = {"answer": args.answer, "thinking": args.thinking}
     return answer_key(source, args.image_hash, args.prompt, layers=layers, **settings)
 
 
@@ -100,7 +102,8 @@ def generated(extractor: AttentionExtractor, args: argparse.Namespace, image: Im
     """
     key = verification_key(checkpoint(args.model or default_model()))
     if args.answer is not None:
-        return with_verification(extractor.read(image, args.prompt, args.answer, args.image_hash), key)
+        read = extractor.read(image, args.prompt, args.answer, args.image_hash, thinking=args.thinking)
+        return with_verification(read, key)
     limit = config.MAX_NEW_TOKENS if args.max_new_tokens is None else args.max_new_tokens
     with stop_on_interrupt() as stop, bar("Answer", "token", limit) as progress:
 

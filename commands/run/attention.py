@@ -13,6 +13,7 @@ import visualization
 from commands.arguments import (
     choice,
     numbers,
+    without_thoughts,
 )
 from commands.files import finished_folder
 from commands.run.answers import answered, subject_of
@@ -20,7 +21,7 @@ from commands.terminal import UsageError, bar, printable, say
 from methods import METHODS
 from records.capture import Capture
 from records.look import Look
-from records.selection import Selection
+from records.selection import ANSWER, Selection
 from report.png import figure
 from report.view import Drawing, arrays_of, coloured, drawings
 from utils import as_ranges, one_line, save_arrays
@@ -64,12 +65,17 @@ def selection_of(args: argparse.Namespace, capture: Capture) -> Selection:
     if missing := set(layers or ()) - set(capture.layers):
         recorded = as_ranges(capture.layers)
         raise UsageError(f"layer {min(missing)} was not recorded for this answer; recorded: {recorded}")
+    chosen: tuple[int, ...] | None = None
+    if tokens == ANSWER:
+        chosen = without_thoughts(capture)
+    elif not isinstance(tokens, str):
+        chosen = tuple(numbers(tokens, count, "token", "the answer"))
     return Selection(
         layers=tuple(layers or capture.layers),
         heads=tuple(heads),
         aggregation=args.aggregation,
-        tokens=None if isinstance(tokens, str) else tuple(numbers(tokens, count, "token", "the answer")),
-        by="word" if tokens == "words" else "token",
+        tokens=chosen,
+        by="word" if tokens in ("words", ANSWER) else "token",
         method=row.name,
         no_sinks=args.no_sinks,
         look=args.look,

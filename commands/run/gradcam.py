@@ -11,6 +11,7 @@ from attention_extractor import AttentionExtractor
 from commands.arguments import (
     numbers,
     ranges,
+    without_thoughts,
 )
 from commands.files import finished_folder
 from commands.gradcam import SINGLE_LAYER
@@ -97,6 +98,8 @@ def target_of(args: argparse.Namespace, capture: Capture | None) -> Target:
         return Contrast(value[0], value[1], args.at)
     if capture is None or kind == "all":
         return None
+    if kind == "answer":
+        return without_thoughts(capture)
     if kind == "tokens":
         return numbers(ranges(value), len(capture.token_ids), "token", "the answer")
     return word_number(capture, value).tokens

@@ -68,6 +68,27 @@ def test_every_command_takes_a_given_answer(
     assert answers == []
 
 
+def test_thoughts_can_be_left_out(
+    call: Callable[..., int], out: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    thought = "Hm.</think> "
+    assert call("attention", "--answer", thought + GIVEN, "--tokens", "answer") == 0
+    of_words = {name for name in names(out) if name.startswith("word_")}
+    assert of_words == {f"word_{number:03}.png" for number in range(3, 7)}  # after "Hm", "." and the mark
+    assert call("attention", "--answer", "Hm</think>", "--tokens", "answer") == 2
+    assert "error: the answer ended in its thoughts" in capsys.readouterr().err.lower()
+
+
+def test_a_checkpoint_without_thinking_is_not_asked_to_think(
+    call: Callable[..., int], out: Path, answers: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    for more in ([], ["--answer", GIVEN]):
+        assert call("attention", "--thinking", *more) == 2
+        assert "error: This checkpoint's chat template has no thinking" in capsys.readouterr().err
+    assert not out.exists()
+    assert call("attention", "--no-thinking", "--answer", GIVEN) == 0
+
+
 @pytest.mark.parametrize(
     ("answer", "line"),
     [

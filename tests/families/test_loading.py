@@ -118,8 +118,9 @@ def test_the_template_is_told_what_it_asks_for(kind: str) -> None:
     asks = copy.copy(processor)
     asks.chat_template = processor.chat_template + THINKS
     plain, told = (encode(model, one, picture(kind), PROMPT).input_ids for one in (processor, asks))
-    more = processor.tokenizer.decode(told[len(plain) :])
-    assert more == ("<think>\n\n</think>\n\n" if kind in HYBRIDS else "")
+    assert processor.tokenizer.decode(told[len(plain) :]) == "<think>\n\n</think>\n\n"
+    thinks = encode(model, asks, picture(kind), PROMPT, thinking=True).input_ids
+    assert thinks.tolist() == plain.tolist()
 
 
 @pytest.mark.parametrize("kind", ["qwen3_5"])

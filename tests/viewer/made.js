@@ -67,6 +67,7 @@ export function payload(changes = {}) {
       logprobs: [0.5, 0.001, 0.5, 0.5].map(Math.log),
       without: null,
       have: null,
+      thoughts: [],
     },
     prompt: {
       text: 'What is',

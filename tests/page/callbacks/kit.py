@@ -95,7 +95,7 @@ def form(
     given: str = "",
 ) -> list[Any]:
     """What the page's components hold: the question, the settings, and whether to answer from the store."""
-    return [image, PROMPT, given, tokens, 0, generation, temperature, 1, 0, 1, reuse]
+    return [image, PROMPT, given, tokens, 0, generation, False, temperature, 1, 0, 1, reuse]
 
 
 def asked(page: Page, question: list[Any], mine: Any = None, visitor: str = "me") -> list[Outputs]:

@@ -74,7 +74,7 @@ def test_a_word_by_its_number(client: Client, picture: Path, run: Run) -> None:
         ({"layers": "most"}, 'The layers must be "all", or numbers such as 3 or 0-2,5.'),
         ({"target": "99"}, "There is no token 99: there are 6, 0 to 5."),
         ({"target": "word:99"}, "There is no word 99"),
-        ({"target": "red"}, "'red' is not all, tokens such as 3, 2-5 or 1,4, word:2"),
+        ({"target": "red"}, "'red' is not all, answer, tokens such as 3, 2-5 or 1,4, word:2"),
         ({"target": "1", "at": "2"}, "at belongs to a target text:… or contrast:…"),
         ({"target": "text:a <|image_pad|>"}, "may not contain the control token <|image_pad|>"),
         ({"target": "contrast:zebra/b"}, "the answer does not say 'zebra': name the position"),

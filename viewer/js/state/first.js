@@ -1,6 +1,7 @@
 // Which words tell most, and so the first one that is picked. Goes in: a payload. Comes out: segments, or a pick.
 import { hottestShare } from './maps.js';
 import { isSpoken, neededIt, needs } from './need.js';
+import { isThought, saidPick } from './thoughts.js';
 
 const SHORTEST = 3; // letters
 // Words that carry no thing of their own, in the languages of most questions; others are judged by their maps alone.
@@ -25,12 +26,13 @@ const isIn = (words, { text }) => words.has(text.trim().toLowerCase());
 const isMeant = (word) => lettersOf(word.text) >= SHORTEST && !isIn(FUNCTIONS, word);
 const isNaming = (word) => isMeant(word) && !isIn(PLACES, word);
 
-// Returns the words of the answer with `score`, how much a word needed the picture × how hot its map is at its hottest.
+// Returns the words of the answer, its thoughts left out where there is more, with `score`, how much a word needed the picture × how hot its map is at its hottest.
 function scored(data, isCandidate) {
   const need = needs(data, 'words');
+  const said = saidPick(data);
   return data.answer.words
     .map((segment, place) => ({ ...segment, place, need: need[place] ?? 1 }))
-    .filter((segment) => isSpoken(segment) && isCandidate(segment))
+    .filter((segment) => isSpoken(segment) && isCandidate(segment) && !(said && isThought(data, segment)))
     .map((segment) => ({ ...segment, score: segment.need * hottestShare(data, segment.tokens) }));
 }
 

@@ -30,6 +30,7 @@ export const newState = (can) => ({
 
 // Returns the part of the state that is of no use with another answer.
 const ofOneAnswer = () => ({
+  isUnfolded: false, // whether the answer's thoughts were opened
   isOwnPick: false, // whether a person picked, so that nothing else may
   anchor: null, // the pick where a range of words began
   region: null, // {row, col, rows, cols} that is kept

@@ -5,6 +5,7 @@ import { aloneIn, alonePlace, highestCell, massIn, shownPick, valueAt } from './
 import { asRanges, indices, numberLabels, percent, probabilityText, rangeOf } from './numbers.js';
 import { isWhole, segmentsIn, sideOf } from './picks.js';
 import { meanShares } from './shares.js';
+import { isSaid } from './thoughts.js';
 
 // Returns the segments of a text, "answer" or "prompt", by words or by tokens.
 export const segmentsOf = (state, name) => segmentsIn(state.data[name], state.granularity);
@@ -38,11 +39,13 @@ export function isAll({ data }, pick) {
 
 // Returns what is picked as it is said in a sentence: “heart”, or “the whole answer”.
 export function quoted(state, pick) {
-  return isAll(state, pick) ? 'the whole answer' : `“${textOf(state, pick)}”`;
+  if (isAll(state, pick)) return 'the whole answer';
+  return isSaid(state.data, pick) ? 'the answer' : `“${textOf(state, pick)}”`;
 }
 
 export function nameOf(state, pick) {
   if (isWhole(state.data, pick)) return `The whole answer (${pick.tokens.length} tokens)`;
+  if (isSaid(state.data, pick)) return `The answer without its thoughts (${pick.tokens.length} tokens)`;
   return `“${textOf(state, pick)}” (${pick.of_prompt ? 'question ' : ''}${several('token', pick.tokens)})`;
 }
 

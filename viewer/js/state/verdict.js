@@ -1,7 +1,7 @@
 // The verdict on a pick: where it came from, and what a test of its map found. Goes in: the state. Comes out: texts.
 import { probabilities } from './need.js';
 import { keyOf } from './picks.js';
-import { isAll, quoted } from './texts.js';
+import { quoted } from './texts.js';
 
 const TONES = { 'the picture': 'picture', both: 'both' };
 const STATES = { 'Holds up': 'holds', Partly: 'partly', 'Does not hold': 'fails' };
@@ -26,7 +26,7 @@ export function headline(state) {
   if (!picked) return [{ text: 'The answer is empty: there is no word to show.' }];
   const name = quoted(state, picked);
   if (picked.of_prompt) return [{ text: `${name} is part of the question: the model did not write it.` }];
-  const subject = isAll(state, picked) ? 'The whole answer' : name;
+  const subject = name[0].toUpperCase() + name.slice(1);
   const source = pickedSource(state);
   if (source !== null)
     return [{ text: `${subject} came from ` }, { text: source, tone: TONES[source] ?? 'language' }];

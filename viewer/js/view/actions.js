@@ -5,6 +5,7 @@ import { headsOf, mapOf } from '../state/maps.js';
 import { limited } from '../state/numbers.js';
 import { between, keyOf, pickOf } from '../state/picks.js';
 import { controlsOf } from '../state/state.js';
+import { isThought, saidPick } from '../state/thoughts.js';
 
 export function show(viewer, pick, byPerson) {
   const { state, host, redraw } = viewer;
@@ -38,6 +39,15 @@ export function choose(viewer, pick, extend = false) {
 export function chooseWhole(viewer) {
   viewer.state.anchor = null;
   show(viewer, pickOf(viewer.state.data, null), true);
+}
+
+// Opens the answer's thoughts, or folds them away; a word of them is no longer picked then.
+export function unfold(viewer, isUnfolded) {
+  const { state, redraw } = viewer;
+  state.isUnfolded = isUnfolded;
+  if (!isUnfolded && state.picked && isThought(state.data, state.picked))
+    choose(viewer, saidPick(state.data));
+  redraw.marks();
 }
 
 export function preview({ state, redraw }, pick) {

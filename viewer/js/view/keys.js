@@ -2,6 +2,7 @@
 import { actionOf } from '../state/keys.js';
 import { between } from '../state/picks.js';
 import { isAll, segmentsOf } from '../state/texts.js';
+import { isFolded, isSaid, isThought } from '../state/thoughts.js';
 import { choose, chooseWhole, keepRegion, preview, setLook, show, want } from './actions.js';
 import { test } from './verdict.js';
 
@@ -52,13 +53,16 @@ function letGo(viewer) {
   }
 }
 
+const isMany = (state) => isAll(state, state.picked) || isSaid(state.data, state.picked);
+
 // Goes to the next or the last word, from the whole answer to its first or last; with `extend` those from where the range
 // began are taken along.
 function walk(viewer, step, extend) {
   const { state } = viewer;
-  const words = segmentsOf(state, 'answer').filter((segment) => segment.tokens);
+  const isThere = (segment) => segment.tokens && !(isFolded(state) && isThought(state.data, segment));
+  const words = segmentsOf(state, 'answer').filter(isThere);
   const { picked } = state;
-  const ends = picked && !picked.of_prompt && !isAll(state, picked) ? picked.tokens : [];
+  const ends = picked && !picked.of_prompt && !isMany(state) ? picked.tokens : [];
   const at = words.findIndex(({ tokens }) => tokens.includes(step > 0 ? ends.at(-1) : ends[0]));
   const next = at < 0 ? words.at(step > 0 ? 0 : -1) : words[at + step];
   if (!next) return false;

@@ -5,7 +5,8 @@ import { needs } from '../state/need.js';
 import { keyOf } from '../state/picks.js';
 import { legendText } from '../state/said.js';
 import { isAll, segmentsOf } from '../state/texts.js';
-import { choose, chooseWhole, preview } from './actions.js';
+import { isFolded, isSaid, runsOf, saidPick, thoughtsText } from '../state/thoughts.js';
+import { choose, chooseWhole, preview, unfold } from './actions.js';
 import { hasModifier, isConfirming, isHovering } from './parts.js';
 
 const SIDES = { words: 'answer', prompt: 'prompt' };
@@ -17,10 +18,13 @@ export function addWords(viewer) {
     listenToKeys(viewer, place);
   }
   viewer.listen(viewer.part('whole'), 'click', () => viewer.state.data && chooseWhole(viewer));
+  viewer.listen(viewer.part('answerOnly'), 'click', () => choose(viewer, saidPick(viewer.state.data)));
+  viewer.listen(viewer.part('thoughts'), 'click', () => unfold(viewer, isFolded(viewer.state)));
   return { fill: () => fill(viewer), mark: () => mark(viewer), light: () => light(viewer) };
 }
 
 const wordsOf = (viewer, place) => [...viewer.part(place).querySelectorAll('.lens-word')];
+const isThere = (option) => !option.closest('[hidden]');
 
 function fill(viewer) {
   const { state, root, part } = viewer;
@@ -45,7 +49,8 @@ function fillSide(viewer, place, side) {
   const place_ = part(place);
   place_.toggleAttribute('data-unknown', side !== 'answer' || !state.data.answer.without);
   let number = 0;
-  const nodes = segmentsOf(state, side).map((segment, i) => {
+  const segments = segmentsOf(state, side);
+  const nodes = segments.map((segment, i) => {
     if (!segment.tokens || !state.data[side].maps) return document.createTextNode(segment.text);
     const option = wordOption(segment, need[i] ?? null);
     option.dataset.word = number;
@@ -53,7 +58,33 @@ function fillSide(viewer, place, side) {
     viewer.picksOf.set(option, { tokens: segment.tokens, of_prompt: side === 'prompt' });
     return option;
   });
-  place_.replaceChildren(...nodes);
+  place_.replaceChildren(...(side === 'answer' ? withThoughts(state.data, segments, nodes) : nodes));
+}
+
+// Returns the nodes of an answer, those of its thoughts in groups that can be folded away.
+function withThoughts(data, segments, nodes) {
+  const left = [...nodes];
+  return runsOf(data, segments).flatMap((run) => {
+    const some = left.splice(0, run.segments.length);
+    if (!run.isThought) return some;
+    const group = document.createElement('span');
+    group.setAttribute('role', 'group');
+    group.setAttribute('aria-label', 'Thoughts');
+    group.className = 'lens-thought';
+    group.append(...some);
+    return [group];
+  });
+}
+
+function fold({ state, part }) {
+  const { data } = state;
+  const isFoldable = Boolean(saidPick(data));
+  const isFolded_ = isFolded(state);
+  part('thoughts').hidden = !isFoldable;
+  part('answerOnly').hidden = !isFoldable;
+  part('thoughts').setAttribute('aria-expanded', String(!isFolded_));
+  part('thoughts').textContent = thoughtsText(data, segmentsOf(state, 'answer'));
+  for (const group of part('words').querySelectorAll('.lens-thought')) group.hidden = isFolded_;
 }
 
 function wordOption(segment, need) {
@@ -90,6 +121,7 @@ function fillUnfinished({ state, part }) {
 function mark(viewer) {
   const { state, part, picksOf } = viewer;
   if (!state.data) return;
+  fold(viewer);
   const { data, picked } = state;
   const everything = Boolean(picked && isAll(state, picked));
   for (const [place, side] of Object.entries(SIDES)) {
@@ -98,14 +130,16 @@ function mark(viewer) {
     markOf(wordsOf(viewer, place), (option) => picksOf.get(option).tokens.some((token) => tokens.has(token)));
   }
   part('whole').setAttribute('aria-pressed', String(everything));
+  part('answerOnly').setAttribute('aria-pressed', String(Boolean(picked && isSaid(data, picked))));
   part('words').dataset.pick = keyOf(data, picked);
 }
 
 function markOf(options, isPicked) {
   const picked = new Set(options.filter(isPicked));
-  const [top] = picked;
+  const there = options.filter(isThere);
+  const top = there.find((option) => picked.has(option));
   if (top) comeIntoSight(top); // first: where it is does not depend on the marks, with which all is laid out again
-  const first = picked.has(document.activeElement) ? document.activeElement : (top ?? options[0]);
+  const first = picked.has(document.activeElement) ? document.activeElement : (top ?? there[0]);
   for (const option of options) {
     const isSelected = String(picked.has(option));
     if (option.getAttribute('aria-selected') !== isSelected) option.setAttribute('aria-selected', isSelected);
@@ -177,7 +211,7 @@ function listenToKeys(viewer, place) {
       choose(viewer, picksOf.get(option), event.shiftKey);
       return;
     }
-    const all = wordsOf(viewer, place);
+    const all = wordsOf(viewer, place).filter(isThere);
     const at = all.indexOf(option);
     const next = all[{ ArrowRight: at + 1, ArrowLeft: at - 1, Home: 0, End: all.length - 1 }[event.key]];
     if (!next) return;
