@@ -8,7 +8,7 @@ ARGS ?=
 # a whole file at a time, so that what a file's tests share is made once; tests/conftest.py puts the long ones first.
 SIDE_BY_SIDE := --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 CORES = $(shell cores=$$(getconf _NPROCESSORS_ONLN); echo $$((cores > 4 ? 4 : cores)))
-NUMERIC_RUNS := numeric-default-1 numeric-default-2 numeric-avx2-1 numeric-avx2-2
+NUMERIC_RUNS := numeric-default-1 numeric-avx2-2
 NUMERIC = $(shell grep -rl --include='test_*.py' 'mark\.numeric' tests)  # so that no other file is imported
 
 # Format and lint of JavaScript and CSS, and the test of the page by axe, need npm. Where it is missing they are left out,
@@ -34,7 +34,8 @@ run: $(VENV)/.installed ## Open the page at http://127.0.0.1:7860 (ARGS="--model
 test: $(VENV)/.installed-dev $(NPM_INSTALLED) ## Run every test that this computer allows (ARGS="-k model -x")
 	$(BIN)/python -m pytest $(SIDE_BY_SIDE) $(ARGS)
 
-# The four runs side by side, each one process, which imports everything once.
+# Two runs side by side, each one process, which imports everything once: on the plainest kernels with one thread, on AVX2
+# with two. `make test` has run them on this processor's own.
 test-numerics: $(VENV)/.installed-dev ## Run the tests of numbers again on plainer kernels, with one and two threads
 	@$(MAKE) --no-print-directory --keep-going --jobs $(CORES) $(NUMERIC_RUNS)
 
