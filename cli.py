@@ -1,4 +1,4 @@
-"""The command line: `python cli.py attention|gradcam|check|evaluate|methods|export|selftest`.
+"""The command line: `python cli.py attention|gradcam|check|evaluate|methods|export|batch|selftest`.
 
 Goes in: arguments. Comes out: files in a folder; the answer on stdout; progress and errors of one line on
 stderr. Knows nothing of hooks, tensors or pages.
@@ -18,8 +18,8 @@ from importlib import import_module
 from typing import NoReturn, Protocol
 
 import config
-from commands import attention, check, evaluate, export, gradcam, methods, selftest
-from commands.terminal import FailedError, UsageError, say
+from commands import attention, batch, check, evaluate, export, gradcam, methods, selftest
+from commands.terminal import FailedError, StoppedEarlyError, UsageError, refusal, say
 from utils import WHOLE, one_line
 
 FAILED, REFUSED, STOPPED = 1, 2, 130  # exit codes: our mistake or a failed test, something to correct, Ctrl-C
@@ -46,6 +46,7 @@ COMMANDS: dict[str, Command] = {
     "evaluate": evaluate,
     "methods": methods,
     "export": export,
+    "batch": batch,
     "selftest": selftest,
 }
 
@@ -88,16 +89,6 @@ def joined_negatives(argv: Sequence[str]) -> list[str]:
     return joined
 
 
-def refusal(error: Exception) -> str | None:
-    """Return what to tell a person about an error that they can do something about, else None."""
-    kinds = {kind.__name__ for kind in type(error).__mro__}
-    if kinds & {"OutOfMemoryError", "MemoryError"}:
-        return "there is not enough memory; a smaller picture, fewer --layers or --max-new-tokens need less"
-    if isinstance(error, OSError):
-        return f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)
-    return str(error) if kinds & {"ValueError", "ModelError"} else None
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code: 0, 2 (something to correct), 130 (Ctrl-C), 1 (our mistake)."""
     for stream in (sys.stdout, sys.stderr):
@@ -112,6 +103,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         import_module(f"commands.run.{args.work}").run(args)  # with the model's libraries, which take seconds
     except FailedError:
         return FAILED
+    except StoppedEarlyError:
+        return STOPPED
     except KeyboardInterrupt:
         say("Stopped: nothing was written.")
         return STOPPED

@@ -184,8 +184,13 @@ def add_checkpoint_arguments(add: Callable[..., Any]) -> None:
     )
 
 
-def add_model_arguments(command: argparse.ArgumentParser, seed: str = "of the draw") -> None:
-    """Add the arguments of a model and its answer; `seed` says what the seed is of."""
+def add_model_arguments(
+    command: argparse.ArgumentParser, seed: str = "of the draw", *, cached: bool = True
+) -> None:
+    """Add the arguments of a model and its answer; `seed` says what the seed is of.
+
+    A command that does not take answers from the cache is not `cached`, and has answers of its own.
+    """
     add = command.add_argument_group("model and answer").add_argument
     add_checkpoint_arguments(add)
     add(
@@ -215,12 +220,8 @@ def add_model_arguments(command: argparse.ArgumentParser, seed: str = "of the dr
         help="have it think aloud first, where its chat template asks (default: "
         f"{'yes' if config.THINKING else 'no'})",
     )
-    add(
-        "--answer",
-        type=given_answer,
-        metavar="TEXT",
-        help="explain this answer, which was written elsewhere, and generate none; @FILE reads it",
-    )
+    if cached:
+        add_answer_arguments(add)
     add(
         "--seed",
         type=setting("SEED", int),
@@ -228,11 +229,26 @@ def add_model_arguments(command: argparse.ArgumentParser, seed: str = "of the dr
         metavar="N",
         help=f"{seed} (default: %(default)s)",
     )
+
+
+def add_answer_arguments(add: Callable[..., Any]) -> None:
+    """Add where an answer comes from, if not from the model now."""
+    add(
+        "--answer",
+        type=given_answer,
+        metavar="TEXT",
+        help="explain this answer, which was written elsewhere, and generate none; @FILE reads it",
+    )
     add("--no-cache", action="store_true", help="ask the model even if it answered this before; keep nothing")
 
 
-def add_choice_arguments(command: argparse.ArgumentParser, tokens: str = "all") -> None:
-    """Add the arguments that choose tokens, layers and heads; `tokens` is chosen by default."""
+def add_choice_arguments(
+    command: argparse.ArgumentParser, tokens: str = "all", *, of_prompt: bool = True
+) -> None:
+    """Add the arguments that choose tokens, layers and heads; `tokens` is chosen by default.
+
+    `of_prompt` says whether the words of the prompt can be chosen too.
+    """
     add = command.add_argument_group("which maps").add_argument
     add(
         "--tokens",
@@ -242,7 +258,8 @@ def add_choice_arguments(command: argparse.ArgumentParser, tokens: str = "all") 
         help="all, words, answer (its words without its thoughts), or numbers such as 3, 2-5 or 1,4 "
         "(default: %(default)s)",
     )
-    add("--prompt-words", action="store_true", help="draw the words of the prompt too")
+    if of_prompt:
+        add("--prompt-words", action="store_true", help="draw the words of the prompt too")
     add(
         "--layers",
         type=ranges,

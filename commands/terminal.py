@@ -17,6 +17,10 @@ class UsageError(ValueError):
     """The arguments cannot be used; the message is one line."""
 
 
+class StoppedEarlyError(Exception):
+    """Ctrl-C ended the work; what was done before stays, and that has been told."""
+
+
 class FailedError(Exception):
     """What was tried failed, and has been told; nothing went wrong in trying."""
 
@@ -62,9 +66,24 @@ def counter(progress: tqdm[NoReturn]) -> Callable[[int, int], None]:
     return count
 
 
+def refusal(error: Exception) -> str | None:
+    """Return what to tell a person about an error that they can do something about, else None."""
+    kinds = {kind.__name__ for kind in type(error).__mro__}
+    if kinds & {"OutOfMemoryError", "MemoryError"}:
+        return "there is not enough memory; a smaller picture, fewer --layers or --max-new-tokens need less"
+    if isinstance(error, OSError):
+        return f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)
+    return str(error) if kinds & {"ValueError", "ModelError"} else None
+
+
 def say(text: str) -> None:
     """Write a line to stderr."""
     print(text, file=sys.stderr, flush=True)
+
+
+def say_above(text: str) -> None:
+    """Write a line to stderr above the progress bars there are."""
+    tqdm.write(text, file=sys.stderr)
 
 
 def printable(text: str) -> str:

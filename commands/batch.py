@@ -1,0 +1,91 @@
+"""`batch`: many pictures, each answered and explained; what is done stays done."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from commands.arguments import (
+    add_choice_arguments,
+    add_drawing_arguments,
+    add_method_arguments,
+    add_model_arguments,
+    add_output_argument,
+    add_view_argument,
+    check_choice,
+    check_generation,
+    prompt_text,
+)
+from commands.export import format_choice, format_lines
+from commands.lists import Columns, asked_in
+from commands.pictures import check_folder, look_of
+
+HELP = f"""Answer a prompt about many pictures, and write each answer's maps, figures and an index to look at.
+
+examples:
+  python cli.py batch photos --prompt "What is this?" --output outputs/photos
+  python cli.py batch questions.csv --output outputs/questions --format html,npz
+  python cli.py batch answers.jsonl --answer-column answer --method gradient-attention --output outputs/given
+  accelerate launch --num_processes 8 cli.py batch photos --prompt "What is this?" --output outputs/photos
+
+The source is a folder (its pictures, and those of folders in it), or a list: .txt with a path a line, .csv
+or .jsonl with columns image, prompt and what else you like. Paths in a list are beside it. A prompt in a row
+goes before --prompt. With --answer-column the answers are there already: they are explained, and none is
+generated.
+
+Run it again and it goes on: what is done, of the same picture, question, checkpoint and settings, is not done
+again. A picture that cannot be used is listed in failed.csv with its reason, and stops nobody else. Ctrl-C
+ends it between two steps; what was done stays. Under accelerate launch the pictures are shared out among the
+processes, on as many cards and machines as there are.
+
+writes into the output folder:
+  index.html               what came of each picture, to look at
+  answers.csv              a row for each answer: tokens, shares of attention, probability, …
+  words.csv                a row for each word: probability, share on the image, where its map is hottest, …
+  answers.parquet …        the same, where pyarrow is installed
+  failed.csv               the pictures that could not be used, each with its reason
+  items/NAME-…/            overview.png (each word on the picture), answer.txt, item.json (its rows of the
+                           tables), and a file of each --format
+
+formats:
+{format_lines()}
+"""
+NAMES = Columns()
+
+
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """Add the arguments of `batch`."""
+    add = command.add_argument
+    add("source", type=Path, metavar="FOLDER|LIST", help="pictures, or a list: .txt, .csv or .jsonl")
+    add("--prompt", type=prompt_text, metavar="TEXT", help="what to ask about each picture")
+    add_output_argument(command)
+    add = command.add_argument_group("list").add_argument
+    add("--image-column", default=NAMES.image, metavar="NAME", help="(default: %(default)s)")
+    add("--prompt-column", default=NAMES.prompt, metavar="NAME", help="(default: %(default)s)")
+    add("--answer-column", metavar="NAME", help="of answers that were written elsewhere")
+    add = command.add_argument_group("what is written").add_argument
+    add(
+        "--format",
+        type=format_choice,
+        default=("npz",),
+        metavar="FORMATS",
+        help="of each answer: some of the formats, such as html,npz, or all (default: npz)",
+    )
+    add("--captures", action="store_true", help="keep each answer's whole attention too: large")
+    add("--again", action="store_true", help="do again what is done already")
+    add_model_arguments(command, cached=False)
+    add_choice_arguments(command, tokens="words", of_prompt=False)
+    add_method_arguments(command)
+    add_drawing_arguments(command)
+    add_view_argument(command)
+
+
+def check(args: argparse.Namespace) -> None:
+    """Raise UsageError for what is wrong whatever the pictures are; read the list."""
+    args.prompt_words, args.answer = False, args.answer_column
+    check_choice(args)
+    check_generation(args)
+    args.look = look_of(args, args.view)
+    columns = Columns(args.image_column, args.prompt_column, args.answer_column)
+    args.asked = asked_in(args.source, args.prompt, columns)
+    check_folder(args.output)

@@ -1,0 +1,247 @@
+"""What came of many pictures: a row for each answer and word, tables of them, and an index to look at.
+
+Goes in: `Subject`s, and later what was written of each. Comes out: rows, ready for JSON; CSV, Parquet and
+HTML files. Knows nothing of models.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from collections.abc import Mapping, Sequence
+from html import escape
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import quote
+
+import numpy as np
+from numpy.typing import NDArray
+
+from attention_processor import AttentionProcessor
+from records.capture import Capture
+from report.view import Subject
+from utils import as_ranges, atomic_write, one_line
+
+ITEM = "item.json"  # what was written of a picture, and what it was made from
+FAILURES = ".failed-*.json"  # of each process, until they are put together
+SHARES = ("on_image", "on_prompt", "on_answer")
+PAGE = 200  # pictures on one page of the index
+
+Row = dict[str, Any]
+
+
+class Failure(NamedTuple):
+    """A picture that could not be used, and why."""
+
+    image: str
+    prompt: str
+    reason: str
+
+
+# --- Rows ---------------------------------------------------------------------------------------------------
+
+
+def answer_row(capture: Capture, subject: Subject | None = None) -> Row:
+    """Return the figures of an answer; without a subject those that need no maps, for an empty one.
+
+    `logprob` is the sum over tokens; `on_image`, `on_prompt` and `on_answer` are the shares of attention,
+    means over tokens and the chosen layers and heads.
+    """
+    (h, w), (height, width) = capture.grid, capture.image_size
+    row: Row = {
+        "answer_text": capture.text,
+        "model": capture.model_name,
+        "tokens": len(capture.token_ids),
+        "words": len(AttentionProcessor(capture).words()),
+        "stopped": capture.stopped,
+        "logprob": round(float(capture.logprobs.sum()), 5),
+        "image_width": width,
+        "image_height": height,
+        "grid_width": w,
+        "grid_height": h,
+        "method": None,
+        **dict.fromkeys(SHARES),
+    }
+    if subject is not None:
+        chosen = subject.selection
+        found = subject.processor.shares(subject.tokens, chosen.layers, chosen.heads)
+        shares = [round(float(share), 5) for share in found]
+        row |= {"method": chosen.method, **dict(zip(SHARES, shares, strict=True))}
+    return row
+
+
+def word_rows(subject: Subject) -> list[Row]:
+    """Return the figures of each chosen word of an answer.
+
+    `row` and `column` are the hottest cell's, from 1; `x` and `y` its centre in the picture's own pixels.
+    `hottest` is its share of the map's values above 0. `cells` is how many cells the map is spread over: exp
+    of the entropy of these shares, from 1 to all of them; both are None for a map without values above 0.
+    """
+    capture = subject.capture
+    rows = []
+    for number, word in subject.words():
+        logprob = float(capture.logprobs[list(word.tokens)].sum())
+        rows.append(
+            {
+                "word": number,
+                "text": word.text,
+                "token_numbers": as_ranges(word.tokens),
+                "probability": round(math.exp(logprob), 6),
+                "on_image": round(subject.on_image(word.tokens), 5),
+                **_place(subject.found.token_map(word.tokens), capture.image_size),
+            }
+        )
+    return rows
+
+
+def _place(values: NDArray[np.float32], size_hw: tuple[int, int]) -> Row:
+    """Return where a map (h, w) is hottest, and how widely it is spread."""
+    h, w = values.shape
+    row, column = divmod(int(values.argmax()), w)
+    place = {
+        "row": row + 1,
+        "column": column + 1,
+        "x": round((column + 0.5) * size_hw[1] / w, 1),
+        "y": round((row + 0.5) * size_hw[0] / h, 1),
+    }
+    above = np.clip(values.astype(np.float64), 0, None).ravel()
+    if not above.sum() > 0:
+        return {**place, "hottest": None, "cells": None}
+    shares = above[above > 0] / above.sum()
+    spread = float(np.exp(-(shares * np.log(shares)).sum()))
+    return {**place, "hottest": round(float(shares.max()), 5), "cells": round(spread, 2)}
+
+
+# --- Of all pictures ----------------------------------------------------------------------------------------
+
+
+def item_rows(items: Path, places: Sequence[str]) -> list[Row]:
+    """Return what is written of the pictures that are done, in the order of their folders' names."""
+    done = [place for place in places if (items / place / ITEM).is_file()]
+    return [{**json.loads((items / place / ITEM).read_text("utf-8")), "folder": place} for place in done]
+
+
+def failures_in(output: Path) -> list[Failure]:
+    """Return what each process could not use, by name; their own lists of it are removed."""
+    failures = []
+    for file in output.glob(FAILURES):
+        failures += [Failure(**one) for one in json.loads(file.read_text("utf-8"))]
+        file.unlink()
+    return sorted(failures)
+
+
+def write_tables(output: Path, rows: Sequence[Row], failures: Sequence[Failure]) -> list[str]:
+    """Write answers and words as CSV, as Parquet where pyarrow is there too; failures as CSV."""
+    answers = [
+        {**_question(row), **row["answer"], "seconds": row["seconds"], "folder": _at(row)} for row in rows
+    ]
+    words = [{**_question(row), **word, "folder": _at(row)} for row in rows for word in row["words"]]
+    failed = [one._asdict() for one in failures]
+    names = []
+    for name, table in {"answers": answers, "words": words, "failed": failed}.items():
+        if not table:
+            (output / f"{name}.csv").unlink(missing_ok=True)
+            (output / f"{name}.parquet").unlink(missing_ok=True)
+            continue
+        _write_csv(output / f"{name}.csv", table)
+        names.append(f"{name}.csv")
+        if name != "failed" and find_spec("pyarrow") is not None:
+            _write_parquet(output / f"{name}.parquet", table)
+            names.append(f"{name}.parquet")
+    return names
+
+
+def _question(row: Row) -> Row:
+    return {"image": row["image"], "prompt": row["prompt"]}
+
+
+def _at(row: Row) -> str:
+    return f"items/{row['folder']}"
+
+
+def _write_csv(path: Path, table: Sequence[Row]) -> None:
+    with atomic_write(path) as unfinished, unfinished.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(table[0]))
+        writer.writeheader()
+        writer.writerows(table)
+
+
+def _write_parquet(path: Path, table: Sequence[Row]) -> None:
+    arrow, parquet = import_module("pyarrow"), import_module("pyarrow.parquet")
+    with atomic_write(path) as unfinished:
+        parquet.write_table(arrow.Table.from_pylist(list(table)), unfinished)
+
+
+# --- The index ----------------------------------------------------------------------------------------------
+
+STYLE = """:root { color-scheme: light dark }
+body { font: 15px/1.45 system-ui, sans-serif; margin: 24px auto; max-width: 1200px; padding: 0 16px }
+ol { list-style: none; padding: 0; display: grid; gap: 24px }
+ol { grid-template-columns: repeat(auto-fill, minmax(340px, 1fr)) }
+li { border: 1px solid color-mix(in srgb, currentColor 25%, transparent); border-radius: 10px; padding: 12px }
+img { width: 100%; height: 240px; object-fit: contain; background: #8881 }
+h2 { font-size: 15px; margin: 0; overflow-wrap: anywhere } p { margin: 4px 0; overflow-wrap: anywhere }
+.faint { color: color-mix(in srgb, currentColor 75%, transparent); font-size: 13px }
+nav a { margin-right: 10px }"""
+
+
+def write_index(output: Path, rows: Sequence[Row], failures: Sequence[Failure]) -> list[str]:
+    """Write index.html, and index-2.html and so on where there are many pictures; return the first's name."""
+    pages = [rows[first : first + PAGE] for first in range(0, len(rows), PAGE)] or [[]]
+    names = [f"index-{number}.html" if number > 1 else "index.html" for number in range(1, len(pages) + 1)]
+    for old in output.glob("index-*.html"):
+        if old.name not in names:
+            old.unlink()
+    for name, page in zip(names, pages, strict=True):
+        with atomic_write(output / name) as unfinished:
+            unfinished.write_text(_page(output, page, names, name, failures, len(rows)), encoding="utf-8")
+    return names[:1]
+
+
+def _page(
+    output: Path,
+    rows: Sequence[Row],
+    names: Sequence[str],
+    name: str,
+    failures: Sequence[Failure],
+    count: int,
+) -> str:
+    """Return one page of the index."""
+    tables = [file for file in ("answers.csv", "words.csv", "failed.csv") if (output / file).is_file()]
+    links = "".join(f'<a href="{file}">{file}</a>' for file in tables)
+    if len(names) > 1:
+        links += "".join(
+            f"<b>{number}</b> " if one == name else f'<a href="{one}">{number}</a>'
+            for number, one in enumerate(names, 1)
+        )
+    failed = "".join(
+        f"<li><h2>{escape(one.image)}</h2><p>{escape(one.reason)}</p></li>" for one in failures[:PAGE]
+    )
+    failed = f"<h1>{len(failures)} could not be used</h1><ol>{failed}</ol>" if failures else ""
+    done = f"{count} answer{'s' * (count != 1)}"
+    return (
+        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{done}</title>'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<style>{STYLE}</style><h1>{done}</h1><nav>{links}</nav>"
+        f"<ol>{''.join(_entry(output, row) for row in rows)}</ol>{failed if name == names[0] else ''}\n"
+    )
+
+
+def _entry(output: Path, row: Mapping[str, Any]) -> str:
+    """Return one picture's part of the index."""
+    folder = output / _at(dict(row))
+    at = quote(_at(dict(row)))
+    files = sorted(file.name for file in folder.iterdir() if file.name not in ("overview.png", ITEM))
+    links = " ".join(f'<a href="{at}/{quote(file)}">{escape(file)}</a>' for file in files)
+    picture = f'<a href="{at}/overview.png"><img loading="lazy" src="{at}/overview.png" alt=""></a>'
+    on_image = row["answer"]["on_image"]
+    share = "" if on_image is None else f"{on_image:.0%} of its attention on the picture · "
+    return (
+        f"<li>{picture if (folder / 'overview.png').is_file() else ''}<h2>{escape(row['image'])}</h2>"
+        f'<p class="faint">{escape(one_line(row["prompt"]))}</p>'
+        f"<p>{escape(one_line(row['answer']['answer_text'])) or '<i>an empty answer</i>'}</p>"
+        f'<p class="faint">{share}{links}</p></li>'
+    )
