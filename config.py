@@ -194,10 +194,13 @@ RULES["PORT"] = _whole(1, 65_535)
 # The largest file that the page accepts.
 MAX_UPLOAD: str = "20mb"
 RULES["MAX_UPLOAD"] = _text('a size such as "20mb"', r"\d+(\.\d+)? *(b|kb|mb|gb)")
-# Pictures with more pixels, a shorter side than this, or a longer side of more than so many times the shorter
-# are refused before they are decoded.
+# A picture with more pixels is scaled down to these, which is said.
 MAX_IMAGE_PIXELS: int = 40_000_000
 RULES["MAX_IMAGE_PIXELS"] = _whole(1, 10**9)
+# Pictures with more pixels than this, a shorter side of fewer, or a longer side of more than so many times
+# the shorter are refused before they are decoded. A JPEG can be decoded at half its size and less.
+MAX_DECODED_PIXELS: int = 100_000_000
+RULES["MAX_DECODED_PIXELS"] = _whole(1, 10**9)
 MIN_IMAGE_SIDE: int = 8
 RULES["MIN_IMAGE_SIDE"] = _whole(1, 1000)
 MAX_ASPECT_RATIO: float = 30.0

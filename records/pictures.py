@@ -11,6 +11,7 @@ colours have one lowest and one highest value together.
 """
 
 import hashlib
+import math
 import os
 import re
 import warnings
@@ -19,13 +20,15 @@ from typing import Any, BinaryIO
 
 import cv2
 import numpy as np
+import pillow_heif
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 import config
 
-IMAGE_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
+IMAGE_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "HEIF", "JPEG2000")
 ANIMATED_NOTE = "This picture is animated: only its first frame is used."
+SCALED_NOTE = "It is large, {} x {} pixels, and scaled down to {} x {}."
 RANGE_NOTE = "Its values run from {} to {}: they are spread over all shades from black to white."
 SAME_NOTE = "All its values are {}: it is shown as one grey."
 GAPS_NOTE = "Places without a finite value are black or white."
@@ -36,9 +39,11 @@ ROWS_AT_ONCE = 64  # rows scaled at a time, so that a 40-megapixel picture needs
 PHOTOMETRIC, COLOUR_MAP, SAMPLE_FORMAT = 262, 320, 339
 WHITE_IS_ZERO, UNSIGNED, SIGNED = 0, 1, 2
 
-# Pillow would print its own warning for a large picture; open_image checks the size itself, against a lower
-# bound. OpenCV would print what a decoder has to say.
+# Pillow would warn of a picture with more pixels and refuse one with twice as many; open_image checks the
+# size itself, and a large JPEG is decoded at a part of it. OpenCV would print what a decoder has to say.
+Image.MAX_IMAGE_PIXELS = 500_000_000
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+pillow_heif.register_heif_opener()
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 Levels = NDArray[Any]  # (row, col), or (row, col, rgb): values as a file has them
@@ -51,7 +56,8 @@ class ImageError(ValueError):
 def open_image(source: str | os.PathLike[str] | BinaryIO) -> Image.Image:
     """Return the picture in RGB, upright, its first frame only.
 
-    Its size is checked before any pixel is decoded. EXIF rotation is applied once, transparent parts are laid
+    Its size is checked before any pixel is decoded; one of more than `config.MAX_IMAGE_PIXELS` is scaled down
+    to them. EXIF rotation is applied once, transparent parts are laid
     on white, values of more than 8 bits are spread over the shades there are (see the module). The result
     carries no metadata but `info["note"]`, sentences for the person where something was left out or spread.
 
@@ -68,7 +74,7 @@ def open_image(source: str | os.PathLike[str] | BinaryIO) -> Image.Image:
     except ImageError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise ImageError(f"The picture has more than {config.MAX_IMAGE_PIXELS:,} pixels.") from None
+        raise ImageError(f"The picture has more than {config.MAX_DECODED_PIXELS:,} pixels.") from None
     except PermissionError:
         raise ImageError("The picture file may not be read.") from None
     except MemoryError:
@@ -85,7 +91,12 @@ def _decoded(file: BinaryIO) -> Image.Image:
             f"The file is not a picture in a format that is read: {', '.join(IMAGE_FORMATS)}."
         ) from None
     with image:
-        check_image_size(image.size)
+        given = image.size
+        _check_shape(given)
+        _decode_small(image)
+        has_more = any(";16" in str(tile.args) for tile in image.tile) or image.mode.startswith(("I", "F"))
+        most = config.MAX_IMAGE_PIXELS if has_more else config.MAX_DECODED_PIXELS  # more than 8 bits
+        _check_pixels(image.size, most)
         notes = [ANIMATED_NOTE] if image.format != "MPO" and getattr(image, "is_animated", False) else []
         halved = image.mode in ("RGB", "RGBA") and any(";16" in str(tile.args) for tile in image.tile)
         _correct_byte_order(image)
@@ -101,6 +112,10 @@ def _decoded(file: BinaryIO) -> Image.Image:
                 levels, _opacity(upright, levels), grey and tags.get(PHOTOMETRIC) == WHITE_IS_ZERO
             )
             notes += [result.info["note"]] if "note" in result.info else []
+    smaller = _within_bounds(result)
+    if max(smaller.size) < max(given):
+        notes.append(SCALED_NOTE.format(*given, *smaller.size))
+    result = smaller
     result.info = {"note": " ".join(notes)} if notes else {}
     return result
 
@@ -116,14 +131,45 @@ def _correct_byte_order(image: Any) -> None:
             image.tile[place] = tile._replace(args=(re.sub(";(16|32)B", r";\1N", kind), *others))
 
 
+def _decode_small(image: Any) -> None:
+    """Have a large JPEG decoded at a half, a quarter or an eighth of its sides, as large as is allowed.
+
+    Not a progressive one, of which all of the file is in memory at once, whatever is made of it.
+    """
+    if image.format not in ("JPEG", "MPO") or image.info.get("progressive"):
+        return
+    for scale in (1, 2, 4, 8):
+        width, height = (-(-side // scale) for side in image.size)
+        if width * height <= config.MAX_DECODED_PIXELS:
+            if scale > 1:
+                image.draft(None, (width, height))
+            return
+
+
+def _within_bounds(image: Image.Image) -> Image.Image:
+    """Return the picture with at most `config.MAX_IMAGE_PIXELS`."""
+    scale = math.sqrt(config.MAX_IMAGE_PIXELS / (image.width * image.height))
+    if scale >= 1:
+        return image
+    return image.resize([max(1, int(side * scale)) for side in image.size], Image.Resampling.LANCZOS)
+
+
 def check_image_size(size_wh: tuple[int, int]) -> None:
     """Return if a picture of this (width, height) is within the bounds of `config`; else raise ImageError."""
+    _check_pixels(size_wh, config.MAX_IMAGE_PIXELS)
+    _check_shape(size_wh)
+
+
+def _check_pixels(size_wh: tuple[int, int], most: int) -> None:
     width, height = size_wh
-    if width * height > config.MAX_IMAGE_PIXELS:
+    if width * height > most:
         raise ImageError(
-            f"The picture has {width * height:,} pixels ({width} x {height}); "
-            f"at most {config.MAX_IMAGE_PIXELS:,} are allowed."
+            f"The picture has {width * height:,} pixels ({width} x {height}); at most {most:,} are allowed."
         )
+
+
+def _check_shape(size_wh: tuple[int, int]) -> None:
+    width, height = size_wh
     if min(width, height) < config.MIN_IMAGE_SIDE:
         raise ImageError(
             f"The picture is too small ({width} x {height}); "

@@ -58,6 +58,7 @@ WRONG: list[tuple[str, list[object]]] = [
     ("PORT", [0, 65_536, "7860", 7860.0, True]),
     ("MAX_UPLOAD", ["20", "20 megabytes", "-1mb", 20, "mb"]),
     ("MAX_IMAGE_PIXELS", [0, 4e7, "40M"]),
+    ("MAX_DECODED_PIXELS", [0, 1e8, None]),
     ("MIN_IMAGE_SIDE", [0, 1.5]),
     ("MAX_ASPECT_RATIO", [0.5, 201, "30", float("nan")]),
     ("MAX_PROMPT_CHARACTERS", [0, "4000"]),

@@ -75,33 +75,70 @@ def bomb(width: int, height: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + header + png_chunk(b"IDAT", rows) + png_chunk(b"IEND", b"")
 
 
-@pytest.mark.parametrize(("width", "height"), [(12_000, 12_001), (20_000, 20_001), (8_000, 5_001)])
+@pytest.mark.parametrize(("width", "height"), [(12_000, 12_001), (20_000, 20_001), (40_000, 25_001)])
 def test_a_decompression_bomb_is_refused_before_it_is_decoded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, width: int, height: int
 ) -> None:
     """Below, between and above the two thresholds at which Pillow itself warns and refuses."""
     data = bomb(width, height)
-    assert len(data) < 60_000
+    assert len(data) < 150_000
     monkeypatch.setattr(Image.Image, "load", lambda _: pytest.fail("the picture was decoded"))
     exactly = (
-        f"The picture has {width * height:,} pixels ({width} x {height}); at most 40,000,000 are allowed."
+        f"The picture has {width * height:,} pixels ({width} x {height}); at most 100,000,000 are allowed."
     )
-    assert refused(data, tmp_path) in (exactly, "The picture has more than 40,000,000 pixels.")
+    assert refused(data, tmp_path) in (exactly, "The picture has more than 100,000,000 pixels.")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # as it is outside tests
-        if width * height < 2 * 89_000_000:
+        if width * height < 10**9:
             assert refused(data, tmp_path) == exactly
 
 
-def test_the_pixel_bound_is_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_large_picture_is_scaled_down(monkeypatch: pytest.MonkeyPatch) -> None:
     file = saved(gradient())
     monkeypatch.setattr(config, "MAX_IMAGE_PIXELS", WIDTH * HEIGHT)
     assert open_image(file).size == (WIDTH, HEIGHT)
-    monkeypatch.setattr(config, "MAX_IMAGE_PIXELS", WIDTH * HEIGHT - 1)
+    monkeypatch.setattr(config, "MAX_IMAGE_PIXELS", 100)
+    found = open_image(file)
+    assert found.size == (12, 7)  # of 23 x 14
+    np.testing.assert_array_equal(
+        np.asarray(found), np.asarray(gradient().resize((12, 7), Image.Resampling.LANCZOS))
+    )
+    assert found.info["note"] == "It is large, 23 x 14 pixels, and scaled down to 12 x 7."
+
+
+def test_what_is_too_large_to_decode_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(config, "MAX_DECODED_PIXELS", WIDTH * HEIGHT - 1)
     with pytest.raises(
         ImageError, match=r"^The picture has 322 pixels \(23 x 14\); at most 321 are allowed\.$"
     ):
-        open_image(file)
+        open_image(saved(gradient()))
+
+
+def test_a_large_jpeg_is_decoded_at_a_part_of_its_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    picture = gradient(480, 640)
+    monkeypatch.setattr(config, "MAX_DECODED_PIXELS", 640 * 480 // 5)
+    found = open_image(saved(picture, "JPEG", quality=95))
+    assert found.size == (160, 120)
+    assert found.info["note"] == "It is large, 640 x 480 pixels, and scaled down to 160 x 120."
+    expected = np.asarray(picture.resize((160, 120), Image.Resampling.BOX), np.int64)
+    assert np.abs(np.asarray(found, np.int64) - expected).max() <= 8
+    monkeypatch.setattr(config, "MAX_IMAGE_PIXELS", 1200)
+    assert open_image(saved(picture, "JPEG")).size == (40, 30)
+    with pytest.raises(ImageError, match="at most 61,440 are allowed"):
+        open_image(saved(picture, "JPEG", progressive=True))
+    with pytest.raises(ImageError, match="at most 1,200 are allowed"):  # more than 8 bits are not scaled
+        open_image(saved(Image.fromarray(np.arange(60_000, dtype=np.uint16).reshape(200, 300))))
+
+
+@pytest.mark.parametrize("image_format", ["AVIF", "HEIF", "JPEG2000"])
+def test_formats_of_phones_and_browsers_are_read(image_format: str, tmp_path: Path) -> None:
+    picture = gradient(8, 12).resize((96, 64), Image.Resampling.BICUBIC)  # colours are kept at half the size
+    data = saved(picture, image_format, quality=95).getvalue()
+    found = open_image(io.BytesIO(data))
+    assert (found.mode, found.size) == ("RGB", (96, 64))
+    difference = np.abs(np.asarray(found, np.int64) - np.asarray(picture, np.int64))
+    assert difference.mean() < 4
+    assert refused(data[: len(data) // 3], tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -114,7 +151,8 @@ def test_a_truncated_picture_is_refused(tmp_path: Path, image_format: str, kept:
     message = refused(data[: int(len(data) * kept)], tmp_path)
     assert message in (
         "The picture file is damaged or incomplete.",
-        "The file is not a picture in a format that is read: PNG, JPEG, WEBP, GIF, BMP, TIFF.",
+        "The file is not a picture in a format that is read: PNG, JPEG, WEBP, GIF, BMP, TIFF, AVIF, HEIF, "
+        "JPEG2000.",
     )
 
 

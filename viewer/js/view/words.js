@@ -24,7 +24,7 @@ export function addWords(viewer) {
 }
 
 const wordsOf = (viewer, place) => [...viewer.part(place).querySelectorAll('.lens-word')];
-const isThere = (option) => !option.closest('[hidden]');
+const isThere = (option) => !option.parentElement.hidden; // folded thoughts
 
 function fill(viewer) {
   const { state, root, part } = viewer;
