@@ -23,8 +23,7 @@ from report.view import (
 from tests.report.formats.kit import ALL, WORDS, difference, frames_of, of
 
 
-@pytest.mark.parametrize("kind", ["gif", "mp4"])
-@pytest.mark.parametrize("scale", ["own", "shared"])
+@pytest.mark.parametrize(("kind", "scale"), [("gif", "own"), ("mp4", "shared")])
 @pytest.mark.parametrize(
     ("colormap", "view"),
     [
