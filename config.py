@@ -211,7 +211,7 @@ RULES["MAX_PROMPT_CHARACTERS"] = _whole(1, 1_000_000)
 MAX_CAPTURES: int = 16
 RULES["MAX_CAPTURES"] = _whole(1, 10_000)
 # Visitors who may wait for the model at a time; the next one is told to come back.
-QUEUE_SIZE: int = 16
+QUEUE_SIZE: int = 32
 RULES["QUEUE_SIZE"] = _whole(1, 10_000)
 OUTPUT_DIR: str = "outputs"
 RULES["OUTPUT_DIR"] = _FOLDER
