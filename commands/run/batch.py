@@ -14,6 +14,7 @@ import os
 import re
 import secrets
 import shutil
+import socket
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,6 +24,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import psutil
 from accelerate import PartialState
 from PIL import Image
 
@@ -62,7 +64,7 @@ from utils import Stopped, Watch, atomic_write, one_line
 from visualization import save_image
 
 WORDS = 48  # in an overview, at most
-UNFINISHED = ".unfinished-"
+UNFINISHED = f".unfinished-{socket.gethostname()}-"  # and the process that writes it
 ABANDONED = 3600.0  # seconds after which an unfinished folder is taken for a crashed process's
 
 
@@ -76,7 +78,8 @@ def run(args: argparse.Namespace) -> None:
     state, output = PartialState(), Path(args.output)
     work = Work(args, output, str(state.device) if state.num_processes > 1 else None)
     if state.is_main_process:
-        remove_abandoned(output / "items")
+        remove_abandoned(output)
+    state.wait_for_everyone()
     todo = work.left_of(args.asked[state.process_index :: state.num_processes])
     if todo:
         work.extractor  # noqa: B018  (loaded before the first: what is wrong with it is wrong for all)
@@ -247,7 +250,7 @@ def known(place: Path) -> Mapping[str, Any]:
 def finished(place: Path) -> Iterator[Path]:
     """Yield an empty folder that takes the place of `place` when the block ends well; else it is gone."""
     place.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = place.with_name(f"{UNFINISHED}{secrets.token_hex(8)}")
+    unfinished = place.with_name(f"{UNFINISHED}{os.getpid()}-{secrets.token_hex(8)}")
     unfinished.mkdir()
     try:
         yield unfinished
@@ -262,11 +265,16 @@ def finished(place: Path) -> Iterator[Path]:
         shutil.rmtree(unfinished, ignore_errors=True)
 
 
-def remove_abandoned(items: Path) -> None:
-    """Remove what a process left that was killed, long ago: another one may be at work beside this."""
-    for folder in items.glob(f"{UNFINISHED}*"):
-        if time.time() - folder.stat().st_mtime > ABANDONED:
+def remove_abandoned(output: Path) -> None:
+    """Remove what killed processes left: this computer's, where they are gone, and others' that is old."""
+    for folder in (output / "items").glob(".unfinished-*"):
+        mine = re.match(re.escape(UNFINISHED) + r"(\d+)-", folder.name)
+        is_old = time.time() - folder.stat().st_mtime > ABANDONED
+        if not psutil.pid_exists(int(mine[1])) if mine else is_old:
             shutil.rmtree(folder, ignore_errors=True)
+    for file in output.glob(".*"):
+        if re.fullmatch(r"\.failed-\d+\.json|\.[\w.-]+\.[0-9a-f]{8}\.(csv|parquet|html|json)", file.name):
+            file.unlink(missing_ok=True)
 
 
 def write_json(path: Path, value: Any) -> None:
