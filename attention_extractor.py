@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,8 +28,9 @@ import config
 from internals.attention_rows import backend_wrapped, check_full_attention, rows_wanted
 from internals.exclusive import alone, in_eval_mode, lent
 from internals.generation import Draws, EachToken, RawLogits, generate, generation_config_set
+from internals.growing import cache_folder, free_disk
 from internals.hooks import hooked
-from internals.recording import Recording, places_of
+from internals.recording import Recording, Room, places_of
 from internals.teacher_forcing import head_logprobs, teacher_forced_inputs
 from model import (
     Encoded,
@@ -46,7 +48,9 @@ from model import (
     told,
 )
 from records.capture import Capture
+from records.choices import chosen_indices
 from records.generation import GenerationSettings
+from records.keep import ALL, Keep, as_json, keep_of, layers_of
 from records.layers import attention_layer_numbers
 from records.plan import Plan, size_text
 from records.tokens import Vocabulary, spelled, unfinished
@@ -77,19 +81,24 @@ class AttentionExtractor:
         layers: Sequence[int] | None = None,
         store_on_cpu: bool | None = None,
         float16: bool | None = None,
+        keep: Keep | Sequence[tuple[int, int]] | None = None,
     ) -> None:
         """Choose what is recorded; what is None is read from `config`.
 
         `layers` are decoder layers, negative ones counted from the last; naming one twice counts once. In a
         hybrid, whose other layers mix positions without attention, None is those that have it. With
         `store_on_cpu` the record leaves the model's device while it grows; with `float16` it takes half the
-        memory.
+        memory. `keep` is "all" heads, "head-mean" (the mean over the heads of each layer), or pairs of a
+        layer and a head, which also say which layers are recorded: see `Capture`.
 
         Raises:
-            ValueError: for a layer beyond the model or without attention, and for attention whose rows do
-                not run over all keys.
+            ValueError: for a layer or head beyond the model, a layer without attention, pairs beside layers,
+                and for attention whose rows do not run over all keys.
         """
-        if layers is None and not config.EXTRACT_ALL_LAYERS:
+        self.keep = keep_of(keep)
+        if layers is not None and not isinstance(self.keep, str):
+            raise ValueError("choose either layers, or pairs of a layer and a head to keep")
+        if layers is None and (layers := layers_of(self.keep)) is None and not config.EXTRACT_ALL_LAYERS:
             layers = config.SPECIFIC_LAYERS
         self.model, self.processor = model, processor
         self._vocabulary = Vocabulary(processor.tokenizer)
@@ -99,6 +108,9 @@ class AttentionExtractor:
         self.float16 = config.USE_FLOAT16 if float16 is None else float16
         self._modules: list[Any] = [decoder_layers(model)[layer].self_attn for layer in self.layers]
         check_full_attention(self._modules)
+        heads = int(self._modules[0].config.num_attention_heads)
+        if not isinstance(self.keep, str):
+            chosen_indices([head for _, head in self.keep], heads, "head")
 
     def generate(
         self,
@@ -132,10 +144,10 @@ class AttentionExtractor:
 
         `on_token(text so far, number of tokens)` is called after each token. Now and then, and before
         `on_token` tells of it, `on_map(token, map (h, w))` is called with where the attention of the latest
-        token went, the mean over layers and heads. Setting `stop` ends the answer after the token at hand.
-        `on_plan` is called with the `Plan` of what will be recorded at most, before the model begins.
-        `known_hash` is the picture's `image_hash`, for who has worked it out already. The model is put back
-        as it was, also after an error.
+        token went, the mean over layers and the heads that are kept. Setting `stop` ends the answer after the
+        token at hand. `on_plan` is called with the `Plan` of what will be recorded at most, before the model
+        begins. `known_hash` is the picture's `image_hash`, for who has worked it out already. The model is
+        put back as it was, also after an error.
 
         Raises:
             ValueError: for a setting out of range or one that would not count, a checkpoint that asks for
@@ -197,18 +209,18 @@ class AttentionExtractor:
         return self._capture(encoded, recording, Said(list(ids), [*logprobs], False), facts)
 
     def _recording(self, encoded: Encoded, new: int, on_plan: OnPlan | None = None) -> Recording:
-        """Return an empty record for so many new tokens; ValueError if it does not fit into memory."""
+        """Return an empty record for so many new tokens; ValueError if there is no room for it."""
         store = torch.device("cpu") if self.store_on_cpu else None
-        recording = Recording(places_of(encoded), self._modules, store, self.float16)
+        room = Room(self.keep, self.layers, store, self.float16)
+        recording = Recording(places_of(encoded), self._modules, room)
         visual, prompt = len(encoded.image_positions), len(encoded.prompt_positions)
-        text, itemsize = encoded.prompt_length - visual, recording.dtype.itemsize
-        plan = Plan(visual, text, prompt, new, len(self.layers), recording.heads, itemsize)
-        free = free_memory(str(store or encoded.input_ids.device))
-        if plan.bytes > free:
-            raise ValueError(
-                f"An answer of {new:,} tokens would record {size_text(plan.bytes)} and {size_text(free)} are "
-                "free: lower MAX_NEW_TOKENS or MAX_PIXELS, or record fewer layers (SPECIFIC_LAYERS)."
-            )
+        text, itemsize = encoded.prompt_length - visual, room.dtype.itemsize
+        plan = Plan(visual, text, prompt, new, len(self.layers), recording.heads, itemsize, self.keep)
+        device = store or encoded.input_ids.device
+        if plan.bytes > config.MAX_CAPTURE_BYTES and device.type == "cpu":
+            plan = replace(plan, in_file=True)
+            recording.room = replace(room, folder=cache_folder())
+        check_room(plan, device)
         if on_plan is not None:
             on_plan(plan)
         return recording
@@ -248,6 +260,10 @@ class AttentionExtractor:
         """Return what is told of thinking aloud: nothing of a checkpoint whose template knows none."""
         return {} if thinking_of(self.processor) == "never" else {"thinking": thinks}
 
+    def _kept(self) -> dict[str, Any]:
+        """Return what was kept of the heads (see `Capture.keep`), where it is not all of them."""
+        return {} if self.keep == ALL else {"keep": as_json(self.keep)}
+
     def _teller(
         self, on_token: OnToken | None, tell_map: Callable[[int], None]
     ) -> Callable[[list[int]], None]:
@@ -269,7 +285,7 @@ class AttentionExtractor:
     def _capture(
         self, encoded: Encoded, recording: Recording, said: Said, settings: dict[str, Any]
     ) -> Capture:
-        vocabulary, answer = self._vocabulary, recording.whole()
+        vocabulary, (asked, answer) = self._vocabulary, recording.whole()
         prompt_ids = encoded.input_ids[encoded.prompt_positions].tolist()
         outside = torch.ones(encoded.prompt_length, dtype=torch.bool)
         outside[encoded.image_positions] = False
@@ -291,8 +307,8 @@ class AttentionExtractor:
             prompt_token_ids=tuple(prompt_ids),
             prompt_tokens=tuple(map(vocabulary.shown, prompt_ids)),
             prompt_token_spans=prompt_spans,
-            prompt_attention=recording.prompt.attention,
-            prompt_shares=recording.prompt.shares,
+            prompt_attention=asked.attention,
+            prompt_shares=asked.shares,
             prompt_length=encoded.prompt_length,
             context_tokens=tuple(map(vocabulary.shown, context)),
             prompt_places=tuple((outside.cumsum(0) - 1)[encoded.prompt_positions].tolist()),
@@ -300,9 +316,31 @@ class AttentionExtractor:
             image_size=encoded.image_size,
             image_hash=encoded.image_hash,
             model_name=str(self.model.name_or_path),
-            settings={**settings, **self._kind(), "dtype": str(self.model.dtype).removeprefix("torch.")},
+            settings={
+                **settings,
+                **self._kind(),
+                **self._kept(),
+                "dtype": str(self.model.dtype).removeprefix("torch."),
+            },
             stopped=said.stopped,
             picture=encoded.picture,
+        )
+
+
+def check_room(plan: Plan, device: torch.device) -> None:
+    """Raise ValueError, with the settings that help, if memory or disk has no room for what is planned."""
+    needed, free, where = plan.bytes, 0, ""
+    if plan.in_file:
+        # The attention to text is there twice while it is put together.
+        needed, free = plan.bytes + plan.text_bytes, free_disk(cache_folder())
+        where = " on the disk of CACHE_DIR"
+    else:
+        free = free_memory(str(device))
+    if needed > free:
+        raise ValueError(
+            f"An answer of {plan.new:,} tokens would record {size_text(needed)} and {size_text(free)} are "
+            f"free{where}: lower MAX_NEW_TOKENS or MAX_PIXELS, or record less: the mean over heads "
+            '(KEEP = "head-mean"), or fewer layers (SPECIFIC_LAYERS).'
         )
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from records.capture import Capture
 from records.choices import Aggregation, Positions, chosen_indices, fold_of
+from records.keep import Row, heads_in, rows_of
 from records.words import Word, grouped_words
 
 if TYPE_CHECKING:
@@ -34,14 +35,14 @@ class AttentionProcessor:
     ) -> np.ndarray:
         """Return the attention map (h, w) of a generated token: shares of attention, 0..1, un-normalised.
 
-        The aggregation folds all chosen layers and heads at once; None chooses all that were recorded. For
-        several tokens (a word, the whole answer) it is the mean of their maps. Layers are decoder layer
-        numbers. Negative tokens, layers and heads count from the last.
+        The aggregation folds all chosen layers and heads at once; None chooses all that were recorded, of
+        heads those that were kept (`Capture.keep`). For several tokens (a word, the whole answer) it is the
+        mean of their maps. Layers are decoder layer numbers. Negative tokens, layers and heads count from the
+        last.
 
         Raises:
-            ValueError: for a token or head beyond the capture, a layer beyond the model or not recorded, no
-            choice
-                at all, or an unknown aggregation.
+            ValueError: for a token beyond the capture, a layer or head beyond the model or not recorded, no
+                choice at all, an unknown aggregation, or "max" or "min" where the mean over heads was kept.
         """
         return self._map(
             self.capture.attention, "token", token_position, layer_indices, head_indices, aggregation
@@ -72,7 +73,8 @@ class AttentionProcessor:
     ) -> np.ndarray:
         """Return where a generated token's attention went (3,): image, rest of the prompt, answer so far.
 
-        The mean over tokens, layers and heads; sums to 1.
+        The mean over tokens, layers and heads; sums to 1. They are there for every head of a recorded layer;
+        None chooses the heads that a map of None is made of.
         """
         tokens = chosen_indices(token_position, len(self.capture.token_ids), "token")
         return self._mean_shares(self.capture.shares, tokens, layer_indices, head_indices)
@@ -92,19 +94,25 @@ class AttentionProcessor:
     ) -> np.ndarray:
         """Return where a token's attention went in each recorded layer (layer, 3); otherwise as `shares`."""
         tokens = chosen_indices(token_position, len(self.capture.token_ids), "token")
-        return np.stack(
-            [
-                self._mean_shares(self.capture.shares, tokens, [layer], head_indices)
-                for layer in self.capture.layers
-            ]
-        )
+        return self.all_layer_shares(head_indices)[tokens].mean(axis=0)
+
+    def all_layer_shares(
+        self, head_indices: Sequence[int] | None = None, *, of_prompt: bool = False
+    ) -> np.ndarray:
+        """Return where every token's attention went in each recorded layer (token, layer, 3)."""
+        capture = self.capture
+        shares = (capture.prompt_shares if of_prompt else capture.shares).cpu().numpy()
+        if head_indices is not None or isinstance(capture.keep, str):
+            return shares[:, :, self.heads(head_indices)].mean(axis=2)
+        kept = [list(heads_in(capture.keep, layer)) for layer in capture.layers]
+        return np.stack([shares[:, layer, heads].mean(axis=1) for layer, heads in enumerate(kept)], axis=1)
 
     def text_attention(
         self, token_position: Positions, layer_indices: Sequence[int] | None = None
     ) -> np.ndarray:
         """Return how much a token leaned on each token of text (text,): context first, then the answer's.
 
-        The mean over tokens, layers and all heads; with the share on the image it sums to 1.
+        The mean over tokens, layers and all heads, kept or not; with their share on the image it sums to 1.
         """
         tokens = chosen_indices(token_position, len(self.capture.token_ids), "token")
         chosen = np.ix_(tokens, self.recorded(layer_indices))
@@ -129,11 +137,11 @@ class AttentionProcessor:
     ) -> np.ndarray:
         fold = fold_of(aggregation)
         tokens = chosen_indices(token_position, len(attention), name)
-        layers, heads = self.recorded(layer_indices), self.heads(head_indices)
+        rows = self.rows(layer_indices, head_indices, aggregation)
+        layers, places = [row.layer for row in rows], [row.place for row in rows]
         total = np.zeros(attention.shape[-1], dtype=np.float32)  # (patch,)
         for token in tokens:
-            rows = attention[token].float().cpu().numpy()[np.ix_(layers, heads)]  # (layer, head, patch)
-            total += fold(rows, axis=(0, 1))
+            total += fold(attention[token, layers, places].float().cpu().numpy(), axis=0)  # of (row, patch)
         return (total / len(tokens)).reshape(self.capture.grid)
 
     def _mean_shares(
@@ -143,8 +151,29 @@ class AttentionProcessor:
         layer_indices: Sequence[int] | None,
         head_indices: Sequence[int] | None,
     ) -> np.ndarray:
-        chosen = np.ix_(tokens, self.recorded(layer_indices), self.heads(head_indices))
-        return shares.cpu().numpy()[chosen].mean(axis=(0, 1, 2))
+        layers = self.recorded(layer_indices)
+        if head_indices is not None or isinstance(self.capture.keep, str):
+            heads = self.heads(head_indices)
+            return shares.cpu().numpy()[np.ix_(tokens, layers, heads)].mean(axis=(0, 1, 2))
+        rows = self.rows(layer_indices)
+        heads = [head for row in rows if (head := row.head) is not None]  # of pairs each row has one
+        of_rows = shares.cpu().numpy()[:, [row.layer for row in rows], heads]
+        return of_rows[tokens].mean(axis=(0, 1))  # of (token, row, 3)
+
+    def rows(
+        self,
+        layer_indices: Sequence[int] | None = None,
+        head_indices: Sequence[int] | None = None,
+        aggregation: Aggregation = "mean",
+    ) -> list[Row]:
+        """Return where the chosen attention rows stand in the capture; None chooses all that were kept.
+
+        Raises:
+            ValueError: for a layer or head beyond the model, one that was not recorded or kept, and for an
+                aggregation that needs each head where their mean was kept.
+        """
+        heads = None if head_indices is None else self.heads(head_indices)
+        return rows_of(self.capture, self.recorded(layer_indices), heads, is_mean=aggregation == "mean")
 
     def recorded(self, layer_indices: Sequence[int] | None) -> list[int]:
         """Return the index in the capture of each decoder layer asked for; None asks for all.
@@ -164,6 +193,6 @@ class AttentionProcessor:
         return [recorded.index(number) for number in numbers]
 
     def heads(self, head_indices: Sequence[int] | None) -> list[int]:
-        """Return the heads asked for, none of them negative; None asks for all."""
-        count = self.capture.prompt_attention.shape[2]
+        """Return the heads of the model asked for, none of them negative; None asks for all."""
+        count = self.capture.head_count
         return list(range(count)) if head_indices is None else chosen_indices(head_indices, count, "head")

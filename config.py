@@ -61,6 +61,23 @@ def _layer_numbers() -> Rule:
     )
 
 
+def _kept_heads() -> Rule:
+    def accepts(value: object) -> bool:
+        if isinstance(value, str):
+            return value in ("all", "head-mean")
+        return isinstance(value, (list, tuple)) and len(value) > 0 and all(map(_is_pair, value))
+
+    return '"all", "head-mean", or a list of (layer, head) such as [(20, 3), (21, 0)]', accepts
+
+
+def _is_pair(value: object) -> bool:
+    return (
+        isinstance(value, (list, tuple))
+        and len(value) == 2
+        and all(isinstance(one, int) and _is_int(one) and one >= 0 for one in value)
+    )
+
+
 _NOT_BLANK = r"\s*\S.*"
 _FOLDER: Rule = _text("the name of a folder", _NOT_BLANK)
 
@@ -111,6 +128,15 @@ RULES["STORE_ON_CPU"] = _flag()
 # True keeps it in float16 (half the memory, about three digits); False in float32.
 USE_FLOAT16: bool = True
 RULES["USE_FLOAT16"] = _flag()
+# Whose attention is kept of an answer, chosen before it is asked for: "all" heads; "head-mean", the mean over
+# the heads of each layer, which takes as many times less as there are heads; or these heads alone, each as
+# (layer, head), both counted from 0: [(20, 3), (21, 0)]. What needs heads that were not kept is refused.
+KEEP: str | list[tuple[int, int]] = "all"
+RULES["KEEP"] = _kept_heads()
+# What may be more than so many bytes is recorded into a file in CACHE_DIR, which is gone with the answer,
+# instead of into main memory.
+MAX_CAPTURE_BYTES: int = 1_000_000_000
+RULES["MAX_CAPTURE_BYTES"] = _whole(0, 10**15)
 
 # --- Generation ---------------------------------------------------------------------------------------------
 
@@ -207,9 +233,10 @@ MAX_ASPECT_RATIO: float = 30.0
 RULES["MAX_ASPECT_RATIO"] = _number(1, 200)
 MAX_PROMPT_CHARACTERS: int = 4000
 RULES["MAX_PROMPT_CHARACTERS"] = _whole(1, 1_000_000)
-# Answers kept in memory over all visitors; the oldest goes first.
-MAX_CAPTURES: int = 16
-RULES["MAX_CAPTURES"] = _whole(1, 10_000)
+# Answers that the page holds, those of all visitors together, in bytes: what is recorded, maps and pictures.
+# The one not looked at for longest goes first; the newest is always held.
+MAX_KEPT_BYTES: int = 4_000_000_000
+RULES["MAX_KEPT_BYTES"] = _whole(0, 10**15)
 # Visitors who may wait for the model at a time; the next one is told to come back.
 QUEUE_SIZE: int = 32
 RULES["QUEUE_SIZE"] = _whole(1, 10_000)
@@ -239,6 +266,11 @@ def validate() -> None:
             raise ValueError(f"config.py: {name} must be {allowed}; it is {_shown(settings[name])}")
     _refuse_unknown(settings)
     _refuse_idle(settings)
+    if not isinstance(KEEP, str) and not EXTRACT_ALL_LAYERS:
+        raise ValueError(
+            "config.py: SPECIFIC_LAYERS does not count with pairs in KEEP, which name their layers; "
+            "set EXTRACT_ALL_LAYERS = True"
+        )
     if MIN_PIXELS is not None and MAX_PIXELS is not None and MIN_PIXELS > MAX_PIXELS:
         raise ValueError(
             f"config.py: MIN_PIXELS must be at most MAX_PIXELS ({MAX_PIXELS}); it is {MIN_PIXELS}"

@@ -12,6 +12,7 @@ import config
 from commands.terminal import UsageError
 from methods import METHODS
 from records.generation import GenerationSettings
+from records.keep import ALL, HEAD_MEAN, Keep, keep_of
 from records.look import VIEWS
 from records.selection import ANSWER, parsed_tokens
 from utils import Range, numbers_in, ranges_of
@@ -86,6 +87,24 @@ def held(rule: config.Rule, kind: Callable[[str], Any]) -> Callable[[str], Any]:
     return read
 
 
+def kept_heads(text: str) -> Keep:
+    """Return "all" or "head-mean" as it is, else "20:3,21:0" as pairs of a layer and a head."""
+    try:
+        if text in (ALL, HEAD_MEAN):
+            return text
+        pairs = [pair.split(":") for pair in text.split(",")]
+        return keep_of([(int(layer), int(head)) for layer, head in pairs])
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not all, head-mean, or layers and heads such as 20:3,21:0"
+        ) from None
+
+
+def keep_text(keep: Any) -> str:
+    """Return what is kept as it is typed: "all", "head-mean", "20:3,21:0"."""
+    return keep if isinstance(keep, str) else ",".join(f"{layer}:{head}" for layer, head in keep)
+
+
 def prompt_text(text: str) -> str:
     """Return the prompt; what can be refused without a model is refused before one is loaded."""
     if not text.strip():
@@ -150,7 +169,7 @@ def check_generation(args: argparse.Namespace) -> None:
 
 def check_no_question(args: argparse.Namespace) -> None:
     """Raise UsageError for what belongs to a question, where none is asked."""
-    for name in ("model", "adapter", "answer", *GENERATION):
+    for name in ("model", "adapter", "answer", "keep", *GENERATION):
         if name != "seed" and getattr(args, name) is not None:
             raise UsageError(f"--{name.replace('_', '-')} belongs to a picture file with --prompt")
 
@@ -219,6 +238,13 @@ def add_model_arguments(
         action=argparse.BooleanOptionalAction,
         help="have it think aloud first, where its chat template asks (default: "
         f"{'yes' if config.THINKING else 'no'})",
+    )
+    add(
+        "--keep",
+        type=kept_heads,
+        metavar="WHICH",
+        help="heads whose attention is recorded: all, head-mean (their mean in each layer), or LAYER:HEAD,… "
+        f"such as 20:3,21:0 (default: {keep_text(config.KEEP)})",
     )
     if cached:
         add_answer_arguments(add)

@@ -58,7 +58,7 @@ def evaluate(
         RuntimeError: if the model is at work for something else.
     """
     bench = _Bench(model, processor, tuple(explainers), filling, seed, Watch(None, stop))
-    extractor = AttentionExtractor(model, processor, store_on_cpu=True, float16=False)
+    extractor = AttentionExtractor(model, processor, store_on_cpu=True, float16=False, keep="all")
     watch, groups = Watch(on_progress, stop), set[str]()
     watch.tell(0, count)
     for number, sample in enumerate(samples):

@@ -112,7 +112,7 @@ class Bench:
     @cached_property
     def written(self) -> Capture:
         """A short answer."""
-        extractor = AttentionExtractor(self.model, self.processor, float16=False)
+        extractor = AttentionExtractor(self.model, self.processor, float16=False, keep="all")
         written = extractor.generate(self.image, PROMPT, TOKENS, generation=self.how, seed=0)
         # An empty answer has no rows: another word will do.
         return written if written.token_ids else extractor.read(self.image, PROMPT, "A picture.")
@@ -253,9 +253,8 @@ def rows(bench: Bench) -> Measured:
 def logprobs(bench: Bench) -> Measured:
     """Try that an answer read at once is predicted as when it was written, token by token."""
     limit, capture = bench.precision.logprobs, bench.written
-    read = AttentionExtractor(bench.model, bench.processor, layers=[capture.layers[-1]]).read(
-        bench.image, PROMPT, capture.token_ids
-    )
+    extractor = AttentionExtractor(bench.model, bench.processor, layers=[capture.layers[-1]], keep="all")
+    read = extractor.read(bench.image, PROMPT, capture.token_ids)
     far = float((read.logprobs - capture.logprobs).abs().max())
     return Measured(far <= limit, f"{far:.0e} (at most {limit:.0e})")
 

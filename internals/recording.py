@@ -9,13 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from internals.attention_rows import attention_rows
+from internals.growing import Growing, InFile, InMemory
 from model import Encoded
+from records.keep import ALL, HEAD_MEAN, Keep, heads_in, rows_kept
+
+Heads = str | tuple[int, ...]  # of a layer: all, their mean, or the named ones
 
 BLOCK = 64  # tokens whose rows are computed together: full rows of one layer are what has to fit
 
@@ -48,31 +53,83 @@ def places_of(encoded: Encoded) -> Places:
     return Places(image, tuple(encoded.prompt_positions.tolist()), encoded.prompt_length)
 
 
-class Rows:
+class Rows(NamedTuple):
     """What is kept of some tokens.
 
-    Attention (token, layer, head, patch), shares (token, layer, head, 3), and the mean over heads of the
-    attention to positions outside the image (token, layer, text).
+    Attention (token, layer, head, patch), with the kept heads alone or their mean; shares (token, layer,
+    head, 3) of all heads; and their mean attention to positions outside the image (token, layer, text).
     """
 
-    def __init__(
-        self, shape: tuple[int, int, int, int], text: int, dtype: torch.dtype, device: torch.device
-    ) -> None:
-        self.attention = torch.empty(shape, dtype=dtype, device=device)
-        self.shares = torch.empty((*shape[:3], 3), device=device)
-        self.text = torch.zeros((*shape[:2], text), device=device)
+    attention: Tensor
+    shares: Tensor
+    text: Tensor
 
-    def file(self, first: int, layer: int, rows: Tensor, places: Places) -> None:
+    def file(self, first: int, layer: int, rows: Tensor, places: Places, heads: Heads) -> None:
         """Keep what is wanted of the rows (head, token, key) of one layer, from token `first` on."""
-        rows = rows.transpose(0, 1)  # (token, head, key)
-        tokens = slice(first, first + len(rows))
-        self.attention[tokens, layer] = rows[..., places.image].to(self.attention.dtype)
-        self.shares[tokens, layer] = places.shares(rows).to(self.shares.device)
+        tokens = slice(first, first + rows.shape[1])
+        image = kept_rows(rows[..., places.image], heads).transpose(0, 1)  # (token, kept head, patch)
+        self.attention[tokens, layer, : image.shape[1]] = image.to(self.attention.dtype)
+        self.shares[tokens, layer] = places.shares(rows).transpose(0, 1).to(self.shares.device)
         if self.text.shape[-1]:
             parts = rows[..., : places.image.start], rows[..., places.image.stop :]
-            text = torch.cat([part.mean(1) for part in parts], dim=-1)  # (token, text)
+            text = torch.cat([part.mean(0) for part in parts], dim=-1)  # (token, text)
             text = text[:, : self.text.shape[-1]]  # an answer read at once has keys that no token here sees
             self.text[tokens, layer, : text.shape[-1]] = text.to(self.text.device)
+
+
+def kept_rows(rows: Tensor, heads: Heads) -> Tensor:
+    """Return what is kept of rows (head, …): all of them, their mean (1, …), or the named ones."""
+    if heads == ALL:
+        return rows
+    return rows.mean(0, keepdim=True) if heads == HEAD_MEAN else rows[list(heads)]
+
+
+@dataclass(frozen=True)
+class Room:
+    """What is recorded of an answer, and where to."""
+
+    keep: Keep
+    layers: tuple[int, ...]
+    device: torch.device | None  # None: where the first layer's queries are
+    float16: bool
+    folder: Path | None = None  # of a temporary file that takes the place of memory
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of attention; shares and the attention to text are float32."""
+        return torch.float16 if self.float16 else torch.float32
+
+    def heads(self, layer: int) -> Heads:
+        """Return what is kept of the heads of the layer of this index."""
+        return self.keep if isinstance(self.keep, str) else heads_in(self.keep, self.layers[layer])
+
+    def growing(self, dtype: torch.dtype, device: torch.device) -> Growing:
+        """Return an empty tensor that grows."""
+        return InMemory(dtype, device) if self.folder is None else InFile(dtype, self.folder)
+
+
+class Side:
+    """The rows of the prompt's tokens, or of the answer's, as they grow."""
+
+    def __init__(self, room: Room, device: torch.device, heads: int, patches: int) -> None:
+        self.count = 0
+        self._layers, self._heads, self._patches = len(room.layers), heads, patches
+        self._kept = rows_kept(room.keep, heads)
+        self._attention, self._text = room.growing(room.dtype, device), room.growing(torch.float32, device)
+        self._shares = InMemory(torch.float32, device)  # next to nothing beside the others
+
+    def room(self, tokens: int, text: int) -> Rows:
+        """Return room for the next tokens, with the attention to so many positions outside the image."""
+        self.count += tokens
+        return Rows(
+            self._attention.room((tokens, self._layers, self._kept, self._patches)),
+            self._shares.room((tokens, self._layers, self._heads, 3)),
+            self._text.room((tokens, self._layers, text)),
+        )
+
+    def whole(self) -> Rows:
+        """Return the rows of all tokens; once, at the end."""
+        return Rows(self._attention.whole(), self._shares.whole(), self._text.whole())
 
 
 class Recording:
@@ -80,23 +137,20 @@ class Recording:
 
     Between two blocks it holds the queries of at most so many tokens, and a reference to the keys, which the
     model's cache holds anyway; while a block is filed, the full rows of one layer. All else is image columns
-    and shares.
+    of the heads that are kept, and shares.
     """
 
-    def __init__(
-        self, places: Places, modules: Sequence[Any], device: torch.device | None, float16: bool
-    ) -> None:
-        self.places = places
+    def __init__(self, places: Places, modules: Sequence[Any], room: Room) -> None:
+        self.places, self.room = places, room
         self.scaling = [float(module.scaling) for module in modules]
         self.heads = int(modules[0].config.num_attention_heads)
-        self.device = device  # None: where the first layer's queries are
-        self.dtype = torch.float16 if float16 else torch.float32
+        self.patches = places.image.stop - places.image.start
         # Of the last forward, for each layer: the queries of the answer's rows in it (1, head, row, dim), one
         # where an answer is being written, and the keys (1, kv head, key, dim).
         self.latest: list[Tensor | None] = [None] * len(modules)
         self.keys: list[Tensor | None] = [None] * len(modules)
         self.waiting: list[list[Tensor]] = []  # for each token since the last block, the query of each layer
-        self.blocks: list[Rows] = []
+        self.last: list[Tensor] = []  # those of the token kept last, filed or not
 
     def hook(self, index: int, module: nn.Module, args: Any, output: tuple[Tensor, Any]) -> None:
         """Take the queries and keys that one attention module returned."""
@@ -112,18 +166,15 @@ class Recording:
     def _file_prompt(self, index: int, query: Tensor, key: Tensor) -> None:
         """Compute and keep the rows of the prompt's tokens in one layer."""
         if index == 0:
-            self.device = self.device or query.device
-            self.prompt = self._room(len(self.places.prompt_rows), text=0)
+            device = self.room.device or query.device
+            sides = (Side(self.room, device, self.heads, self.patches) for _ in range(2))
+            self.prompt, self.answer = sides
+            self.prompt_rows = self.prompt.room(len(self.places.prompt_rows), text=0)
         positions = torch.tensor(self.places.prompt_rows)
         for first in range(0, len(positions), BLOCK):
             some = slice(first, first + BLOCK)
             rows = attention_rows(query[:, :, some], key, self.scaling[index], positions[some])
-            self.prompt.file(first, index, rows, self.places)
-
-    def _room(self, tokens: int, text: int) -> Rows:
-        patches = self.places.image.stop - self.places.image.start
-        device = self.device or torch.device("cpu")
-        return Rows((tokens, len(self.scaling), self.heads, patches), text, self.dtype, device)
+            self.prompt_rows.file(first, index, rows, self.places, self.room.heads(index))
 
     def keep(self) -> None:
         """Keep the rows of the last forward: each predicted a token of the answer."""
@@ -131,61 +182,44 @@ class Recording:
         if len(queries) != len(self.latest):
             raise RuntimeError("a decoder layer did not run; its attention is missing")
         for row in range(queries[0].shape[2]):
-            self.waiting.append([query[:, :, row : row + 1] for query in queries])
+            self.last = [query[:, :, row : row + 1] for query in queries]
+            self.waiting.append(self.last)
             if len(self.waiting) == BLOCK:
                 self._file_block()
         self.latest = [None] * len(queries)
 
     def latest_map(self) -> Tensor:
-        """Return where the attention of the token kept last went (patch,), the mean over layers and heads.
+        """Return where the attention of the token kept last went (patch,), the mean of what is kept of it.
 
         The rows are computed for this alone, and once more with their block; the record is as without.
         """
-        if not self.waiting:
-            return self.blocks[-1].attention[-1].float().mean(dim=(0, 1)).cpu()
-        position = torch.tensor([self.places.prompt_length - 2 + self._filed() + len(self.waiting)])
+        before = self.answer.count + len(self.waiting) - 1
+        position = torch.tensor([self.places.prompt_length - 1 + before])
         maps = []
-        for layer, query in enumerate(self.waiting[-1]):
+        for layer, query in enumerate(self.last):
             key = self.keys[layer]
             assert key is not None
-            rows = attention_rows(query, key, self.scaling[layer], position)  # (head, 1, key)
-            maps.append(rows[:, 0, self.places.image].float().mean(dim=0).cpu())
-        return torch.stack(maps).mean(dim=0)
-
-    def _filed(self) -> int:
-        """The number of tokens whose rows are kept already."""
-        return sum(len(block.shares) for block in self.blocks)
+            rows = attention_rows(query, key, self.scaling[layer], position)[:, 0, self.places.image]
+            maps.append(kept_rows(rows, self.room.heads(layer)).float().cpu())
+        return torch.cat(maps).mean(dim=0)
 
     def _file_block(self) -> None:
         """Compute and keep the rows of the tokens that wait."""
-        before = self._filed()
+        before = self.answer.count
         start = self.places.prompt_length - 1 + before
         positions = torch.arange(start, start + len(self.waiting))
-        block = self._room(len(positions), self._text(before + len(positions)))
+        # Positions outside the image, the block's own tokens among them.
+        text = self.places.prompt_length - self.patches + before + len(positions)
+        block = self.answer.room(len(positions), text)
         for layer, queries in enumerate(zip(*self.waiting, strict=True)):
             key = self.keys[layer]
             if key is not None:
                 rows = attention_rows(torch.cat(queries, dim=2), key, self.scaling[layer], positions)
-                block.file(0, layer, rows, self.places)
-        self.blocks.append(block)
+                block.file(0, layer, rows, self.places, self.room.heads(layer))
         self.waiting = []
 
-    def _text(self, tokens: int) -> int:
-        """The number of positions outside the image, with so many tokens of the answer."""
-        return self.places.prompt_length - (self.places.image.stop - self.places.image.start) + tokens
-
-    def whole(self) -> Rows:
-        """Return the rows of all tokens; each block is freed as soon as it is copied."""
-        if self.waiting:
+    def whole(self) -> tuple[Rows, Rows]:
+        """Return the rows of the prompt's tokens and of the answer's; once, at the end."""
+        if self.waiting or not self.answer.count:
             self._file_block()
-        if len(self.blocks) == 1:
-            return self.blocks.pop()
-        count = self._filed()
-        whole, start = self._room(count, self._text(count)), 0
-        while self.blocks:
-            block = self.blocks.pop(0)
-            end = start + len(block.shares)
-            whole.attention[start:end], whole.shares[start:end] = block.attention, block.shares
-            whole.text[start:end, :, : block.text.shape[-1]] = block.text
-            start = end
-        return whole
+        return self.prompt.whole(), self.answer.whole()

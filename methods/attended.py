@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from itertools import product
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,7 @@ from internals.gates import head_gates
 from internals.memory import within_memory
 from methods.question import Maps, Question, later_half
 from records.choices import Aggregation, fold_of
+from records.keep import HEAD_MEAN, Row, rows_of
 
 GENERAL_PROMPT = "Write a general description of the image."
 Pairs = Sequence[tuple[int, int]]  # of a layer and a head
@@ -31,7 +31,7 @@ def attention(
     pairs: Pairs | None = None,
 ) -> Maps:
     """Return A[l, h, q, V] of each token, folded over the chosen layers and heads, or pairs of them."""
-    chosen = _pairs(question, layers, heads, pairs)
+    chosen = _chosen(question, layers, heads, pairs, is_mean=aggregation == "mean")
     fold = fold_of(aggregation)
     maps = [fold(_rows(question, token, chosen), axis=0) for token in question.tokens]
     return Maps(np.stack(maps), _named(question, chosen, pairs))
@@ -58,11 +58,11 @@ def relative(
     if layers is None and pairs is None:
         late = later_half(question.capture.layer_count)
         layers = [layer for layer in question.capture.layers if layer in late] or None
-    chosen, fold = _pairs(question, layers, heads, pairs), fold_of(aggregation)
+    chosen, fold = _chosen(question, layers, heads, pairs), fold_of(aggregation)
     question.watch.tell(0, 1)
-    general = _general(question, [question.capture.layers[layer] for layer, _ in chosen])
+    general = _general(question, [question.capture.layers[row.layer] for row in chosen])
     question.watch.tell(1, 1)
-    below = np.stack([general[question.capture.layers[layer]][head] for layer, head in chosen])
+    below = np.stack([general[question.capture.layers[row.layer]][row.head] for row in chosen])
     maps = [fold(_rows(question, token, chosen) / (below + epsilon), axis=0) for token in question.tokens]
     return Maps(np.stack(maps), {**_named(question, chosen, pairs), "epsilon": epsilon}, forward=1)
 
@@ -78,12 +78,12 @@ def gated(
 
     The gates at the rows that explain the tokens come from one forward pass, the attention from the capture.
     """
-    chosen, fold = _pairs(question, layers, heads, pairs), fold_of(aggregation)
-    numbers = sorted({question.capture.layers[layer] for layer, _ in chosen})
+    chosen, fold = _chosen(question, layers, heads, pairs), fold_of(aggregation)
+    numbers = sorted({question.capture.layers[row.layer] for row in chosen})
     question.watch.tell(0, 1)
     gates = head_gates(question.forced, numbers).numpy()  # (token, layer, head)
     question.watch.tell(1, 1)
-    places = [(numbers.index(question.capture.layers[layer]), head) for layer, head in chosen]
+    places = [(numbers.index(question.capture.layers[row.layer]), row.head) for row in chosen]
     maps = []
     for token, gate in zip(question.tokens, gates, strict=True):
         open_ = np.array([gate[place] for place in places])  # (pair,)
@@ -91,34 +91,47 @@ def gated(
     return Maps(np.stack(maps), _named(question, chosen, pairs), forward=1)
 
 
-def _pairs(
-    question: Question, layers: Sequence[int] | None, heads: Sequence[int] | None, pairs: Pairs | None
-) -> list[tuple[int, int]]:
-    """Return (index of the layer in the capture, head) of each attention row that is folded."""
+def _chosen(
+    question: Question,
+    layers: Sequence[int] | None,
+    heads: Sequence[int] | None,
+    pairs: Pairs | None,
+    is_mean: bool = False,
+) -> list[Row]:
+    """Return where each attention row that is folded stands in the capture.
+
+    `is_mean`: nothing but their mean is wanted, for which the mean over heads is enough.
+    """
     processor = AttentionProcessor(question.capture)
     if pairs is None:
-        return list(product(processor.recorded(layers), processor.heads(heads)))
+        chosen = None if heads is None else processor.heads(heads)
+        return rows_of(question.capture, processor.recorded(layers), chosen, is_mean)
     if layers is not None or heads is not None:
         raise ValueError("choose either pairs of a layer and a head, or layers and heads")
     if len(pairs) == 0:
         raise ValueError("choose at least one pair of a layer and a head")
-    return [(processor.recorded([layer])[0], processor.heads([head])[0]) for layer, head in pairs]
+    each = ((processor.recorded([layer]), processor.heads([head])) for layer, head in pairs)
+    return [row for layer, head in each for row in rows_of(question.capture, layer, head, is_mean)]
 
 
-def _rows(question: Question, token: int, pairs: Pairs) -> NDArray[np.float32]:
-    """Return the attention of one token (pair, patch)."""
-    layers, heads = zip(*pairs, strict=True)
+def _rows(question: Question, token: int, rows: Sequence[Row]) -> NDArray[np.float32]:
+    """Return the attention of one token (row, patch)."""
+    layers, places = [row.layer for row in rows], [row.place for row in rows]
     capture = question.capture
     attention = capture.prompt_attention if question.of_prompt else capture.attention
-    return attention[token, list(layers), list(heads)].float().cpu().numpy()
+    return attention[token, layers, places].float().cpu().numpy()
 
 
-def _named(question: Question, chosen: Pairs, asked: Pairs | None) -> dict[str, Any]:
-    """Return what was chosen, in the model's own numbers."""
-    named = [[question.capture.layers[layer], head] for layer, head in chosen]
-    if asked is not None:
-        return {"pairs": named}
+def _named(question: Question, chosen: Sequence[Row], asked: Pairs | None) -> dict[str, Any]:
+    """Return what was chosen, in the model's own numbers: layers and heads, or pairs of them."""
+    capture = question.capture
+    if capture.keep == HEAD_MEAN:
+        layers = sorted({capture.layers[row.layer] for row in chosen})
+        return {"layers": layers, "heads": list(range(capture.head_count))}
+    named = [[capture.layers[row.layer], row.head] for row in chosen]
     layers, heads = (sorted(set(numbers)) for numbers in zip(*named, strict=True))
+    if asked is not None or len(layers) * len(heads) > len(named):  # some layers have other heads
+        return {"pairs": named}
     return {"layers": layers, "heads": heads}
 
 

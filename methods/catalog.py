@@ -12,6 +12,9 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
+# What helps where heads were not kept that something needs.
+ASK_AGAIN = 'set KEEP = "all" in config.py (in the shell: --keep all) and ask again'
+
 
 class FromConfig(NamedTuple):
     """The default of an option that is config's setting of this name, as it is when the method runs."""
@@ -20,7 +23,7 @@ class FromConfig(NamedTuple):
 
 
 class Kind(Protocol):
-    """What of a model decides which methods its answers have: a family's row says so, and a capture."""
+    """What decides which methods answers have: of a model, which a family's row says; and of a capture."""
 
     @property
     def hybrid(self) -> bool:
@@ -30,12 +33,16 @@ class Kind(Protocol):
     def gated(self) -> bool:
         """Whether a gate follows the attention of each of its heads."""
 
+    @property
+    def keep(self) -> object:
+        """What was kept of the heads: "all", "head-mean", or pairs; "all" where nothing is kept yet."""
+
 
 class Need(NamedTuple):
-    """What a method needs of a model beyond a decoder with attention."""
+    """What a method needs of a model beyond a decoder with attention, or of what was kept of an answer."""
 
     met: Callable[[Kind], bool]
-    only: str  # what has it: "only for …"
+    only: str  # what has it: "only for …"; "" for every model
     reason: str  # why others have no maps, and what to do
 
 
@@ -60,7 +67,8 @@ class Method:
     folds: bool = False  # whoever looks at it chooses layers, heads and how they are folded into one map
     sinks: bool = False  # sinks can be left out
     of_prompt: bool = False  # tokens of the prompt have maps too
-    needs: Need | None = None  # None: every model has it
+    needs: Need | None = None  # of the model; None: every model has it
+    record: Need | None = None  # of what was kept of the answer's attention
 
     @property
     def shown_unit(self) -> str:
@@ -69,7 +77,10 @@ class Method:
 
     def refusal(self, kind: Kind) -> str:
         """Return why answers of such a model have no maps by this method, in one line; "" where they have."""
-        return "" if self.needs is None or self.needs.met(kind) else f"{self.label}: {self.needs.reason}"
+        for need in (self.needs, self.record):
+            if need is not None and not need.met(kind):
+                return f"{self.label}: {need.reason}"
+        return ""
 
 
 _ATTENTION_IN_ALL_LAYERS = Need(
@@ -81,6 +92,16 @@ _GATES = Need(
     lambda kind: kind.gated,
     "models with gates behind their attention",
     "not for this model, which has no gates behind its attention: take attention",
+)
+_EVERY_HEAD = Need(
+    lambda kind: kind.keep == "all",
+    "",
+    f"it looks among all heads, which were not kept with this answer: {ASK_AGAIN}",
+)
+_EACH_HEAD = Need(
+    lambda kind: kind.keep != "head-mean",
+    "",
+    f"it takes each head by itself, and only their mean was kept with this answer: {ASK_AGAIN}",
 )
 _OF_ROWS: Mapping[str, Any] = {"layers": None, "heads": None, "aggregation": "mean", "pairs": None}
 
@@ -102,6 +123,7 @@ def _local_heads(count: int) -> Method:
         caveat="Which heads these are is found for this answer alone; what they look at need not be used.",
         function="methods.heads:local_attention",
         fixed={"count": count},
+        record=_EVERY_HEAD,
     )
 
 
@@ -140,6 +162,7 @@ _ROWS = (
         caveat="Patches that nothing looks at can come out high: a small share over a smaller one.",
         function="methods.attended:relative",
         options={**_OF_ROWS, "epsilon": None},
+        record=_EACH_HEAD,
     ),
     Method(
         name="rollout",
@@ -272,6 +295,7 @@ _ROWS = (
         function="methods.attended:gated",
         options=_OF_ROWS,
         needs=_GATES,
+        record=_EACH_HEAD,
     ),
     # One more: docs/add-a-method.md
 )

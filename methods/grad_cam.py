@@ -214,7 +214,7 @@ class _Run:
         """Return the token ids of the answer: the given one, checked, or the model's."""
         if given is None:
             one_layer = attention_layers(self.model)[:1]
-            extractor = AttentionExtractor(self.model, self.processor, layers=one_layer)
+            extractor = AttentionExtractor(self.model, self.processor, layers=one_layer, keep="head-mean")
             capture = extractor.generate(self.image, self.prompt, max_new_tokens, stop=stop)
             if capture.stopped:
                 raise Stopped

@@ -13,6 +13,7 @@ from methods.attended import attention
 from methods.question import Maps, Question
 from records.capture import Capture
 from records.choices import chosen_indices
+from records.keep import heads_refusal
 
 
 def local_attention(question: Question, count: int) -> Maps:
@@ -31,7 +32,7 @@ class HeadRank(NamedTuple):
 
 
 def rank_heads(capture: Capture, tokens: int | Sequence[int] | None = None) -> tuple[HeadRank, ...]:
-    """Return all recorded heads, those first that look at the image and there at one place.
+    """Return all heads of the recorded layers, those first that look at the image and there at one place.
 
     Two criteria, as published: the share on the image must be above a threshold, the bend of the sorted
     shares (see `above_bend`); of these heads, the lowest spatial entropy comes first. The entropy is that of
@@ -39,7 +40,12 @@ def rank_heads(capture: Capture, tokens: int | Sequence[int] | None = None) -> t
     piece's part of all such cells. The heads below the threshold follow, in the order of their shares.
     Deviation: published ranks are counted over many pictures; here they are of one answer, all its tokens or
     those given, whose shares and entropies are averaged.
+
+    Raises:
+        ValueError: for an empty answer, a token that is not there, and if not all heads were kept.
     """
+    if reason := heads_refusal(capture):
+        raise ValueError(reason)
     count = len(capture.token_ids)
     chosen = list(range(count)) if tokens is None else chosen_indices(tokens, count, "token")
     if not chosen:

@@ -16,6 +16,7 @@ import numpy as np
 
 from attention_processor import AttentionProcessor
 from records.capture import Capture
+from records.keep import rows_of
 from records.token_maps import TokenMaps
 
 STRENGTH = 3.0  # times the usual patch
@@ -43,15 +44,20 @@ def sink_patches(
     times the row's usual patch (the median) it is; its strength is what more than half of the heads reach,
     for four of five words. From `threshold` on, a patch is a sink. That most heads must look at it tells it
     from a thing that the whole answer speaks of, which only some heads look for.
+
+    Raises:
+        ValueError: for a threshold of 1 or less, and for layers or heads that were not recorded or kept.
     """
     if not threshold > 1:
         raise ValueError(f"threshold must be above 1; got {threshold!r}")
     processor = AttentionProcessor(capture)
-    chosen = np.ix_(processor.recorded(layers), processor.heads(heads))
+    asked = None if heads is None else processor.heads(heads)
+    chosen = rows_of(capture, processor.recorded(layers), asked, is_mean=False)
+    at, places = [row.layer for row in chosen], [row.place for row in chosen]
     strengths = []
     for attention in (capture.prompt_attention, capture.attention):
         for of_word in attention:
-            rows = of_word.float().cpu().numpy()[chosen].reshape(-1, of_word.shape[-1])  # (row, patch)
+            rows = of_word[at, places].float().cpu().numpy()  # (row, patch)
             usual = np.maximum(np.median(rows, axis=-1, keepdims=True), LOWEST)
             strengths.append(np.quantile(rows / usual, 1 - MOST, axis=0, method="lower"))
     nearly = np.quantile(strengths, 1 - NEARLY_EVERY, axis=0, method="lower")  # (patch,)

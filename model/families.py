@@ -68,6 +68,11 @@ class Family:
         """Whether some layers mix positions without attention."""
         return self.attention_every > 1
 
+    @property
+    def keep(self) -> str:
+        """What can be kept of the heads' attention with its answers."""
+        return "all"
+
 
 _HYBRID: Mapping[str, Any] = {
     "processor": Qwen3VLProcessor,

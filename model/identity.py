@@ -23,6 +23,7 @@ from model.hub import folder_on_disk
 from model.placement import Placement
 from model.source import source_of
 from records.generation import GenerationSettings, thinking_identity
+from records.keep import ALL, Keep, as_json, keep_of, layers_of
 from records.store import FORMAT
 
 Files = tuple[tuple[str, int, int], ...]
@@ -91,6 +92,7 @@ def answer_key(
     *,
     layers: Sequence[int] | None = None,
     float16: bool | None = None,
+    keep: Keep | None = None,
     answer: str | None = None,
     thinking: bool | None = None,
     **settings: Any,
@@ -106,7 +108,10 @@ def answer_key(
         ModelError: for a device, dtype or backend that this computer cannot offer.
         ValueError: for a setting out of range.
     """
-    if layers is None and not config.EXTRACT_ALL_LAYERS:
+    kept = keep_of(keep)
+    if (of_pairs := layers_of(kept)) is not None:
+        layers = of_pairs
+    elif layers is None and not config.EXTRACT_ALL_LAYERS:
         layers = config.SPECIFIC_LAYERS
     count = source.layer_count
     if answer is None:
@@ -125,5 +130,6 @@ def answer_key(
             {layer % count for layer in (source.attention_layers if layers is None else layers)}
         ),
         "float16": config.USE_FLOAT16 if float16 is None else float16,
+        **({} if kept == ALL else {"keep": as_json(kept)}),
     }
     return hashlib.sha256(json.dumps(question).encode()).hexdigest()[:32]

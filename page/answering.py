@@ -22,6 +22,7 @@ from page.model_room import Loaded, ModelRoom
 from page.sessions import Run
 from page.sources import opened
 from records.capture import Capture
+from records.keep import as_json
 from records.map_check import MapCheck
 from records.pictures import image_hash
 from records.store import Store
@@ -196,7 +197,8 @@ def described(run: Run) -> dict[str, Any]:
         "words": [{"text": word.text, "tokens": word.tokens} for word in run.processor.words()],
         "prompt_tokens": capture.prompt_tokens,
         "layers": capture.layers,
-        "heads": capture.attention.shape[2],
+        "heads": capture.head_count,
+        "keep": as_json(capture.keep),
         "grid": capture.grid,
         "model": capture.model_name,
     }

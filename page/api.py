@@ -197,7 +197,7 @@ def heatmap_facts(run: Run, subject: Subject) -> dict[str, Any]:
         "caption": caption(run, subject),
         "tokens": list(subject.tokens),
         "layers": list(selection.layers),
-        "heads": list(selection.heads),
+        "heads": None if selection.heads is None else list(selection.heads),
         "method": selection.method,
         "removed": list(subject.found.removed or ()),
         "map": whole_drawing(subject).values.tolist(),

@@ -77,6 +77,25 @@ class Run:
         have = set(known.tokens) if known is not None else set()
         return tuple(token for token in range(len(self.capture.token_ids)) if token not in have)
 
+    @property
+    def bytes(self) -> int:
+        """The bytes that are held: what is recorded, in memory or in a file, and maps and pictures."""
+        shown = self.__dict__  # what is cached is there once it was asked for
+        pictures = {
+            id(one): one for one in (self.original, self.capture.picture, shown.get("picture")) if one
+        }
+        maps = [
+            *(one.maps for one in list(self.maps.values())),
+            *([] if self.without is None else [self.without]),
+        ]
+        maps += [] if self.cam is None else [self.cam.maps]
+        return (
+            self.capture.bytes
+            + sum(array.nbytes for array in maps)
+            + sum(one.width * one.height * len(one.getbands()) for one in pictures.values())
+            + len(shown.get("picture_payload", {}).get("url", ""))
+        )
+
     @cached_property
     def picture(self) -> Image:
         """The picture at the size in which it is shown."""
@@ -108,8 +127,8 @@ class RunGoneError(KeyError):
 class Sessions:
     """One answer for each visitor.
 
-    At most `config.MAX_CAPTURES` answers are kept over all visitors; the one not looked at for longest goes
-    first.
+    Over all visitors they are of at most `config.MAX_KEPT_BYTES` together; the one not looked at for longest
+    goes first. The one that was kept last stays, however large it is.
     """
 
     def __init__(self) -> None:
@@ -122,8 +141,9 @@ class Sessions:
         with self._lock:
             self._drop(visitor)
             self._runs[visitor, run_id] = run
-            while len(self._runs) > config.MAX_CAPTURES:
-                self._runs.popitem(last=False)
+            total = sum(one.bytes for one in self._runs.values())
+            while total > config.MAX_KEPT_BYTES and len(self._runs) > 1:
+                total -= self._runs.popitem(last=False)[1].bytes
         return run_id
 
     def run(self, visitor: str, run_id: str) -> Run:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from records.keep import ALL, HEAD_MEAN, Keep, heads_in, keep_of, layers_of, rows_kept
 from records.shown import cell
 from records.tokens import Span
 
@@ -21,12 +22,17 @@ class Capture:
     Token i is explained by the attention row that predicted it, that of position `prompt_length + i - 1`; a
     token of the prompt, which nothing predicted, by the row in which it asks itself. The token that ended the
     answer (end of turn, end of text) is not part of it; no other is left out.
+
+    What was kept of the heads (`keep`) shows in axis 2 of `attention` and `prompt_attention`, and nowhere
+    else: with "all" it is every head; with "head-mean" there is one index, their mean; of pairs, index i is
+    the i-th kept head of the layer, and where a layer has fewer than another, the rest is zeros and belongs
+    to no head. `shares` and `text_attention` are of all heads, of each layer that was recorded.
     """
 
     token_ids: tuple[int, ...]
     tokens: tuple[str, ...]  # display text of each token; a piece of a split character says so: "⟨E4 BD⟩"
     text: str  # the answer, special tokens left out
-    attention: Tensor  # (token, layer, head, patch): share of that head's attention, 0..1
+    attention: Tensor  # (token, layer, head, patch): share of that head's attention, 0..1; see `keep`
     layers: tuple[int, ...]  # decoder layer of each index of axis 1, ascending
     layer_count: int  # decoder layers of the model, recorded or not
     grid: tuple[int, int]  # (h, w) in merged patches; patch = row * w + col
@@ -77,19 +83,15 @@ class Capture:
             self.prompt_token_spans,
             self.prompt,
         )
-        _check_rows("attention", self.attention, self.shares, len(ids), len(self.layers), self.grid)
-        _check_rows(
-            "prompt_attention",
-            self.prompt_attention,
-            self.prompt_shares,
-            len(self.prompt_token_ids),
-            len(self.layers),
-            self.grid,
+        self._check_kept()
+        self._check_rows("attention", self.attention, self.shares, len(ids))
+        self._check_rows(
+            "prompt_attention", self.prompt_attention, self.prompt_shares, len(self.prompt_token_ids)
         )
-        if self.attention.shape[2] != self.prompt_attention.shape[2]:
+        if self.head_count != self.prompt_shares.shape[2]:
             raise ValueError(
-                f"expected as many heads for the prompt as for the answer, {self.attention.shape[2]}; "
-                f"got {self.prompt_attention.shape[2]}"
+                f"expected as many heads for the prompt as for the answer, {self.head_count}; "
+                f"got {self.prompt_shares.shape[2]}"
             )
         self._check_text()
         if self.logprobs.shape != (len(ids),) or not bool((self.logprobs <= 1e-4).all()):
@@ -115,9 +117,80 @@ class Capture:
         """Whether the template told the model to think aloud first."""
         return bool(self.settings.get("thinking"))
 
+    @property
+    def keep(self) -> Keep:
+        """What was kept of the heads: "all", "head-mean", or pairs of a layer and a head."""
+        return keep_of(self.settings.get("keep", ALL))
+
+    @property
+    def head_count(self) -> int:
+        """Heads of each of the model's layers, kept or not."""
+        return int(self.shares.shape[2])
+
+    @property
+    def bytes(self) -> int:
+        """The bytes of all that was recorded, in memory or in a file."""
+        parts = (
+            self.attention,
+            self.shares,
+            self.logprobs,
+            self.text_attention,
+            self.prompt_attention,
+            self.prompt_shares,
+        )
+        return sum(part.numel() * part.element_size() for part in parts)
+
     def _repr_html_(self) -> str | None:
         """Return the viewer for a cell of a notebook, with attention over all layers and heads."""
         return cell(self)
+
+    def _check_kept(self) -> None:
+        """Raise unless the pairs that were kept, if any, are of the recorded layers and the model's heads."""
+        keep = self.keep
+        if isinstance(keep, str):
+            return
+        if layers_of(keep) != self.layers:
+            raise ValueError(f"expected layers {layers_of(keep)}, as the pairs say; got {self.layers}")
+        if (highest := max(head for _, head in keep)) >= self.head_count:
+            raise ValueError(f"head {highest} was kept of a model with {self.head_count} heads")
+
+    def _check_rows(self, name: str, attention: Tensor, shares: Tensor, count: int) -> None:
+        """Raise unless attention and shares belong to so many tokens, are finite and agree."""
+        (h, w), layers = self.grid, len(self.layers)
+        if attention.ndim != 4 or (*attention.shape[:2], attention.shape[3]) != (count, layers, h * w):
+            raise ValueError(
+                f"expected {name} of shape (token, layer, head, patch)=({count}, {layers}, head, {h * w}) "
+                f"for grid (h, w)={self.grid}; got {tuple(attention.shape)}"
+            )
+        heads = attention.shape[2] if self.keep == ALL or shares.ndim != 4 else shares.shape[2]
+        if shares.shape != (count, layers, heads, 3):
+            raise ValueError(
+                f"expected shares of shape {(count, layers, heads, 3)} beside {name}; "
+                f"got {tuple(shares.shape)}"
+            )
+        if attention.shape[2] != (rows := rows_kept(self.keep, heads)):
+            raise ValueError(f"expected {rows} rows of each layer in {name}; got {attention.shape[2]}")
+        # A token at a time: no second copy of the whole. NaN and infinity show in the sums.
+        for token, parts in zip(attention, shares, strict=True):
+            far = max(_largest(token.float().sum(-1) - self._kept(parts)), _largest(parts.sum(-1) - 1))
+            if not far < 5e-3 or float(token.min()) < 0 or float(parts.min()) < 0:
+                raise ValueError(
+                    f"expected {name} within 0..1 whose shares sum to 1 and whose image share is its sum; "
+                    f"they differ by {far:.3g}"
+                )
+
+    def _kept(self, parts: Tensor) -> Tensor:
+        """Return what the kept rows of a token sum to (layer, row), by its shares (layer, head, 3)."""
+        on_image = parts[..., 0]  # (layer, head)
+        if self.keep == ALL:
+            return on_image
+        if self.keep == HEAD_MEAN:
+            return on_image.mean(1, keepdim=True)
+        found = on_image.new_zeros(len(self.layers), rows_kept(self.keep, self.head_count))
+        for index, layer in enumerate(self.layers):
+            heads = heads_in(self.keep, layer)
+            found[index, : len(heads)] = on_image[index, list(heads)]
+        return found
 
     def _check_text(self) -> None:
         """Raise unless the attention to text agrees with the tokens and the shares."""
@@ -150,37 +223,6 @@ def _check_tokens(name: str, count: int, shown: Sequence[str], spans: Sequence[S
     for start, end in spans:
         if not 0 <= start <= end <= len(text):
             raise ValueError(f"{name} span {start}..{end} is outside the text of {len(text)} characters")
-
-
-def _check_rows(
-    name: str, attention: Tensor, shares: Tensor, count: int, layers: int, grid: tuple[int, int]
-) -> None:
-    """Raise unless attention and shares belong to so many tokens and layers, are finite and agree."""
-    h, w = grid
-    if attention.ndim != 4 or (attention.shape[0], attention.shape[1], attention.shape[3]) != (
-        count,
-        layers,
-        h * w,
-    ):
-        raise ValueError(
-            f"expected {name} of shape (token, layer, head, patch)=({count}, {layers}, head, {h * w}) "
-            f"for grid (h, w)={grid}; got {tuple(attention.shape)}"
-        )
-    if shares.shape != (*attention.shape[:3], 3):
-        raise ValueError(
-            f"expected shares of shape {(*attention.shape[:3], 3)} beside {name}; got {tuple(shares.shape)}"
-        )
-    # A few tokens at a time: no second copy of the whole. NaN and infinity show in the sums.
-    for rows, parts in zip(attention.split(8), shares.split(8), strict=True):
-        if not count:
-            return
-        on_image = rows.float().sum(-1)  # (token, layer, head)
-        far = max(_largest(on_image - parts[..., 0]), _largest(parts.sum(-1) - 1))
-        if not far < 5e-3 or float(rows.min()) < 0 or float(parts.min()) < 0:
-            raise ValueError(
-                f"expected {name} within 0..1 whose shares sum to 1 and whose image share is its sum; "
-                f"they differ by {far:.3g}"
-            )
 
 
 def _largest(difference: Tensor) -> float:

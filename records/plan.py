@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from records.keep import ALL, Keep, rows_kept
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -19,19 +21,35 @@ class Plan:
     layers: int
     heads: int
     itemsize: int  # bytes of one weight
+    keep: Keep = ALL  # what is kept of the heads
+    in_file: bool = False  # recorded into a file, not into memory
 
     @property
     def bytes(self) -> int:
         """The bytes that the record takes at most: weights, shares, and attention to text."""
-        rows = (self.new + self.prompt) * self.layers * self.heads
-        weights, shares = rows * self.visual * self.itemsize, rows * 3 * 4
-        return weights + shares + self.new * self.layers * (self.text + self.new) * 4
+        of_layers = (self.new + self.prompt) * self.layers
+        weights = of_layers * rows_kept(self.keep, self.heads) * self.visual * self.itemsize
+        return weights + of_layers * self.heads * 3 * 4 + self.text_bytes
+
+    @property
+    def text_bytes(self) -> int:
+        """The bytes of the attention to text, which grow with the square of the answer's length."""
+        return self.new * self.layers * (self.text + self.new) * 4
 
     @property
     def line(self) -> str:
         """The plan on one line."""
         counts = f"{self.visual:,} visual tokens, at most {self.new:,} new ones"
-        return f"{counts}, {self.layers} layers × {self.heads} heads: up to {size_text(self.bytes)} recorded"
+        where = " into a file" * self.in_file
+        return f"{counts}, {self._rows}: up to {size_text(self.bytes)} recorded{where}"
+
+    @property
+    def _rows(self) -> str:
+        """What is recorded of layers and heads, in words."""
+        if not isinstance(self.keep, str):
+            count, layers = len(self.keep), self.layers
+            return f"{count} head{'s' * (count > 1)} in {layers} layer{'s' * (layers > 1)}"
+        return f"{self.layers} layers × {'' if self.keep == ALL else 'the mean of '}{self.heads} heads"
 
 
 def size_text(count: int) -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from methods.catalog import Method, method_named
 from records.choices import Aggregation
+from records.keep import every_head
 from records.look import GLOW, Look
 from records.thoughts import said
 from utils import as_ranges, numbers_of
@@ -38,7 +39,7 @@ class Selection:
     layers: tuple[
         int, ...
     ]  # decoder layer numbers: what attention is folded over, and the shares on the image
-    heads: tuple[int, ...]
+    heads: tuple[int, ...] | None  # None: those of each layer that were kept, where only pairs were
     aggregation: Aggregation = "mean"
     tokens: tuple[int, ...] | None = None  # None: all of them
     by: Literal["token", "word"] = "word"  # what gets a map of its own where there are several
@@ -88,7 +89,7 @@ def parsed_selection(
     chosen, of_prompt = parsed_tokens(capture, tokens)
     return Selection(
         layers=recorded,
-        heads=_numbers(heads, capture.prompt_attention.shape[2], "head"),
+        heads=every_head(capture) if heads == "all" else _numbers(heads, capture.head_count, "head"),
         tokens=chosen if tokens.strip() not in ("all", "pall") else None,
         of_prompt=of_prompt,
         **rest,

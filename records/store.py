@@ -137,6 +137,8 @@ class Store:
         entry_id = secrets.token_hex(16) if wanted is None else _checked_id(wanted)
         if (known_hash or image_hash(image)) != capture.image_hash:
             raise ValueError("the picture is not the one that the capture was made from")
+        if capture.bytes > self.max_bytes:
+            return None  # nothing of it is written
         self.folder.mkdir(parents=True, exist_ok=True)
         with self._unfinished() as unfinished:
             _write(unfinished, capture, image)

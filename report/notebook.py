@@ -15,6 +15,7 @@ from PIL import Image
 import viewer
 import visualization
 from records.capture import Capture
+from records.keep import every_head
 from records.selection import Selection
 from records.token_maps import SelectedMaps, TokenMaps
 from report.view import Subject, drawings
@@ -38,9 +39,13 @@ def cell(capture: Capture, image: Image.Image, maps: SelectedMaps) -> str:
 
 def _picture(capture: Capture, image: Image.Image, found: TokenMaps) -> str:
     """Return the maps of some tokens, side by side over the picture."""
-    heads = tuple(range(capture.attention.shape[2]))
     selection = Selection(
-        capture.layers, heads, tokens=found.tokens, by="token", of_prompt=found.of_prompt, method=found.method
+        capture.layers,
+        every_head(capture),
+        tokens=found.tokens,
+        by="token",
+        of_prompt=found.of_prompt,
+        method=found.method,
     )
     sides = (None, found) if found.of_prompt else (found, None)
     each = drawings(Subject(capture, selection, SelectedMaps(*sides)))

@@ -21,6 +21,7 @@ from attention_processor import AttentionProcessor
 from drawing.characters import isolated
 from drawing.colour_bar import number_labels
 from records.generation import generation_text
+from records.keep import keep_pairs, pairs_text
 from records.look import Look
 from records.map_check import MapCheck
 from records.selection import Selection, scale_text
@@ -203,8 +204,16 @@ def _method_facts(subject: Subject) -> dict[str, str]:
     return {
         "Method": f"attention of {row}, {selection.aggregation} over layers and heads",
         "Layers": f"{as_ranges(selection.layers)} of 0-{capture.layer_count - 1}",
-        "Heads": f"{as_ranges(selection.heads)} of 0-{capture.prompt_attention.shape[2] - 1}",
+        "Heads": _heads_text(subject),
     }
+
+
+def _heads_text(subject: Subject) -> str:
+    """Return the heads that attention is folded over: "0-3 of 0-15", or the pairs that were kept."""
+    capture, selection = subject.capture, subject.selection
+    if selection.heads is None:
+        return f"{pairs_text(keep_pairs(capture, selection.layers))}, which were kept"
+    return f"{as_ranges(selection.heads)} of 0-{capture.head_count - 1}"
 
 
 def as_text(said: Mapping[str, str]) -> str:
@@ -253,7 +262,7 @@ def arrays_of(subjects: Sequence[Subject], drawing: Mapping[str, Any]) -> dict[s
     arrays: NamedArrays = {
         **maps,
         "layers": (np.array(selection.layers), "layer"),
-        "heads": (np.array(selection.heads), "head"),
+        **_heads_array(first),
     }
     method = _method_facts(first)
     said = {
@@ -269,6 +278,15 @@ def arrays_of(subjects: Sequence[Subject], drawing: Mapping[str, Any]) -> dict[s
         **({"values": method["Values"]} if "Values" in method else {}),
     }
     return described_arrays(arrays, said, {"generation": capture.settings, "drawing": dict(drawing)})
+
+
+def _heads_array(subject: Subject) -> NamedArrays:
+    """Return the heads that attention is folded over, or pairs of a layer and a head."""
+    heads = subject.selection.heads
+    if heads is None:
+        pairs = keep_pairs(subject.capture, subject.selection.layers)
+        return {"pairs": (np.array(pairs), "pair,layer and head")}
+    return {"heads": (np.array(heads), "head")}
 
 
 def _token_arrays(subject: Subject) -> dict[str, tuple[NDArray[Any], str]]:

@@ -37,6 +37,8 @@ WRONG: list[tuple[str, list[object]]] = [
     ("SPECIFIC_LAYERS", [[], 3, "-1", [1.0], ["1"], [True], None]),
     ("STORE_ON_CPU", [0, "no"]),
     ("USE_FLOAT16", ["yes", None]),
+    ("KEEP", ["heads", "", None, [], [20], [(20,)], [(20, -1)], [(20, 3.0)], [(True, 3)], (20, 3), {20: 3}]),
+    ("MAX_CAPTURE_BYTES", [-1, 1e9, "1gb", None]),
     ("MAX_NEW_TOKENS", [0, -1, 1.5, True, "64", 10**9]),
     ("TEMPERATURE", [-0.1, 11, "0", True, float("nan"), float("inf")]),
     ("GENERATION", ["beams", "", None, 1]),
@@ -62,7 +64,7 @@ WRONG: list[tuple[str, list[object]]] = [
     ("MIN_IMAGE_SIDE", [0, 1.5]),
     ("MAX_ASPECT_RATIO", [0.5, 201, "30", float("nan")]),
     ("MAX_PROMPT_CHARACTERS", [0, "4000"]),
-    ("MAX_CAPTURES", [0, -1, 1.0]),
+    ("MAX_KEPT_BYTES", [-1, 4e9, "4gb", None]),
     ("QUEUE_SIZE", [0, None]),
     ("OUTPUT_DIR", ["", " ", None]),
     ("CACHE_DIR", ["", 1]),
@@ -95,6 +97,10 @@ def test_a_wrong_value_is_named_with_what_it_may_be_and_what_it_was(
         ("MAX_PIXELS", None),
         ("MIN_PIXELS", 784),
         ("SPECIFIC_LAYERS", (0, -1)),
+        ("KEEP", "head-mean"),
+        ("KEEP", [(20, 3), (21, 0)]),
+        ("KEEP", ([0, 0],)),
+        ("MAX_CAPTURE_BYTES", 0),
         ("GENERATION", "own"),
         ("TOP_P", 1),
         ("REPETITION_PENALTY", 1),
@@ -122,6 +128,15 @@ def test_a_value_that_would_not_count_is_named(
             config.validate()
     monkeypatch.setattr(config, "GENERATION", "own")
     config.validate()
+
+
+def test_layers_beside_pairs_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(config, "EXTRACT_ALL_LAYERS", False)
+    monkeypatch.setattr(config, "KEEP", "head-mean")
+    config.validate()
+    monkeypatch.setattr(config, "KEEP", [(1, 0)])
+    with pytest.raises(ValueError, match=r"SPECIFIC_LAYERS does not count with pairs in KEEP.* = True$"):
+        config.validate()
 
 
 def test_pixel_bounds_must_not_cross(monkeypatch: pytest.MonkeyPatch) -> None:

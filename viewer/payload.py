@@ -22,6 +22,7 @@ from attention_processor import AttentionProcessor
 from drawing.characters import plain_text
 from drawing.colours import palette
 from drawing.glow import warmth
+from records.keep import heads_refusal, pairs_text
 from records.look import Look
 from records.map_check import MapCheck
 from records.thoughts import thoughts
@@ -99,7 +100,8 @@ def payload(
             "model": capture.model_name,
             "layers": list(layers or ()),
             "heads": list(heads or ()),
-            "head_count": capture.attention.shape[2],
+            "head_count": capture.head_count,
+            "heads_refused": heads_refusal(capture),
             "aggregation": folded.get("aggregation"),
         },
         "palettes": {name: _palette(name) for name in names},
@@ -139,7 +141,7 @@ def _method(found: TokenMaps | None) -> dict[str, Any]:
     if found is None:
         raise ValueError("there is neither an answer nor a prompt to show")
     return {
-        "name": found.method if found.as_it_is else found.line,
+        "name": _name(found),
         "id": found.method,
         "key": found.key,
         "values": found.row.scale_label,
@@ -149,6 +151,13 @@ def _method(found: TokenMaps | None) -> dict[str, Any]:
     }
 
 
+def _name(found: TokenMaps) -> str:
+    """Return what the maps are called; layers and heads of attention as it is stand beside it."""
+    if not found.as_it_is:
+        return found.line
+    return f"{found.method} · {pairs_text(pairs)}" if (pairs := found.settings.get("pairs")) else found.method
+
+
 def heads_payload(capture: Capture, tokens: Sequence[int], *, of_prompt: bool = False) -> dict[str, Any]:
     """Return the maps of every layer and head for some tokens, in 8 bits, each over its own range.
 
@@ -156,14 +165,18 @@ def heads_payload(capture: Capture, tokens: Sequence[int], *, of_prompt: bool = 
     each recorded layer, and in each row the mean over heads and then each head: (1 + layer, 1 + head).
 
     Raises:
-        ValueError: for a token that is not there, or none.
+        ValueError: for a token that is not there, or none, and if not all heads were kept.
     """
+    if reason := heads_refusal(capture):
+        raise ValueError(reason)
     attention = capture.prompt_attention if of_prompt else capture.attention
     shares = capture.prompt_shares if of_prompt else capture.shares
     chosen = sorted(set(tokens))
     if not chosen or not 0 <= chosen[0] <= chosen[-1] < len(attention):
         raise ValueError(f"choose tokens from 0 to {len(attention) - 1}; got {chosen}")
-    rows = np.mean([attention[token].float().cpu().numpy() for token in chosen], 0)  # (layer, head, patch)
+    rows = np.zeros(tuple(attention.shape[1:]), np.float32)  # (layer, head, patch)
+    for token in chosen:  # one at a time: no copy of the whole
+        rows += attention[token].float().cpu().numpy() / len(chosen)
     on_image = shares[chosen].float().cpu().numpy()[..., 0].mean(0)  # (layer, head)
     maps = _with_means(rows)
     return {
@@ -258,13 +271,12 @@ def _side(
     """Return the texts, shares and maps of the answer, or of the prompt."""
     capture = processor.capture
     text, shown, spans = capture.text, capture.tokens, capture.token_spans
-    words, shares, by_layer = processor.words(), processor.shares, capture.shares
+    words, shares = processor.words(), processor.shares
     if of_prompt:
         text, shown, spans = capture.prompt, capture.prompt_tokens, capture.prompt_token_spans
-        words, shares, by_layer = processor.prompt_words(), processor.prompt_shares, capture.prompt_shares
+        words, shares = processor.prompt_words(), processor.prompt_shares
     tokens = [Word(shown[i], (i,), start, end) for i, (start, end) in enumerate(spans)]
-    chosen = slice(None) if heads is None else list(heads)
-    layer_shares = by_layer.float().cpu().numpy()[:, :, chosen].mean(2)  # (token, layer, 3)
+    layer_shares = processor.all_layer_shares(heads, of_prompt=of_prompt)  # (token, layer, 3)
     side: dict[str, Any] = {
         "text": text,
         "tokens": [plain_text(one) for one in shown],

@@ -27,6 +27,7 @@ from model import (
     verification_key,
 )
 from records.capture import Capture
+from records.keep import keep_of, layers_of
 from records.selection import Selection
 from records.store import Store
 from records.token_maps import TokenMaps
@@ -56,7 +57,9 @@ def answered(args: argparse.Namespace, image: Image.Image) -> Capture:
     model, processor = loaded(args)
     head_count = model.config.get_text_config().num_attention_heads
     layers, _ = choice(args, model_layer_count(model), head_count)
-    capture = generated(AttentionExtractor(model, processor, layers=layers), args, image)
+    if layers_of(keep_of(args.keep)) is not None:
+        layers = None  # pairs say which layers are recorded
+    capture = generated(AttentionExtractor(model, processor, layers=layers, keep=args.keep), args, image)
     keep(args, image, capture, layers)
     return capture
 
@@ -91,7 +94,7 @@ def question(args: argparse.Namespace, source: Checkpoint, layers: list[int] | N
     settings = generation_of(args)
     if args.answer is not None:
         settings = {"answer": args.answer, "thinking": args.thinking}
-    return answer_key(source, args.image_hash, args.prompt, layers=layers, **settings)
+    return answer_key(source, args.image_hash, args.prompt, layers=layers, keep=args.keep, **settings)
 
 
 def generated(extractor: AttentionExtractor, args: argparse.Namespace, image: Image.Image) -> Capture:
@@ -136,7 +139,7 @@ def answered_by(loaded: tuple[Any, Any], args: argparse.Namespace, image: Image.
     """Return the answer that is kept for this question, else have a loaded model give it, and keep it."""
     kept = kept_answer(args)
     if kept is None:
-        kept = generated(AttentionExtractor(*loaded), args, image)
+        kept = generated(AttentionExtractor(*loaded, keep=args.keep), args, image)
         keep(args, image, kept, None)
     return kept
 

@@ -20,6 +20,7 @@ from commands.run.answers import answered, subject_of
 from commands.terminal import UsageError, bar, printable, say
 from methods import METHODS
 from records.capture import Capture
+from records.keep import every_head
 from records.look import Look
 from records.selection import ANSWER, Selection
 from report.png import figure
@@ -61,7 +62,7 @@ def selection_of(args: argparse.Namespace, capture: Capture) -> Selection:
         UsageError: for a token, layer or head that it does not have.
     """
     row, count, tokens = METHODS[args.method], len(capture.token_ids), args.tokens
-    layers, heads = choice(args, capture.layer_count, capture.prompt_attention.shape[2])
+    layers, heads = choice(args, capture.layer_count, capture.head_count)
     if missing := set(layers or ()) - set(capture.layers):
         recorded = as_ranges(capture.layers)
         raise UsageError(f"layer {min(missing)} was not recorded for this answer; recorded: {recorded}")
@@ -72,7 +73,7 @@ def selection_of(args: argparse.Namespace, capture: Capture) -> Selection:
         chosen = tuple(numbers(tokens, count, "token", "the answer"))
     return Selection(
         layers=tuple(layers or capture.layers),
-        heads=tuple(heads),
+        heads=tuple(heads) if args.heads else every_head(capture),
         aggregation=args.aggregation,
         tokens=chosen,
         by="word" if tokens in ("words", ANSWER) else "token",

@@ -93,7 +93,7 @@ def checked(
     h, w = capture.grid
     patches = numbers(args.patches, h * w + 1, "number of patches", "the picture") if args.patches else None
     options: dict[str, Any] = {}
-    layers, heads = choice(args, capture.layer_count, capture.prompt_attention.shape[2])
+    layers, heads = choice(args, capture.layer_count, capture.head_count)
     options |= {"layers": layers} if args.layers else {}
     options |= {"heads": heads} if args.heads else {}
     given: dict[str, Any] = {"model": model, "processor": processor, "image": image, "stop": stop}

@@ -53,7 +53,8 @@ def explained(args: argparse.Namespace, image: Image.Image) -> GradCam:
     target, capture = target_of(args, None), None
     if needs_answer(target) or args.answer is not None:
         capture = kept_answer(args)
-        capture = capture or generated(AttentionExtractor(model, processor, layers=[0]), args, image)
+        extractor = AttentionExtractor(model, processor, layers=[0], keep="head-mean")
+        capture = capture or generated(extractor, args, image)
         print(printable(capture.text), flush=True)
         target = target_of(args, capture)
     with stop_on_interrupt() as stop, bar("Samples", "sample", args.num_samples) as progress:

@@ -1,25 +1,36 @@
 """The extractor: what an answer will record at most, said before it begins."""
 
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 import attention_extractor as extractor_room
 from attention_extractor import AttentionExtractor
+from records.keep import Keep
 from records.plan import Plan, size_text
 from tests.attention_extractor.kit import HEADS, LAYERS, PROMPT, TOKENS, everything, picture
 
+HOW = {
+    "all": f"{LAYERS} layers × {HEADS} heads",
+    "head-mean": f"{LAYERS} layers × the mean of {HEADS} heads",
+    ((0, 5), (2, 1), (2, 4)): "3 heads in 2 layers",
+    ((1, 1),): "1 head in 1 layer",
+}
 
+
+@pytest.mark.parametrize("keep", list(HOW))
 @pytest.mark.parametrize("float16", [True, False])
-def test_the_plan_is_what_is_recorded(small: tuple[Any, Any], float16: bool) -> None:
+def test_the_plan_is_what_is_recorded(small: tuple[Any, Any], float16: bool, keep: Keep) -> None:
     plans: list[Plan] = []
     told: list[str] = []
-    capture = AttentionExtractor(*small, float16=float16).generate(
+    capture = AttentionExtractor(*small, float16=float16, keep=keep).generate(
         picture(), PROMPT, TOKENS, 0, on_plan=plans.append, on_token=lambda text, count: told.append(text)
     )
     (plan,) = plans
-    assert (plan.visual, plan.new, plan.layers, plan.heads) == (40, TOKENS, LAYERS, HEADS)
+    assert (plan.visual, plan.new, plan.heads, plan.keep) == (40, TOKENS, HEADS, keep)
+    assert plan.layers == len(capture.layers)
     parts = (
         capture.attention,
         capture.shares,
@@ -28,10 +39,9 @@ def test_the_plan_is_what_is_recorded(small: tuple[Any, Any], float16: bool) -> 
         capture.prompt_shares,
     )
     assert plan.bytes == sum(part.numel() * part.element_size() for part in parts)
-    line = (
-        rf"40 visual tokens, at most {TOKENS} new ones, {LAYERS} layers × {HEADS} heads: up to \d MB recorded"
-    )
+    line = rf"40 visual tokens, at most {TOKENS} new ones, {HOW[keep]}: up to \d MB recorded"
     assert re.fullmatch(line, plan.line)
+    assert plan.bytes + capture.logprobs.nbytes == capture.bytes
 
 
 def test_fewer_layers_need_less(small: tuple[Any, Any]) -> None:
@@ -61,7 +71,13 @@ def test_what_does_not_fit_is_refused_before_the_model_begins(
 def test_the_published_3b_shape_is_planned_as_it_was_worked_out() -> None:
     """36 layers × 16 heads, 1,024 tokens over 1,280 patches in float16: 1.51 GB of weights."""
     plan = Plan(visual=1280, text=0, prompt=0, new=1024, layers=36, heads=16, itemsize=2)
-    assert plan.bytes > 1.51e9 > 0.9 * plan.bytes
+    beside = plan.text_bytes + 1024 * 36 * 16 * 3 * 4
+    assert plan.text_bytes == 1024 * 36 * 1024 * 4
+    assert plan.bytes - beside == 1_509_949_440
+    assert replace(plan, keep="head-mean").bytes - beside == 94_371_840
+    assert replace(plan, keep="head-mean").bytes < 300e6
+    eight = tuple((layer, 3) for layer in range(20, 28))
+    assert replace(plan, layers=8, keep=eight).bytes - (beside * 8) // 36 == 20_971_520
 
 
 @pytest.mark.parametrize(

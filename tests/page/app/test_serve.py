@@ -36,10 +36,10 @@ def test_a_port_in_use_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_wrong_setting_is_one_line(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(config, "MAX_CAPTURES", 0)
+    monkeypatch.setattr(config, "MAX_KEPT_BYTES", -1)
     assert app.main(["--port", str(free_port())]) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("config.py: MAX_CAPTURES must be")
+    assert line.startswith("config.py: MAX_KEPT_BYTES must be")
 
 
 def test_a_wrong_colour_map_is_one_line(

@@ -2,11 +2,16 @@
 
 import gc
 import weakref
+from dataclasses import fields
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
+import torch
+from PIL import Image
 
 import config
+from methods import token_maps
 from page.sessions import Run, RunGoneError, Sessions
 from page.site import Page
 from records.capture import Capture
@@ -19,8 +24,10 @@ pytestmark = [
 ]
 
 
-def test_answers_are_bounded_and_the_oldest_goes(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(config, "MAX_CAPTURES", 3)
+def test_answers_are_bounded_by_their_bytes_and_the_oldest_goes(
+    run: Run, direct: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(config, "MAX_KEPT_BYTES", 3 * run.bytes)
     sessions = Sessions()
     keys = [(f"visitor {number}", sessions.keep(f"visitor {number}", run)) for number in range(3)]
     sessions.run(*keys[0])  # looked at: now the second is the oldest
@@ -29,6 +36,32 @@ def test_answers_are_bounded_and_the_oldest_goes(run: Run, monkeypatch: pytest.M
     assert sessions.run(*keys[0]) is run
     with pytest.raises(RunGoneError):
         sessions.run(*keys[1])
+    larger = Run(direct, Image.new("RGB", (2000, 3000)))
+    assert larger.bytes > 3 * run.bytes
+    kept = sessions.keep("a large one", larger)  # the newest stays, however large
+    assert len(sessions) == 1
+    assert sessions.run("a large one", kept) is larger
+    sessions.keep("the last", run)
+    with pytest.raises(RunGoneError):
+        sessions.run("a large one", kept)
+
+
+def test_what_an_answer_holds_is_counted_once(direct: Capture) -> None:
+    (h, w), count = direct.grid, len(direct.token_ids)
+    run = Run(direct, direct.picture or noise(0))
+    tensors = [getattr(direct, part.name) for part in fields(direct)]
+    expected = sum(part.numel() * part.element_size() for part in tensors if isinstance(part, torch.Tensor))
+    expected += 3 * run.original.width * run.original.height
+    assert run.bytes == expected
+    run.learn(maps=token_maps("attention", direct), without=np.zeros(count, np.float32))
+    expected += 4 * count * h * w + 4 * count
+    assert run.bytes == expected
+    shown = run.picture
+    assert shown is not run.original
+    expected += 3 * shown.width * shown.height
+    assert run.bytes == expected
+    sent = len(run.picture_payload["url"])  # what the viewer takes stays at hand too
+    assert run.bytes == expected + sent
 
 
 def test_an_answer_belongs_to_its_visitor(run: Run) -> None:

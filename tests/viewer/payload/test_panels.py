@@ -40,6 +40,7 @@ def test_attention_of_a_selection_is_folded_over_its_layers_and_heads(
         "layers": [0, 5],
         "heads": [1],
         "head_count": HEADS,
+        "heads_refused": "",
         "aggregation": "max",
     }
     assert data["method"]["name"] == "attention"

@@ -87,6 +87,12 @@ export function chosenHeads({ data, alone }, grid) {
   return { row: place(layers, grid.layers), col: place(heads, indices(head_count)) };
 }
 
+// Returns why the maps are not there: not kept with the answer, on their way, or not in the file.
+export function noHeadsText({ data, can }) {
+  if (data.settings.heads_refused) return data.settings.heads_refused;
+  return can.heads ? 'They are being fetched …' : 'They are not in this file.';
+}
+
 // Returns the layer and head at a place, null for all of them.
 export const headNumbers = (grid, { row, col }) => ({
   layer: row ? grid.layers[row - 1] : null,

@@ -12,6 +12,7 @@ import {
   headText,
   namedBox,
   namedRange,
+  noHeadsText,
 } from '../state/heads.js';
 import { headIndex, headsOf } from '../state/maps.js';
 import { asRanges, limited, SPACE } from '../state/numbers.js';
@@ -66,8 +67,7 @@ function drawHeads(viewer, kept, drag) {
   canvas.hidden = !grid && !state.headsLayout; // another pick's stay until these are there
   const name = picked ? quoted(state, picked) : '';
   setText(part('headsTitle'), `Every head’s own map of ${name}`);
-  const missing = state.can.heads ? 'They are being fetched …' : 'They are not in this file.';
-  if (!grid) setText(part('headsNote'), missing);
+  if (!grid) setText(part('headsNote'), noHeadsText(state));
   writeRanges(viewer);
   if (!grid) return;
   const scroll = canvas.parentElement;

@@ -92,6 +92,7 @@ function drawShares({ state, part }, tokens, lists) {
 
 function askForHeads({ state, host }) {
   const { data, picked, heads, headsWanted, can } = state;
+  if (data.settings.heads_refused) return;
   const key = keyOf(data, picked);
   if (!picked || heads.has(key) || key === headsWanted || !can.heads) return;
   state.headsWanted = key;
