@@ -271,6 +271,8 @@ def validate() -> None:
             "config.py: SPECIFIC_LAYERS does not count with pairs in KEEP, which name their layers; "
             "set EXTRACT_ALL_LAYERS = True"
         )
+    if KEEP == "head-mean" and AGGREGATION != "mean":
+        raise ValueError(f'config.py: AGGREGATION "{AGGREGATION}" needs each head; set KEEP = "all"')
     if MIN_PIXELS is not None and MAX_PIXELS is not None and MIN_PIXELS > MAX_PIXELS:
         raise ValueError(
             f"config.py: MIN_PIXELS must be at most MAX_PIXELS ({MAX_PIXELS}); it is {MIN_PIXELS}"

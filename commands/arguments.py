@@ -6,11 +6,12 @@ import argparse
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import config
 from commands.terminal import UsageError
 from methods import METHODS
+from methods.catalog import ASK_AGAIN
 from records.generation import GenerationSettings
 from records.keep import ALL, HEAD_MEAN, Keep, keep_of
 from records.look import VIEWS
@@ -152,8 +153,31 @@ def generation_of(args: argparse.Namespace) -> dict[str, Any]:
     return {name: getattr(args, name) for name in GENERATION}
 
 
+class Asked(NamedTuple):
+    """An answer that is not there yet, as far as it decides what of it can be shown."""
+
+    keep: Keep
+    hybrid: bool = False
+    gated: bool = False
+
+
+def check_kept(args: argparse.Namespace) -> None:
+    """Raise UsageError for maps of heads that would not be kept."""
+    keep, row = keep_of(args.keep), METHODS.get(args.method)
+    if row is None:
+        return
+    if row.record is not None and not row.record.met(Asked(keep)):
+        raise UsageError(f"{row.label}: {row.record.reason}")
+    chosen = vars(args)
+    each = chosen.get("heads") or chosen.get("no_sinks") or chosen.get("aggregation", "mean") != "mean"
+    if keep == HEAD_MEAN and row.folds and each:
+        options = "--heads, --no-sinks and another --aggregation than mean"
+        raise UsageError(f"{options} need each head by itself: {ASK_AGAIN}")
+
+
 def check_generation(args: argparse.Namespace) -> None:
-    """Raise UsageError for a way to generate that would not count."""
+    """Raise UsageError for a way to generate that would not count, or heads that would not be kept."""
+    check_kept(args)
     chosen = generation_of(args)
     if args.answer is not None:
         for name in GENERATION:

@@ -139,6 +139,14 @@ def test_layers_beside_pairs_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
         config.validate()
 
 
+def test_an_aggregation_that_needs_each_head_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(config, "KEEP", "head-mean")
+    config.validate()
+    monkeypatch.setattr(config, "AGGREGATION", "max")
+    with pytest.raises(ValueError, match=r'AGGREGATION "max" needs each head; set KEEP = "all"$'):
+        config.validate()
+
+
 def test_pixel_bounds_must_not_cross(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(config, "MIN_PIXELS", 2000)
     monkeypatch.setattr(config, "MAX_PIXELS", 1000)

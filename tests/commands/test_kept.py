@@ -13,7 +13,9 @@ import commands.run.evaluate
 import commands.run.export
 import commands.run.gradcam
 import config
+from attention_processor import AttentionProcessor
 from cli import main
+from records.capture import Capture
 from tests.commands.kit import AGAIN, PROMPT, TOKENS, arrays, names
 
 
@@ -59,6 +61,25 @@ def test_other_questions_are_asked(
     os.utime(checkpoint / "model.safetensors")  # trained on: another model
     assert run("--tokens", "0") == 0
     assert len(answers) == 6
+
+
+def test_an_answer_with_fewer_heads_is_another(
+    run: Callable[..., int], out: Path, answers: list[str], reference: Capture
+) -> None:
+    assert run("--tokens", "0") == 0
+    whole = arrays(out)
+    assert run("--tokens", "0", "--keep", "head-mean") == 0
+    mean = arrays(out)
+    np.testing.assert_allclose(mean["maps"], whole["maps"], atol=1e-3 * float(whole["maps"].max()))
+    assert run("--tokens", "0", "--keep", "2:1,0:3", "--layers", "2") == 0
+    expected = AttentionProcessor(reference).get_attention_heatmap_for_token(0, [2], [1])
+    np.testing.assert_array_equal(arrays(out)["maps"][0], expected)
+    assert arrays(out)["pairs"].tolist() == [[2, 1]]
+    assert len(answers) == 4  # the reference is one of them
+    for given in (["--keep", "all"], ["--keep", "head-mean"], ["--keep", "0:3,2:1"]):
+        assert run("--tokens", "0", *given) == 0
+    assert arrays(out)["pairs"].tolist() == [[0, 3], [2, 1]]
+    assert len(answers) == 4
 
 
 def test_without_cache_nothing_is_kept(run: Callable[..., int], own_cache: Path) -> None:

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from dataclasses import MISSING, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from records.capture import Capture
 from records.pictures import image_hash
 from records.store import Store
 from tests.attention_processor.kit import made_capture
+from tests.keeping import reduced
 from tests.records.store.kit import KEYS, ROOT, capture_of, left, picture, same
 
 # --- what comes back ---
@@ -50,6 +52,26 @@ def test_parts_of_larger_tensors_and_transposed_ones_come_back(kept: Store) -> N
     assert same(found.capture.shares, whole.shares)
     file = kept.folder / KEYS[0] / store.TENSORS
     assert file.stat().st_size < 1.2 * (2 * whole.attention.nbytes)  # not the rest of the larger one
+
+
+@pytest.mark.parametrize("keep", ["head-mean", [(5, 0), (0, 1), (5, 1)]])
+def test_fewer_heads_come_back(kept: Store, keep: Any) -> None:
+    image = picture()
+    before = reduced(capture_of(image, stopped=False), keep)
+    kept.save(before, image, KEYS[0])
+    found = kept.find(KEYS[0])
+    assert found is not None
+    for part in fields(Capture):
+        assert same(getattr(before, part.name), getattr(found.capture, part.name)), part.name
+    assert found.capture.keep == before.keep != "all"
+
+
+def test_one_larger_than_the_store_is_not_even_written(kept: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    image = picture()
+    kept.max_bytes = capture_of(image).bytes - 1
+    monkeypatch.setattr(store, "_write", None)
+    assert kept.save(capture_of(image), image) is None
+    assert left(kept) == set()
 
 
 def test_an_empty_answer_comes_back(kept: Store) -> None:

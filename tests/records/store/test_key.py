@@ -21,6 +21,7 @@ def test_the_same_question_has_the_same_key(folder: Path) -> None:
         {"layers": [0, 1, 2, -3, -2, -1, 5]},
         {"max_new_tokens": config.MAX_NEW_TOKENS, "seed": config.SEED, "float16": config.USE_FLOAT16},
         {"generation": "checkpoint"},
+        {"keep": "all"},
     ]
     for changed in same_questions:
         assert asked(folder, **changed) == first, changed
@@ -32,6 +33,9 @@ def test_the_same_question_has_the_same_key(folder: Path) -> None:
         {"temperature": 0.0, "top_p": 0.5},
     ):
         assert asked(folder, **changed) == greedy, changed  # a greedy answer is not drawn
+    pairs = asked(folder, keep=[(2, 1), (1, 0)])
+    assert pairs == asked(folder, keep=((1, 0), (2, 1), (1, 0)))
+    assert pairs == asked(folder, keep=[(1, 0), (2, 1)], layers=[1])  # pairs name their layers
     assert asked(folder, temperature=1) == asked(folder, temperature=1.0, top_k=0)
 
 
@@ -52,6 +56,9 @@ def test_another_question_has_another_key(folder: Path, monkeypatch: pytest.Monk
         {"temperature": 0.5, "top_p": 0.9},
         {"layers": [1]},
         {"layers": [-1]},
+        {"keep": "head-mean"},
+        {"keep": [(1, 0), (2, 1)]},
+        {"keep": [(1, 0), (2, 2)]},
         {"float16": not config.USE_FLOAT16},
     ]
     keys = [asked(folder, **changed) for changed in changes]
@@ -60,6 +67,7 @@ def test_another_question_has_another_key(folder: Path, monkeypatch: pytest.Monk
         ("ATTENTION_BACKEND", "eager"),
         ("MAX_PIXELS", 100_352),
         ("EXTRACT_ALL_LAYERS", False),
+        ("KEEP", [(3, 3)]),
     ]
     for name, value in settings:
         with monkeypatch.context() as patched:
