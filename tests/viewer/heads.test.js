@@ -11,6 +11,7 @@ import {
   headText,
   namedBox,
   namedRange,
+  noHeadsText,
 } from '../../viewer/js/state/heads.js';
 import { withMaps } from '../../viewer/js/state/packing.js';
 import { newState, withPayload } from '../../viewer/js/state/state.js';
@@ -139,6 +140,15 @@ test('maps are lower where that lets all be seen, down to a part of their height
   assert.equal(headsLayout(grid, picture, 700, 10).height, 31); // of 51, 0.6
   assert.equal(headsLayout(grid, { width: 3000, height: 100 }, 700, 10).height, 12);
   assert.equal(headsLayout(grid, picture, 340, 10).height, 22); // squares
+});
+
+test('why there is no map of each head is said: not kept, on its way, or not in the file', () => {
+  const state = withPayload(newState({ heads: true }), payload());
+  assert.equal(noHeadsText(state), 'They are being fetched …');
+  assert.equal(noHeadsText({ ...state, can: {} }), 'They are not in this file.');
+  const { data } = state;
+  const settings = { ...data.settings, heads_refused: 'Only their mean was kept.' };
+  assert.equal(noHeadsText({ ...state, data: { ...data, settings } }), 'Only their mean was kept.');
 });
 
 test('a drag from a name ends at the nearest one of its axis, wherever the pointer is', () => {

@@ -1,5 +1,6 @@
 """The page's callbacks: the explorer."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -10,11 +11,14 @@ import pytest
 import config
 import viewer
 from methods import token_maps
+from methods.catalog import ASK_AGAIN
 from page.jobs import Progress
 from page.sessions import Run
 from page.shown import choices
 from page.site import Page
+from records.keep import heads_refusal
 from tests.choosing import explored, wanted
+from tests.keeping import reduced
 from tests.page.callbacks.kit import empty_answer
 from tests.page.kit import ALL, NEW, attention_maps, expect_maps, expect_packed, unpacked
 from tests.page.telling import changes, notice, refused, request, viewed
@@ -222,6 +226,27 @@ def test_the_explorer_answers_nobody_about_anothers_answer(page: Page, mine: str
         with pytest.raises(gr.Error, match=r"token|Pick a word") as caught:
             explorer.on_heads(request(), mine, details, wrong, None)
         assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("keep", ["head-mean", [(2, 1), (0, 3), (2, 0)]])
+def test_what_needs_heads_that_were_not_kept_is_one_line(page: Page, run: Run, keep: Any) -> None:
+    kept = Run(reduced(run.capture, keep), run.original)
+    mine = page.sessions.keep("me", kept)
+    shown = viewed(page, page.explorer.shown(mine, kept, FACTS))
+    reason = heads_refusal(kept.capture)
+    assert shown["value"]["settings"]["heads_refused"] == reason
+    expected = kept.processor.get_attention_heatmap_for_token(1)
+    found = unpacked(shown["value"]["answer"]["maps"], kept.capture.grid)[1]
+    assert np.abs(found - expected).max() <= np.ptp(expected) / 65535
+    with pytest.raises(gr.Error, match=re.escape(reason)):
+        page.explorer.on_heads(request(), mine, None, "1", None)
+    for controls in (wanted([2], [2]), wanted(method="heads-3")):
+        _, line = refused(page.explorer.on_maps(request(), mine, None, "1", controls))
+        assert line.removesuffix(".").endswith(ASK_AGAIN)
+    (outputs,) = page.explorer.on_maps(request(), mine, None, "1", wanted([2], []))
+    found = unpacked(viewed(page, outputs)["value"]["answer"]["maps"], kept.capture.grid)[1]
+    expected = kept.processor.get_attention_heatmap_for_token(1, [2])
+    assert np.abs(found - expected).max() <= np.ptp(expected) / 65535
 
 
 @pytest.mark.parametrize(

@@ -5,12 +5,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 from playwright.sync_api import Page
 
 import viewer
 from attention_processor import AttentionProcessor
+from methods import selected_maps
 from records.capture import Capture
+from records.keep import heads_refusal
+from records.selection import parsed_selection
 from tests.attention_processor.kit import GRID, HEADS, RECORDED
+from tests.keeping import reduced
 from tests.seeing import panel, part, said, state, word
 from tests.viewer.browser.kit import HOT_TOKEN, Open
 
@@ -128,3 +133,13 @@ def test_a_test_that_is_in_the_file_is_shown_for_its_word_alone(
     assert "is not tested yet" in said(part(tab, "testTitle"))
     word(tab, HOT_TOKEN).click()
     assert said(part(tab, "test")) == "✓ Holds up"
+
+
+def test_where_heads_were_not_kept_the_panel_says_what_to_do(open_html: Open, capture: Capture) -> None:
+    mean = reduced(capture, "head-mean")
+    picture = Image.new("RGB", (GRID[1] * 50, GRID[0] * 40))
+    maps = selected_maps(mean, parsed_selection(mean))
+    tab = open_html(viewer.report(viewer.payload(mean, picture, *maps)))
+    panel(tab, "heads")
+    assert said(part(tab, "headsNote")) == heads_refusal(mean)
+    assert not part(tab, "headsCanvas").is_visible()

@@ -63,8 +63,9 @@ function drawHeads(viewer, kept, drag) {
   const { data, picked } = state;
   const grid = headsOf(state, picked);
   const canvas = part('headsCanvas');
-  root.querySelector('[data-panel="heads"]').classList.toggle('lens-stale', !grid);
-  canvas.hidden = !grid && !state.headsLayout; // another pick's stay until these are there
+  const isComing = !grid && !data.settings.heads_refused;
+  root.querySelector('[data-panel="heads"]').classList.toggle('lens-stale', isComing);
+  canvas.hidden = !grid && !(isComing && state.headsLayout); // another pick's stay until these are there
   const name = picked ? quoted(state, picked) : '';
   setText(part('headsTitle'), `Every head’s own map of ${name}`);
   if (!grid) setText(part('headsNote'), noHeadsText(state));
