@@ -59,11 +59,14 @@ class InMemory:
         if len(self._rooms) == 1:
             return self._rooms.pop()
         count, last = sum(map(len, self._rooms)), self._rooms[-1]
-        found = torch.zeros((count, *last.shape[1:]), dtype=self.dtype, device=self.device)
+        # Memory is taken page by page as it is written: what was freed meanwhile makes up for it.
+        found = torch.empty((count, *last.shape[1:]), dtype=self.dtype, device=self.device)
         start = 0
         while self._rooms:
             room = self._rooms.pop(0)
-            found[start : start + len(room), ..., : room.shape[-1]] = room
+            of_room = found[start : start + len(room)]
+            of_room[..., : room.shape[-1]] = room
+            of_room[..., room.shape[-1] :] = 0
             start += len(room)
         return found
 
