@@ -8,8 +8,8 @@ Queries and keys are there before: what is measured is what recording takes besi
 while they are filed included.
 
 "planned" is what is said before an answer begins (`Plan.bytes`). "memory" is the highest memory of the
-process's own (anonymous pages) above that before, looked at every millisecond; pages of a file are the
-system's to drop. Each line is a process of its own.
+process's own (anonymous pages, as Linux counts them) above that before, looked at every millisecond; pages of
+a file are the system's to drop. Each line is a process of its own.
 """
 
 import argparse

@@ -120,10 +120,11 @@ def cache_folder() -> Path:
 
 
 def free_disk(folder: Path) -> int:
-    """Return the bytes that are free on the disk of a folder, which need not exist yet."""
-    while not folder.exists() and folder != folder.parent:
-        folder = folder.parent
-    return shutil.disk_usage(folder).free
+    """Return the bytes that are free on the disk of a folder, which need not exist yet; ValueError if hidden."""
+    with _told():
+        while not folder.exists() and folder != folder.parent:
+            folder = folder.parent
+        return shutil.disk_usage(folder).free
 
 
 def _reserve(file: int, start: int, size: int) -> None:

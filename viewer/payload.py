@@ -96,14 +96,7 @@ def payload(
         "layers": list(capture.layers),
         "method": _method(found),
         "methods": methods_payload(capture.model_name, capture),
-        "settings": {
-            "model": capture.model_name,
-            "layers": list(layers or ()),
-            "heads": list(heads or ()),
-            "head_count": capture.head_count,
-            "heads_refused": heads_refusal(capture),
-            "aggregation": folded.get("aggregation"),
-        },
+        "settings": _settings(capture, folded),
         "palettes": {name: _palette(name) for name in names},
         "look": _look(look, scale),
         "kinds": _kinds(),
@@ -112,6 +105,18 @@ def payload(
         "leaned": leaned,
         "checks": [check.as_dict() for check in checks],
         "removed": list(found.removed or ()) if found is not None else [],
+    }
+
+
+def _settings(capture: Capture, folded: dict[str, Any]) -> dict[str, Any]:
+    """Return what was folded, none of it where layers and heads were not chosen, and out of how much."""
+    return {
+        "model": capture.model_name,
+        "layers": list(folded.get("layers") or ()),
+        "heads": list(folded.get("heads") or ()),
+        "head_count": capture.head_count,
+        "heads_refused": heads_refusal(capture),
+        "aggregation": folded.get("aggregation"),
     }
 
 
