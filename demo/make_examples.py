@@ -68,7 +68,7 @@ def main() -> None:
 def write_answer(folder: Path, loaded: tuple[Any, Any], image: Image.Image, example: Example) -> None:
     """Write what the model answers, as config has it, and what is worked out about the answer."""
     model, processor = loaded
-    capture = AttentionExtractor(model, processor).generate(image, example.prompt)
+    capture = AttentionExtractor(model, processor, keep="all").generate(image, example.prompt)
     maps = timeless(token_maps(BEST, capture, model=model, processor=processor, image=image))
     write_capture(folder, capture, DRAWN)
     write_without(folder, capture, logprobs_without(model, processor, capture))

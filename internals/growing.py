@@ -120,7 +120,11 @@ def cache_folder() -> Path:
 
 
 def free_disk(folder: Path) -> int:
-    """Return the bytes that are free on the disk of a folder, which need not exist yet; ValueError if hidden."""
+    """Return the bytes that are free on the disk of a folder, which need not exist yet.
+
+    Raises:
+        ValueError: one line, if that is not told.
+    """
     with _told():
         while not folder.exists() and folder != folder.parent:
             folder = folder.parent

@@ -16,7 +16,7 @@ from drawing.characters import plain_text
 from methods import selected_maps
 from page.selection import WHOLE_ANSWER, Controls, Pick
 from page.sessions import Run
-from records.keep import keep_pairs, pairs_text
+from records.keep import kept_pairs, pairs_text
 from records.map_check import probability_text
 from records.selection import Selection
 from records.thoughts import said
@@ -150,7 +150,7 @@ def _made_of(subject: Subject) -> list[str]:
 def _heads_text(subject: Subject) -> str:
     heads = subject.selection.heads
     if heads is None:
-        return pairs_text(keep_pairs(subject.capture, subject.selection.layers))
+        return pairs_text(kept_pairs(subject.capture, subject.selection.layers))
     return f"head{'s' if len(heads) > 1 else ''} {as_ranges(heads, DASH)}"
 
 

@@ -97,13 +97,13 @@ def rows_of(
             if head not in kept:
                 raise ValueError(
                     f"Head {head} of layer {capture.layers[layer]} was not kept with this answer, but "
-                    f"{pairs_text(keep_pairs(capture))}: {ASK_AGAIN}."
+                    f"{pairs_text(kept_pairs(capture))}: {ASK_AGAIN}."
                 )
             rows.append(Row(layer, kept.index(head), head))
     return rows
 
 
-def keep_pairs(capture: Capture, layers: Sequence[int] | None = None) -> list[tuple[int, int]]:
+def kept_pairs(capture: Capture, layers: Sequence[int] | None = None) -> list[tuple[int, int]]:
     """Return the pairs (layer, head) that were kept, of all layers or those given; none if no pairs were."""
     keep = capture.keep
     chosen = capture.layers if layers is None else layers
@@ -119,6 +119,6 @@ def heads_refusal(capture: Capture) -> str:
     """Return why there is no map of each layer and head, in one line; "" where there is."""
     if capture.keep == ALL:
         return ""
-    pairs = keep_pairs(capture)
+    pairs = kept_pairs(capture)
     kept = pairs_text(pairs) if pairs else "the mean over all heads"
     return f"Of this answer only {kept} was kept: {ASK_AGAIN}."

@@ -87,9 +87,10 @@ def parsed_selection(
     if not recorded:
         raise ValueError(f"None of these layers was recorded; recorded: {as_ranges(capture.layers, '–')}.")
     chosen, of_prompt = parsed_tokens(capture, tokens)
+    is_every = isinstance(heads, str) and heads.strip() == "all"
     return Selection(
         layers=recorded,
-        heads=every_head(capture) if heads == "all" else _numbers(heads, capture.head_count, "head"),
+        heads=every_head(capture) if is_every else _numbers(heads, capture.head_count, "head"),
         tokens=chosen if tokens.strip() not in ("all", "pall") else None,
         of_prompt=of_prompt,
         **rest,

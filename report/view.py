@@ -21,7 +21,7 @@ from attention_processor import AttentionProcessor
 from drawing.characters import isolated
 from drawing.colour_bar import number_labels
 from records.generation import generation_text
-from records.keep import keep_pairs, pairs_text
+from records.keep import kept_pairs, pairs_text
 from records.look import Look
 from records.map_check import MapCheck
 from records.selection import Selection, scale_text
@@ -212,7 +212,7 @@ def _heads_text(subject: Subject) -> str:
     """Return the heads that attention is folded over: "0-3 of 0-15", or the pairs that were kept."""
     capture, selection = subject.capture, subject.selection
     if selection.heads is None:
-        return f"{pairs_text(keep_pairs(capture, selection.layers))}, which were kept"
+        return f"{pairs_text(kept_pairs(capture, selection.layers))}, which were kept"
     return f"{as_ranges(selection.heads)} of 0-{capture.head_count - 1}"
 
 
@@ -284,7 +284,7 @@ def _heads_array(subject: Subject) -> NamedArrays:
     """Return the heads that attention is folded over, or pairs of a layer and a head."""
     heads = subject.selection.heads
     if heads is None:
-        pairs = keep_pairs(subject.capture, subject.selection.layers)
+        pairs = kept_pairs(subject.capture, subject.selection.layers)
         return {"pairs": (np.array(pairs), "pair,layer and head")}
     return {"heads": (np.array(heads), "head")}
 

@@ -72,11 +72,12 @@ def payload(
     tokens (None for an empty one); where only some are computed yet, `answer.have` names them, in the order
     of the packed rows, and is None where all are there. `prompt_maps` are those of all tokens of the prompt,
     whose words cannot be picked without. The shares are taken over attention's own layers and heads, for
-    other maps over all. `look` and `scale` are how the viewer starts, `config`'s values by default; `pick` is
-    what it starts with: "all", "3", "3-5", of the prompt "p0"; None is the most telling word. `head_maps` are
-    results of `heads_payload`, `leaned` is one of `leaned_payload`. What was removed from the maps is crossed
-    out. `without` is log p of each token (token,) without the picture. `checks` are maps that were tested;
-    each has a `map_key`, which is `method.key` where it was of the maps that are shown.
+    other maps over all that were kept. `look` and `scale` are how the viewer starts, `config`'s values by
+    default; `pick` is what it starts with: "all", "3", "3-5", of the prompt "p0"; None is the most telling
+    word. `head_maps` are results of `heads_payload`, `leaned` is one of `leaned_payload`. What was removed
+    from the maps is crossed out. `without` is log p of each token (token,) without the picture. `checks` are
+    maps that were tested; each has a `map_key`, which is `method.key` where it was of the maps that are
+    shown.
 
     Raises:
         ValueError: if the maps or probabilities do not belong to the capture, or for a layer or head that it

@@ -11,7 +11,7 @@ import viewer
 from attention_processor import AttentionProcessor
 from methods import METHODS, rank_heads, selected_maps, sink_patches, token_maps
 from records.capture import Capture
-from records.keep import heads_refusal, keep_pairs
+from records.keep import heads_refusal, kept_pairs
 from records.selection import parsed_selection
 from report.view import Subject, arrays_of, facts, short_id
 from tests.attention_processor.kit import (
@@ -213,7 +213,7 @@ def test_all_heads_of_a_selection_are_those_that_were_kept(mean: Capture, pairs:
             assert arrays["pairs"].tolist() == [[0, 1], [5, 0], [5, 1]]
         else:
             assert arrays["heads"].tolist() == [0, 1]
-    assert keep_pairs(pairs, [5]) == [(5, 0), (5, 1)]
+    assert kept_pairs(pairs, [5]) == [(5, 0), (5, 1)]
     assert short_id(mean) != short_id(pairs)
 
 
