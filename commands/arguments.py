@@ -6,14 +6,13 @@ import argparse
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import config
+from commands.keep import add_keep_argument, check_kept
 from commands.terminal import UsageError
 from methods import METHODS
-from methods.catalog import ASK_AGAIN
 from records.generation import GenerationSettings
-from records.keep import ALL, HEAD_MEAN, Keep, keep_of
 from records.look import VIEWS
 from records.selection import ANSWER, parsed_tokens
 from utils import Range, numbers_in, ranges_of
@@ -88,24 +87,6 @@ def held(rule: config.Rule, kind: Callable[[str], Any]) -> Callable[[str], Any]:
     return read
 
 
-def kept_heads(text: str) -> Keep:
-    """Return "all" or "head-mean" as it is, else "20:3,21:0" as pairs of a layer and a head."""
-    try:
-        if text in (ALL, HEAD_MEAN):
-            return text
-        pairs = [pair.split(":") for pair in text.split(",")]
-        return keep_of([(int(layer), int(head)) for layer, head in pairs])
-    except ValueError:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is not all, head-mean, or layers and heads such as 20:3,21:0"
-        ) from None
-
-
-def keep_text(keep: Any) -> str:
-    """Return what is kept as it is typed: "all", "head-mean", "20:3,21:0"."""
-    return keep if isinstance(keep, str) else ",".join(f"{layer}:{head}" for layer, head in keep)
-
-
 def prompt_text(text: str) -> str:
     """Return the prompt; what can be refused without a model is refused before one is loaded."""
     if not text.strip():
@@ -151,28 +132,6 @@ def given_answer(text: str) -> str:
 def generation_of(args: argparse.Namespace) -> dict[str, Any]:
     """Return how the answer is generated, as keywords of `GenerationSettings.of`; None is config's."""
     return {name: getattr(args, name) for name in GENERATION}
-
-
-class Asked(NamedTuple):
-    """An answer that is not there yet, as far as it decides what of it can be shown."""
-
-    keep: Keep
-    hybrid: bool = False
-    gated: bool = False
-
-
-def check_kept(args: argparse.Namespace) -> None:
-    """Raise UsageError for maps of heads that would not be kept."""
-    keep, row = keep_of(args.keep), METHODS.get(args.method)
-    if row is None:
-        return
-    if row.record is not None and not row.record.met(Asked(keep)):
-        raise UsageError(f"{row.label}: {row.record.reason}")
-    chosen = vars(args)
-    each = chosen.get("heads") or chosen.get("no_sinks") or chosen.get("aggregation", "mean") != "mean"
-    if keep == HEAD_MEAN and row.folds and each:
-        options = "--heads, --no-sinks and another --aggregation than mean"
-        raise UsageError(f"{options} need each head by itself: {ASK_AGAIN}")
 
 
 def check_generation(args: argparse.Namespace) -> None:
@@ -263,13 +222,7 @@ def add_model_arguments(
         help="have it think aloud first, where its chat template asks (default: "
         f"{'yes' if config.THINKING else 'no'})",
     )
-    add(
-        "--keep",
-        type=kept_heads,
-        metavar="WHICH",
-        help="heads whose attention is recorded: all, head-mean (their mean in each layer), or LAYER:HEAD,… "
-        f"such as 20:3,21:0 (default: {keep_text(config.KEEP)})",
-    )
+    add_keep_argument(add)
     if cached:
         add_answer_arguments(add)
     add(

@@ -13,6 +13,7 @@ import config
 from attention_extractor import AttentionExtractor
 from attention_processor import AttentionProcessor
 from commands.arguments import choice, generation_of, numbers
+from commands.keep import layers_beside
 from commands.terminal import bar, counter, printable, say, stop_on_interrupt
 from methods import selected_maps, token_maps
 from model import (
@@ -27,7 +28,6 @@ from model import (
     verification_key,
 )
 from records.capture import Capture
-from records.keep import keep_of, layers_of
 from records.selection import Selection
 from records.store import Store
 from records.token_maps import TokenMaps
@@ -57,9 +57,8 @@ def answered(args: argparse.Namespace, image: Image.Image) -> Capture:
     model, processor = loaded(args)
     head_count = model.config.get_text_config().num_attention_heads
     layers, _ = choice(args, model_layer_count(model), head_count)
-    if layers_of(keep_of(args.keep)) is not None:
-        layers = None  # pairs say which layers are recorded
-    capture = generated(AttentionExtractor(model, processor, layers=layers, keep=args.keep), args, image)
+    recorded = layers_beside(args.keep, layers)
+    capture = generated(AttentionExtractor(model, processor, layers=recorded, keep=args.keep), args, image)
     keep(args, image, capture, layers)
     return capture
 

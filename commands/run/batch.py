@@ -30,6 +30,7 @@ from PIL import Image
 
 from attention_extractor import AttentionExtractor
 from commands.arguments import choice, generation_of
+from commands.keep import layers_beside
 from commands.lists import Asked
 from commands.run.answers import model_name
 from commands.run.attention import overview, selection_of
@@ -117,7 +118,8 @@ class Work:
         model, processor = self.loaded
         heads = model.config.get_text_config().num_attention_heads
         layers, _ = choice(self.args, model_layer_count(model), heads)
-        return AttentionExtractor(model, processor, layers=layers)
+        recorded = layers_beside(self.args.keep, layers)
+        return AttentionExtractor(model, processor, layers=recorded, keep=self.args.keep)
 
     def _settings(self) -> dict[str, Any]:
         """Return what of the arguments and the checkpoint decides what is written, JSON-ready."""
@@ -127,7 +129,7 @@ class Work:
             self.loaded  # noqa: B018
             source = checkpoint(self.name)
         how = {} if args.answer_column else generation_of(args)
-        key = None if source is None else answer_key(source, "", "", **how)
+        key = None if source is None else answer_key(source, "", "", keep=args.keep, **how)
         chosen = ("tokens", "layers", "heads", "aggregation", "method", "no_sinks", "scale")
         return {
             "key": key or self.name,

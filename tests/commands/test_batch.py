@@ -129,7 +129,8 @@ def test_what_is_done_is_not_done_again(
     assert len(answers) == len(SIZES) + 1
     assert len(list((out / "items").iterdir())) == len(SIZES)
     capsys.readouterr()
-    for number, more in enumerate((["--aggregation", "max"], ["--generation", "greedy"], ["--again"]), 1):
+    others = (["--aggregation", "max"], ["--keep", "1:0,0:3"], ["--generation", "greedy"], ["--again"])
+    for number, more in enumerate(others, 1):
         assert batch(*more) == 0
         assert len(answers) == len(SIZES) + 1 + number * len(SIZES)
         assert "3 of 3 pictures are done." in capsys.readouterr().err
