@@ -26,7 +26,7 @@ from PIL import Image
 from records.store import Store
 
 ROOT = Path(__file__).parent.parent
-LONGEST = 25.0  # seconds until a kill, at most: about as long as all of it takes
+ANEW = 5  # kills after which it begins with nothing done
 
 
 def command(output: Path) -> list[str]:
@@ -83,15 +83,17 @@ def main() -> None:
     chance = random.Random(args.seed)
     with tempfile.TemporaryDirectory() as folder:
         whole, disturbed = Path(folder) / "whole", Path(folder) / "disturbed"
+        began = time.monotonic()
         run_through(whole)
+        lasts = time.monotonic() - began
         for kill in range(1, args.kills + 1):
-            seconds = chance.uniform(0, LONGEST)
+            seconds = chance.uniform(0.2, 1) * lasts  # it does nothing before its imports are done
             killed_after(disturbed, seconds)
             print(
                 f"kill {kill} after {seconds:4.1f} s: {check(disturbed)} pictures are done, each whole",
                 flush=True,
             )
-            if kill % 5 == 0:  # begin anew, or soon there is nothing left to do
+            if kill % ANEW == 0 and kill < args.kills:
                 disturbed = Path(folder) / f"disturbed-{kill}"
         run_through(disturbed)
         left = [
