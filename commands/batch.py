@@ -87,5 +87,5 @@ def check(args: argparse.Namespace) -> None:
     check_generation(args)
     args.look = look_of(args, args.view)
     columns = Columns(args.image_column, args.prompt_column, args.answer_column)
-    args.asked = asked_in(args.source, args.prompt, columns)
+    args.asked = asked_in(args.source, args.prompt, columns, Path(args.output))
     check_folder(args.output)

@@ -37,8 +37,10 @@ class Asked(NamedTuple):
     answer: str | None = None
 
 
-def asked_in(source: Path, prompt: str | None, columns: Columns) -> list[Asked]:
+def asked_in(source: Path, prompt: str | None, columns: Columns, output: Path) -> list[Asked]:
     """Return what is asked, in order; `prompt` is asked where a row has none of its own.
+
+    Of a folder, what is in the folder `output` is left out: it was written, and is not asked about.
 
     Raises:
         UsageError: one line, for a source that is none of these, a list that cannot be read, a row without a
@@ -47,7 +49,7 @@ def asked_in(source: Path, prompt: str | None, columns: Columns) -> list[Asked]:
     if source.is_dir():
         if columns.answer is not None:
             raise UsageError(f"--answer-column belongs to a list; {source} is a folder")
-        rows = [{columns.image: name} for name in pictures_in(source)]
+        rows = [{columns.image: name} for name in pictures_in(source, output)]
         found = [_asked(row, source, prompt, columns, str(row[columns.image])) for row in rows]
     elif source.suffix.lower() in ENDINGS:
         found = [_asked(row, source.parent, prompt, columns, at) for at, row in _rows(source, columns)]
@@ -59,11 +61,15 @@ def asked_in(source: Path, prompt: str | None, columns: Columns) -> list[Asked]:
     return found
 
 
-def pictures_in(folder: Path) -> list[str]:
+def pictures_in(folder: Path, left_out: Path) -> list[str]:
     """Return the paths of the pictures in a folder and its folders, by their endings; hidden ones not."""
+    if folder.resolve() == left_out.resolve():
+        raise UsageError(f"the pictures of {folder} cannot be written beside: choose another --output")
     Image.init()
     endings = {ending for ending, kind in Image.EXTENSION.items() if kind in IMAGE_FORMATS}
-    files = (file.relative_to(folder) for file in folder.rglob("*") if file.suffix.lower() in endings)
+    found = (file for file in folder.rglob("*") if file.suffix.lower() in endings)
+    written = left_out.resolve()
+    files = (file.relative_to(folder) for file in found if not file.resolve().is_relative_to(written))
     return sorted(file.as_posix() for file in files if not any(part.startswith(".") for part in file.parts))
 
 

@@ -241,6 +241,16 @@ def test_a_list_that_cannot_be_read_is_refused(
     assert not out.exists()
 
 
+def test_what_was_written_is_not_asked_about(
+    batch: Callable[..., int], pictures: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for _ in range(2):
+        assert batch("--output", str(pictures / "made")) == 0
+        assert "3 of 3 pictures are done." in capsys.readouterr().err
+    assert batch("--output", str(pictures)) == 2
+    assert "choose another --output" in capsys.readouterr().err
+
+
 def test_a_row_without_a_prompt_is_refused(
     batch: Callable[..., int], capsys: pytest.CaptureFixture[str]
 ) -> None:
