@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import config
 from drawing.colours import palette
 from model import ModelError, joined
+from page import environment
+from page.network import Network, chosen
 from page.serve import check_port, prepared, serve
 from utils import WHOLE, one_line
 
@@ -20,9 +22,38 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--adapter", metavar="DIR", help="a LoRA folder, applied to --model or to its own base"
     )
-    parser.add_argument("--host", default=config.HOST, help="default: %(default)s, this computer only")
-    parser.add_argument("--port", type=int, default=config.PORT, help="default: %(default)s")
+    parser.add_argument("--host", help=f"default: {config.HOST}; 127.0.0.1 is this computer only")
+    parser.add_argument("--port", type=int, help=f"default: {config.PORT}")
+    parser.add_argument("--root-path", metavar="PATH", help="what a proxy puts before the page's own address")
+    parser.add_argument(
+        "--allowed-origin",
+        metavar="URL",
+        action="append",
+        dest="allowed_origins",
+        help="where else people open the page, such as https://lens.example.org; can be given several times",
+    )
+    parser.add_argument(
+        "--trusted-proxy",
+        metavar="ADDRESS",
+        action="append",
+        dest="trusted_proxies",
+        help="whose X-Forwarded-Host, -Proto and -Prefix count; can be given several times",
+    )
     return parser.parse_args(argv)
+
+
+def in_network(args: argparse.Namespace) -> Network:
+    """Return where to serve: by the command line, the environment and config.py, in this order."""
+    variables = environment.said()
+    if idle := environment.check(variables):
+        print(idle, file=sys.stderr)
+    network = chosen({name.upper(): value for name, value in vars(args).items()}, variables)
+    if network.is_open and not network.people and "SPACE_ID" not in variables:
+        print(
+            "Whoever reaches this computer can use the page; AUTH in config.py has them log in.",
+            file=sys.stderr,
+        )
+    return network
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -31,9 +62,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         config.validate()
         palette(config.HEATMAP_COLORMAP)
-        check_port(args.host, args.port)
+        network = in_network(args)
+        check_port(network.host, network.port)
         page = prepared(joined(args.model or "", args.adapter) if args.adapter else args.model)
-        print(f"Open {serve(page, args.host, args.port)}  (Ctrl-C ends it)", flush=True)
+        print(f"Open {serve(page, network)}  (Ctrl-C ends it)", flush=True)
     except (ModelError, ValueError) as error:
         print(one_line(error, WHOLE), file=sys.stderr)
         return 2

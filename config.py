@@ -6,6 +6,7 @@ setting stands below what it does, and right above what it may be; they begin af
 """
 
 import difflib
+import ipaddress
 import re
 from collections.abc import Callable
 
@@ -78,7 +79,24 @@ def _is_pair(value: object) -> bool:
     )
 
 
+def _texts(allowed: str, accepts: Callable[[str], bool]) -> Rule:
+    return (
+        f"a list of texts, each {allowed}",
+        lambda value: (
+            isinstance(value, (list, tuple)) and all(isinstance(one, str) and accepts(one) for one in value)
+        ),
+    )
+
+
+def _is_proxy(value: str) -> bool:
+    try:
+        return value == "*" or bool(ipaddress.ip_network(value, strict=False))
+    except ValueError:
+        return False
+
+
 _NOT_BLANK = r"\s*\S.*"
+_PLACE = r"([\w-]+(\.[\w-]+)*|\[[0-9a-fA-F:.]+\])(:\d{1,5})?"  # a name or an address, with a port
 _FOLDER: Rule = _text("the name of a folder", _NOT_BLANK)
 
 RULES: dict[str, Rule] = {}  # of each setting: in words, and as a test. It stands right below the setting
@@ -212,11 +230,39 @@ RULES["GRADCAM_NOISE"] = _number(0, 10)
 
 # --- Page and limits ----------------------------------------------------------------------------------------
 
-# 127.0.0.1 answers this computer only. The page has no passwords: think before opening it to a network.
+# Where the page is served, and by way of what it is reached: docs/deploy.md has a recipe for each network.
+# The command line goes before these six, and so does the environment: WORD_LENS_HOST, WORD_LENS_PORT, ….
+# 127.0.0.1 answers this computer only; 0.0.0.0 answers every network: think of AUTH.
 HOST: str = "127.0.0.1"
 RULES["HOST"] = _text("a host name or address without spaces", r"\S+")
 PORT: int = 7860
 RULES["PORT"] = _whole(1, 65_535)
+# Where else people open it, as their browser's address line begins: "https://lens.example.org". "https://*.…"
+# takes every name that ends so.
+ALLOWED_ORIGINS: list[str] = []
+RULES["ALLOWED_ORIGINS"] = _texts(
+    'such as "https://lens.example.org", "https://*.example.org" or "http://10.0.0.5:8080", without a path',
+    lambda value: re.fullmatch(rf"https?://(\*\.[\w-]+\.)?{_PLACE}/?", value) is not None,
+)
+# The part of the address that a proxy puts before the page's own: "/lens" for https://example.org/lens/. Or
+# that address as a whole, which is then allowed too.
+ROOT_PATH: str = ""
+RULES["ROOT_PATH"] = _text(
+    'empty, a path such as "/lens", or an address such as "https://example.org/lens"',
+    rf"(https?://{_PLACE})?((/[\w.~%!$&'()*+,;=:@-]+)*/?)",
+)
+# Proxies whose X-Forwarded-Host, -Proto and -Prefix count; from elsewhere they can be anybody's invention.
+TRUSTED_PROXIES: list[str] = []
+RULES["TRUSTED_PROXIES"] = _texts(
+    'an address or a network such as "127.0.0.1" or "10.0.0.0/8", or "*"', _is_proxy
+)
+# Who may open the page; everyone if there is none. "@FILE" stands for a file with a "name:password" in each
+# line.
+AUTH: list[str] = []
+RULES["AUTH"] = _texts(
+    '"name:password", or "@FILE"',
+    lambda value: re.fullmatch(r"@.*\S.*|[^:@\s][^:]*:.*\S.*", value) is not None,
+)
 # The largest file that the page accepts.
 MAX_UPLOAD: str = "20mb"
 RULES["MAX_UPLOAD"] = _text('a size such as "20mb"', r"\d+(\.\d+)? *(b|kb|mb|gb)")
@@ -263,7 +309,7 @@ def validate() -> None:
         if name not in settings:
             raise ValueError(f"config.py: {name} is missing; it must be {allowed}")
         if not accepts(settings[name]):
-            raise ValueError(f"config.py: {name} must be {allowed}; it is {_shown(settings[name])}")
+            raise ValueError(f"config.py: {wrong(name, settings[name])}")
     _refuse_unknown(settings)
     _refuse_idle(settings)
     if not isinstance(KEEP, str) and not EXTRACT_ALL_LAYERS:
@@ -279,6 +325,13 @@ def validate() -> None:
         )
 
 
+def wrong(name: str, value: object, called: str = "") -> str:
+    """Return what is told of a value that a setting may not have; `called` is its name where it was given."""
+    told = "what it is stays unsaid" if name in _SECRET else f"it is {_shown(value)}"
+    return f"{called or name} must be {RULES[name][0]}; {told}"
+
+
+_SECRET = {"AUTH"}  # has passwords, which belong on no screen
 _IDLE = {"TEMPERATURE": 0, "TOP_P": 1, "TOP_K": 0, "REPETITION_PENALTY": 1}  # and what changes nothing
 
 

@@ -3,7 +3,10 @@
 import os
 import tempfile
 
-# Both are read as Gradio is imported, or later from here. Analytics: else a thread calls home.
+from page import environment
+
+# All are read as Gradio is imported, or later from here. Analytics: else a thread calls home.
+environment.take()
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 # Uploads of one picture have one place in Gradio's folder, and a page that ends removes its own: in a folder
 # shared with another running page it would remove that one's. This one goes with the process.

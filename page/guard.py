@@ -1,51 +1,84 @@
 """Who may talk to the page: nobody by way of another site, and only with files that were uploaded.
 
 Goes in: HTTP requests. Comes out: the same requests, or a refusal of one line. Knows nothing of what the
-page does. Gradio itself answers any Host header, lets other sites' pages post to `/upload`, decodes
-pictures that come inside the request (`data:`), past its own size limit, and fetches pictures by address.
+page does. Gradio itself answers any Host header, believes anybody's forwarded headers, lets other sites'
+pages post to `/upload`, decodes pictures that come inside the request (`data:`), past its own size limit, and
+fetches pictures by address.
 """
 
 import json
+import logging
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
-from starlette.datastructures import Headers
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.middleware import Middleware
-from starlette.middleware.trustedhost import TrustedHostMiddleware
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from page.address import Address, ForbiddenError, seen
+from page.network import Network
 
 MAX_BODY = 4_000_000  # bytes of a request that is not an upload: the longest prompt with room to spare
 READING = ("GET", "HEAD", "OPTIONS")
-EVERYWHERE = ("0.0.0.0", "::", "")  # noqa: S104  (compared with, not bound to)
+# What Gradio is told the page's address is, while it writes the page itself. It is taken out again, so that
+# all in the page is relative to wherever the browser has it open.
+HERE = "here.invalid"
+# Gradio reads addresses from these, whoever sent them.
+_FORWARDED = ("x-forwarded-host", "x-forwarded-proto", "x-forwarded-prefix", "x-gradio-server", "forwarded")
+_SAYS_REFUSALS = f"""<script type="module">
+{Path(__file__).with_name("refused.js").read_text("utf-8")}</script></head>"""
+_ALLOWED = "/gradio_api/allowed"  # what that script asks
+_MOST_TOLD = 20  # refusals that the terminal is told, each once
+
+log = logging.getLogger(__name__)
 
 
-def middleware(host: str) -> list[Middleware]:
-    """Return what stands before the page when it is served at this host."""
-    hosts = ["*"] if host in EVERYWHERE else sorted({"127.0.0.1", "localhost", host.lower()})
-    return [Middleware(TrustedHostMiddleware, allowed_hosts=hosts), Middleware(Guard)]
+def middleware(network: Network) -> list[Middleware]:
+    """Return what stands before the page when it is served in this network."""
+    return [Middleware(Guard, network=network)]
 
 
 class Guard:
-    """Refuses posts from other sites' pages, bodies that are too large, and files inline or by address."""
+    """Refuses posts from other sites' pages, bodies that are too large, and files inline or by address.
 
-    def __init__(self, app: ASGIApp) -> None:
+    What it lets through has the one address under which its sender has the page, whatever proxies there are.
+    """
+
+    def __init__(self, app: ASGIApp, network: Network) -> None:
         self.app = app
+        self.network = network
+        self.told: set[str] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or refuse it."""
-        if scope["type"] != "http" or scope["method"] in READING:
+        if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        headers = Headers(scope=scope)
-        origin = headers.get("origin")
-        if origin is not None and urlsplit(origin).netloc != headers.get("host"):
-            await _refuse(403, "Requests from other sites are refused.")(scope, receive, send)
-        elif headers.get("content-type", "").startswith("multipart/"):
+        try:
+            address = seen(self.network, scope)
+        except ForbiddenError as refusal:
+            self._tell(str(refusal))
+            await _refuse(refusal.status, str(refusal), Headers(scope=scope))(scope, receive, send)
+            return
+        scope, is_page = _addressed(scope, address)
+        if scope["path"] == "":
+            await RedirectResponse(f"{address.stripped}/")(scope, receive, send)
+        elif scope["method"] in READING:
+            await self.app(scope, receive, _rewritten(send) if is_page else send)
+        elif scope["path"] == _ALLOWED:
+            await Response(status_code=204)(scope, receive, send)
+        elif Headers(scope=scope).get("content-type", "").startswith("multipart/"):
             await self.app(scope, receive, send)  # an upload: Gradio counts its bytes against max_file_size
         else:
             await self._read(scope, receive, send)
+
+    def _tell(self, line: str) -> None:
+        """Say a refusal in the terminal: whoever started the page is who can allow it."""
+        if line not in self.told and len(self.told) < _MOST_TOLD:
+            self.told.add(line)
+            log.warning(line)
 
     async def _read(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Read the body, look at it, and pass it on."""
@@ -57,12 +90,11 @@ class Guard:
                 return
             body += message.get("body", b"")
             if len(body) > MAX_BODY:
-                await _refuse(413, "The request is too large.")(scope, receive, send)
+                await _refuse(413, "The request is too large.", Headers(scope=scope))(scope, receive, send)
                 return
         if not only_uploaded_files(body):
-            await _refuse(400, "Pictures have to be uploaded, not sent inline or by address.")(
-                scope, receive, send
-            )
+            line = "Pictures have to be uploaded, not sent inline or by address."
+            await _refuse(400, line, Headers(scope=scope))(scope, receive, send)
             return
         await self.app(scope, _again(body, receive), send)
 
@@ -106,5 +138,43 @@ def _again(body: bytes, receive: Receive) -> Receive:
     return replay
 
 
-def _refuse(status: int, line: str) -> JSONResponse:
+def _addressed(scope: Scope, address: Address) -> tuple[Scope, bool]:
+    """Return the request with its address where Gradio reads it, and whether it is for the page itself."""
+    path = scope["path"][len(address.stripped) :]
+    is_page = path == "/" and scope["method"] in READING
+    scope = {**scope, "path": path, "headers": list(scope["headers"])}
+    headers = MutableHeaders(scope=scope)
+    for name in _FORWARDED:
+        del headers[name]
+    headers["x-forwarded-host"] = HERE if is_page else f"{address.host}{address.prefix}"
+    headers["x-forwarded-proto"] = "http" if is_page else address.scheme
+    return scope, is_page
+
+
+def _rewritten(send: Send) -> Send:
+    """Return a `send` that makes the page that Gradio writes relative, and has it say what is refused."""
+    start: Message = {}
+    body = b""
+
+    async def rewrite(message: Message) -> None:
+        nonlocal start, body
+        if message["type"] == "http.response.start":
+            start = message
+            return
+        body += message.get("body", b"")
+        if not message.get("more_body"):
+            page = body.replace(f"http://{HERE}".encode(), b".")
+            page = page.replace(b"</head>", _SAYS_REFUSALS.encode(), 1)
+            headers = MutableHeaders(scope=start)
+            if "content-length" in headers and body:  # an answer to HEAD has none
+                headers["content-length"] = str(len(page))
+            await send(start)
+            await send({"type": "http.response.body", "body": page})
+
+    return rewrite
+
+
+def _refuse(status: int, line: str, headers: Headers) -> Response:
+    if "text/html" in headers.get("accept", ""):
+        return PlainTextResponse(line, status_code=status)
     return JSONResponse({"detail": line, "error": line}, status_code=status)

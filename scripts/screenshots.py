@@ -18,6 +18,7 @@ import config
 from model import DEMO
 from page.jobs import Job
 from page.model_room import ModelRoom
+from page.network import Network
 from page.serve import serve
 from page.site import Page
 from page.sources import examples
@@ -78,7 +79,7 @@ def photograph(states: Sequence[tuple[str, int, int, str, str]]) -> None:
         raise SystemExit("Chromium is needed for the pictures of the page: apt install chromium")
     with tempfile.TemporaryDirectory() as cache, sync_playwright() as playwright:
         page = Page(room, DEMO, store=Store(cache))
-        url = serve(page, "127.0.0.1", PORT)
+        url = serve(page, Network(port=PORT))
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         try:
             for name, width, height, scheme, step in states:

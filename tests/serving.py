@@ -15,6 +15,7 @@ from PIL import Image
 
 import config
 from page.model_room import ModelRoom
+from page.network import Network
 from page.serve import serve
 from page.site import Page
 from tests.tiny import save_tiny
@@ -60,7 +61,9 @@ def uploads() -> Path:
 
 
 @contextmanager
-def served(model: str | None, port: int | None = None) -> Iterator[tuple[Page, str]]:
+def served(
+    model: str | None, port: int | None = None, network: Network | None = None
+) -> Iterator[tuple[Page, str]]:
     """Yield a page with this model, or with none, and its address; it shows attention to begin with."""
     room = ModelRoom()
     if model is not None:
@@ -69,7 +72,7 @@ def served(model: str | None, port: int | None = None) -> Iterator[tuple[Page, s
         patch.setenv("GRADIO_TEMP_DIR", uploads)  # its own: a page that ends removes what it was sent
         patch.setattr(config, "METHOD", "attention")
         page = Page(room, model or "demo")
-        url = serve(page, "127.0.0.1", port or free_port())
+        url = serve(page, network or Network(port=port or free_port()))
         try:
             yield page, url.rstrip("/")
         finally:

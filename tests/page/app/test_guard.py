@@ -22,12 +22,16 @@ def test_foreign_hosts_and_origins_are_refused(site: tuple[Page, str]) -> None:
     url = site[1]
     assert httpx.get(url, headers={"Host": "evil.example"}).status_code == 400
     upload = {"files": ("a.png", b"x")}
-    for origin in ("https://evil.example", "null"):
+    for origin, line in (
+        (
+            "https://evil.example",
+            "Requests from https://evil.example are refused. If the page is yours there, ",
+        ),
+        ("null", "Requests from other sites are refused."),
+    ):
         answer = httpx.post(f"{url}/gradio_api/upload", files=upload, headers={"Origin": origin})
-        assert (answer.status_code, answer.json()["detail"]) == (
-            403,
-            "Requests from other sites are refused.",
-        )
+        assert answer.status_code == 403
+        assert answer.json()["detail"].startswith(line)
     assert httpx.post(f"{url}/gradio_api/upload", files=upload, headers={"Origin": url}).status_code == 200
 
 
