@@ -57,7 +57,8 @@ def seen(network: Network, scope: Scope) -> Address:
     origin = _origin(network, scope, headers, [host, told.get("host", "")])
     if origin:
         scheme, _, host = origin.partition("://")
-        return Address(scheme, host, _referred(headers, origin) or prefix, stripped)
+        referred = _referred(headers, origin)
+        return Address(scheme, host, prefix if referred is None else referred, stripped)
     if network.root:
         scheme, _, host = network.root.partition("://")
         return Address(scheme, host, prefix, stripped)
@@ -116,13 +117,13 @@ def _host(headers: Headers, header: str) -> str:
     return host
 
 
-def _referred(headers: Headers, origin: str) -> str:
-    """Return the path before the page's own, as the browser has it in its address line, if it says so."""
+def _referred(headers: Headers, origin: str) -> str | None:
+    """Return the path before the page's own as the browser has it; None if it does not say."""
     referer = headers.get("referer", "")
     if not referer.lower().startswith(f"{origin}/"):
-        return ""
+        return None
     path = re.split(r"[?#]", referer[len(origin) :], maxsplit=1)[0].rpartition("/")[0]
-    return path if _PREFIX.fullmatch(path) else ""
+    return path if _PREFIX.fullmatch(path) else None
 
 
 def _first(headers: Headers, header: str) -> str:

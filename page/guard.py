@@ -66,7 +66,7 @@ class Guard:
         if scope["path"] == "":
             await RedirectResponse(f"{address.stripped}/")(scope, receive, send)
         elif scope["method"] in READING:
-            await self.app(scope, receive, _rewritten(send) if is_page else send)
+            await self.app(scope, receive, _rewritten(send) if is_page else _streamed(send))
         elif scope["path"] == _ALLOWED:
             await Response(status_code=204)(scope, receive, send)
         elif Headers(scope=scope).get("content-type", "").startswith("multipart/"):
@@ -172,6 +172,19 @@ def _rewritten(send: Send) -> Send:
             await send({"type": "http.response.body", "body": page})
 
     return rewrite
+
+
+def _streamed(send: Send) -> Send:
+    """Return a `send` that has nginx pass an answer on word by word, where it is written word by word."""
+
+    async def stream(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = MutableHeaders(scope=message)
+            if headers.get("content-type", "").startswith("text/event-stream"):
+                headers["x-accel-buffering"] = "no"
+        await send(message)
+
+    return stream
 
 
 def _refuse(status: int, line: str, headers: Headers) -> Response:

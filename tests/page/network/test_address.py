@@ -157,6 +157,11 @@ def test_forwarded_headers_count_from_trusted_proxies_only() -> None:
             asked(origin="http://127.0.0.1:7860", referer="https://a.org/lens/"),
             Address("http", "127.0.0.1:7860"),
         ),
+        (
+            Network(prefix="/lens"),
+            asked(origin="http://127.0.0.1:7860", referer="http://127.0.0.1:7860/"),
+            Address("http", "127.0.0.1:7860"),
+        ),
         # ROOT_PATH: a path that the proxy takes away, one that it leaves, a whole address
         (Network(prefix="/lens"), asked(path="/config"), Address("http", "127.0.0.1:7860", "/lens")),
         (Network(prefix="/lens"), asked(path="/lens/x"), Address("http", "127.0.0.1:7860", "/lens", "/lens")),
