@@ -15,6 +15,7 @@ from page.network import Network
 _HOST = re.compile(r"([\w.-]+|\[[0-9a-f:.]+\])(:\d{1,5})?")  # as a header has it, in small letters
 _PREFIX = re.compile(r"(/[\w.~%!$&'()*+,;=:@-]+)*")
 _READING = ("GET", "HEAD", "OPTIONS")
+_FOR_EVERYONE = ("/assets/", "/static/", "/theme.css")  # the same for each visitor, and nobody's
 
 
 class ForbiddenError(Exception):
@@ -54,7 +55,8 @@ def seen(network: Network, scope: Scope) -> Address:
             raise ForbiddenError(400, _unknown(network, scope, headers, name))
     prefix = told.get("prefix") or network.prefix
     stripped = next((p for p in (network.prefix, prefix) if p and _is_below(scope["path"], p)), "")
-    origin = _origin(network, scope, headers, [host, told.get("host", "")])
+    is_public = scope["method"] in _READING and scope["path"][len(stripped) :].startswith(_FOR_EVERYONE)
+    origin = _origin(network, headers, [host, told.get("host", "")], is_public)
     if origin:
         scheme, _, host = origin.partition("://")
         referred = _referred(headers, origin)
@@ -66,15 +68,14 @@ def seen(network: Network, scope: Scope) -> Address:
     return Address(told.get("scheme") or network.scheme_of(host) or scope["scheme"], host, prefix, stripped)
 
 
-def _origin(network: Network, scope: Scope, headers: Headers, own: list[str]) -> str:
+def _origin(network: Network, headers: Headers, own: list[str], is_public: bool) -> str:
     """Return the request's origin if it has one that is the page's own or allowed; raise for another."""
     origin = headers.get("origin", "").lower()
     scheme, _, place = origin.partition("://")
     is_own = bool(place) and place in own and scheme in ("http", "https")
     if not origin or network.allows(origin) or (is_own and network.scheme_of(place) in ("", scheme)):
         return origin
-    # What everyone may read: a page that a proxy shows is to say itself what is refused, and why.
-    if scope["method"] in _READING and "/gradio_api/" not in scope["path"]:
+    if is_public:  # so that a page which a proxy shows can say itself what is refused, and why
         return ""
     if scheme not in ("http", "https") or not _HOST.fullmatch(place):
         raise ForbiddenError(403, "Requests from other sites are refused.")

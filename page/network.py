@@ -8,7 +8,7 @@ import ipaddress
 import re
 import socket
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -40,7 +40,7 @@ class Network:
     prefix: str = ""
     origins: tuple[str, ...] = ()
     proxies: tuple[str, ...] = ()
-    people: tuple[tuple[str, str], ...] = ()
+    people: tuple[tuple[str, str], ...] = field(default=(), repr=False)
 
     def knows(self, name: str) -> bool:
         """Return whether the page is known by this name or address, which has no port.

@@ -112,8 +112,9 @@ def test_other_sites_are_refused_whatever_is_forwarded(origin: str) -> None:
         with pytest.raises(ForbiddenError, match="are refused") as refused:
             seen(network, asked(origin=origin, **more))
         assert "<" not in str(refused.value)
-    with pytest.raises(ForbiddenError):  # what is read with a visitor's login in it
-        seen(network, asked(origin=origin, method="GET", path="/gradio_api/file=/tmp/x"))
+    for path in ("/gradio_api/file=/assets/x", "/config", "/"):  # what is read with a visitor's login in it
+        with pytest.raises(ForbiddenError):
+            seen(network, asked(origin=origin, method="GET", path=path))
     assert seen(network, asked(origin=origin, method="GET", path="/assets/index.js")).host == "127.0.0.1:7860"
 
 

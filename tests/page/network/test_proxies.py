@@ -32,6 +32,7 @@ pytestmark = [
 LOOK = ["all", "all", "mean", None, None, None, None, "own", "attention", False]
 DEPLOY = Path(__file__).parents[3] / "docs" / "deploy.md"
 FORGED = {
+    "X-Forwarded-For": "10.1.2.3",  # a trusted proxy's address, from elsewhere
     "X-Forwarded-Host": "evil.example",
     "X-Forwarded-Proto": "https",
     "X-Forwarded-Prefix": "/evil",
@@ -120,7 +121,8 @@ def places(folders: tuple[Path, Path]) -> Iterator[dict[str, str]]:
         urls = {
             way: stack.enter_context(proxied(f"http://127.0.0.1:{port}", **how)) for way, how in WAYS.items()
         }
-        network = Network(port=port, prefix="/lens", origins=tuple(origin_of(url) for url in urls.values()))
+        origins = tuple(origin_of(url) for url in urls.values())
+        network = Network(port=port, prefix="/lens", origins=origins, proxies=("10.0.0.0/8",))
         _, urls["itself"] = stack.enter_context(served(str(folders[0]), network=network))
         yield urls
 

@@ -99,7 +99,9 @@ def test_people_come_from_a_file(tmp_path: Path) -> None:
     file = tmp_path / "people"
     file.write_text("ada: a,b\n\nbo:c\n")
     variables = {"WORD_LENS_AUTH": f"cy:d,@{file}"}
-    assert chosen({}, variables).people == (("cy", "d"), ("ada", " a,b"), ("bo", "c"))
+    network = chosen({}, variables)
+    assert network.people == (("cy", "d"), ("ada", " a,b"), ("bo", "c"))
+    assert "a,b" not in repr(network)
     for wrong in ("secret", "", "@other"):
         file.write_text(wrong)
         with pytest.raises(ValueError, match=r'must have a "name:password" in each line\.$') as error:
