@@ -20,7 +20,7 @@ from evaluation.record import Evaluation, Spent
 from evaluation.removal import doubling, first_cells, hottest_first, logprobs_covered
 from evaluation.samples import Judged, JudgedWord, Sample, Tokens
 from methods import Cost, Question
-from model import Processor
+from model import Processor, model_device
 from records.capture import Capture
 from records.choices import Fill
 from utils import OnProgress, Watch
@@ -184,7 +184,7 @@ class _Bench:
             settings={
                 "model": str(self.model.name_or_path),
                 "dtype": str(self.model.dtype).removeprefix("torch."),
-                "device": str(self.model.device),
+                "device": str(model_device(self.model)),
                 "filling": self.filling,
                 "memory": memory.how(self.model),
                 **settings,

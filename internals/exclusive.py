@@ -51,13 +51,20 @@ def in_eval_mode(model: nn.Module) -> Iterator[None]:
 def lent(model: Any) -> Iterator[None]:
     """Have the model alone, in eval mode, its parameters without gradients; put everything back on exit."""
     with alone(decoder_config(model)), in_eval_mode(model), torch.inference_mode(False), torch.enable_grad():
-        trained = [weight for weight in model.parameters() if weight.requires_grad]
+        # By name: where accelerate brings weights for each pass, it puts new objects into their place.
+        trained = [name for name, weight in _weights(model) if weight.requires_grad]
         position_offset = model.model.rope_deltas
         try:
-            for weight in trained:
+            for _, weight in _weights(model):
                 weight.requires_grad_(False)
             yield
         finally:
-            for weight in trained:
-                weight.requires_grad_(True)
+            weights = dict(_weights(model))
+            for name in trained:
+                weights[name].requires_grad_(True)
             model.model.rope_deltas = position_offset
+
+
+def _weights(model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
+    """Return every weight by each of its names."""
+    return model.named_parameters(remove_duplicate=False)

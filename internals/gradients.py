@@ -11,7 +11,15 @@ import torch
 from torch import Tensor, nn
 
 from internals.hooks import entered, hooked
-from internals.memory import USABLE, attempt, free_bytes, pass_bytes, recomputed, tokens_at_once
+from internals.memory import (
+    USABLE,
+    attempt,
+    free_bytes,
+    held_by_graph,
+    pass_bytes,
+    recomputed,
+    tokens_at_once,
+)
 from internals.teacher_forcing import teacher_forced_inputs
 from model import Encoded, decoder_layers
 from records.targets import Explained, Score
@@ -122,12 +130,13 @@ class _Plan:
 def _plan(passes: LayerGradients) -> _Plan:
     """Return how to begin: batches that fit into the free memory, and are worth it."""
     free = free_bytes(passes.model)
+    held = held_by_graph(passes.model, passes.layers[0])
     needed = partial(pass_bytes, passes.model, passes.read, len(passes.rows), passes.layers)
-    if needed() > USABLE * free:
+    if needed() + held > USABLE * free:
         sparing = _Plan(1, recompute=True)
         return sparing if needed(recompute=True) <= free else sparing.smaller()
     useful = tokens_at_once(passes.model) // passes.read
-    fitting = int(USABLE * free / needed())
+    fitting = int((USABLE * free - held) / needed())
     return _Plan(max(1, min(fitting, useful, passes.samples)))
 
 

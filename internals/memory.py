@@ -12,7 +12,7 @@ import torch
 from torch.utils.checkpoint import checkpoint
 
 from internals.sizes import Sizes
-from model import free_memory
+from model import decoder_layers, free_memory
 
 Result = TypeVar("Result")
 
@@ -54,6 +54,17 @@ def forward_bytes(model: Any, tokens: int, rows: int) -> int:
         layer += tokens * tokens * sizes.heads * (item + 8)
     layer = max(layer, *(sizes.kept(number, tokens, eager=False) for number in range(sizes.count)))
     return max(layer, tokens * sizes.tower) + rows * text.vocab_size * (item + 4)
+
+
+def held_by_graph(model: Any, lowest: int) -> int:
+    """Return the bytes of weights that a backward pass to one layer's output holds beside those in place.
+
+    They are the weights that accelerate keeps elsewhere and brings for each module: the graph holds on to
+    them until it is freed, unless layers are computed again.
+    """
+    above = decoder_layers(model)[lowest + 1 :]
+    weights = [weight for layer in above for weight in layer.parameters()]
+    return sum(weight.nbytes for weight in weights if weight.device.type == "meta")
 
 
 def free_bytes(model: Any) -> int:

@@ -19,6 +19,7 @@ from model import (
     checkpoint,
     load_model,
     loading_notes,
+    model_device,
     model_layer_count,
     own_generation,
     thinking_of,
@@ -126,7 +127,7 @@ class ModelRoom:
 
 def _ready(name: str) -> Loaded:
     model, processor = load_model(name)
-    device = torch.device(model.device).type
+    device = model_device(model).type
     dtype = str(model.dtype).removeprefix("torch.")
     return Loaded(
         name=name,
