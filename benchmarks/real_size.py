@@ -101,6 +101,7 @@ def random_model(shape: Shape, dtype: torch.dtype, device: str) -> tuple[Any, An
             model = Qwen2_5_VLForConditionalGeneration(config).eval()
     finally:
         torch.set_default_dtype(before)
+    model.tie_weights()
     fill(model, device)
     model.generation_config = generation_config(processor.tokenizer)
     model.generation_config.eos_token_id = None

@@ -44,6 +44,8 @@ def token_choice(text: str) -> str | tuple[Range, ...]:
         raise argparse.ArgumentTypeError(f"{text!r} is not {wanted}") from None
     if min(min(pair) for pair in chosen) < 0:
         raise argparse.ArgumentTypeError(f"tokens are counted from 0; got {text}")
+    if any(first > last for first, last in chosen):
+        raise argparse.ArgumentTypeError(f"a range runs backwards in {text}")
     return chosen
 
 

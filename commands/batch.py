@@ -50,7 +50,6 @@ writes into the output folder:
 formats:
 {format_lines()}
 """
-NAMES = Columns()
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
@@ -60,8 +59,8 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     add("--prompt", type=prompt_text, metavar="TEXT", help="what to ask about each picture")
     add_output_argument(command)
     add = command.add_argument_group("list").add_argument
-    add("--image-column", default=NAMES.image, metavar="NAME", help="(default: %(default)s)")
-    add("--prompt-column", default=NAMES.prompt, metavar="NAME", help="(default: %(default)s)")
+    add("--image-column", metavar="NAME", help="(default: image)")
+    add("--prompt-column", metavar="NAME", help="(default: prompt, where there is one)")
     add("--answer-column", metavar="NAME", help="of answers that were written elsewhere")
     add = command.add_argument_group("what is written").add_argument
     add(

@@ -7,6 +7,7 @@ found out when its turn comes, and stops nobody else.
 from __future__ import annotations
 
 import csv
+import io
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -17,14 +18,16 @@ from PIL import Image
 from commands.terminal import UsageError
 from records.pictures import IMAGE_FORMATS
 
-ENDINGS = (".txt", ".csv", ".jsonl")
+WITH_COLUMNS = (".csv", ".jsonl")
+ENDINGS = (".txt", *WITH_COLUMNS)
+WRITTEN = ("answers.csv", "words.csv", "failed.csv")  # a list of such a name in the output would be lost
 
 
 class Columns(NamedTuple):
-    """The names of a list's columns; those of prompt and answer need not be there."""
+    """The columns of a list that a person named: they must be there; None is the usual name, or no answer."""
 
-    image: str = "image"
-    prompt: str = "prompt"
+    image: str | None = None
+    prompt: str | None = None
     answer: str | None = None
 
 
@@ -38,7 +41,7 @@ class Asked(NamedTuple):
 
 
 def asked_in(source: Path, prompt: str | None, columns: Columns, output: Path) -> list[Asked]:
-    """Return what is asked, in order; `prompt` is asked where a row has none of its own.
+    """Return what is asked, in order and once each; `prompt` is asked where a row has none of its own.
 
     Of a folder, what is in the folder `output` is left out: it was written, and is not asked about.
 
@@ -46,29 +49,39 @@ def asked_in(source: Path, prompt: str | None, columns: Columns, output: Path) -
         UsageError: one line, for a source that is none of these, a list that cannot be read, a row without a
             picture or a prompt, or nothing to do.
     """
-    if source.is_dir():
-        if columns.answer is not None:
-            raise UsageError(f"--answer-column belongs to a list; {source} is a folder")
-        rows = [{columns.image: name} for name in pictures_in(source, output)]
-        found = [_asked(row, source, prompt, columns, str(row[columns.image])) for row in rows]
-    elif source.suffix.lower() in ENDINGS:
-        found = [_asked(row, source.parent, prompt, columns, at) for at, row in _rows(source, columns)]
-    else:
+    ending = source.suffix.lower()
+    if not source.exists():
+        raise UsageError(f"{source} is not there")
+    if not source.is_dir() and ending not in ENDINGS:
         known = ", ".join(ENDINGS)
         raise UsageError(f"{source} is neither a folder of pictures nor a list that ends in {known}")
+    if any(columns) and (source.is_dir() or ending not in WITH_COLUMNS):
+        raise UsageError(
+            f"--image-column, --prompt-column and --answer-column belong to .csv and .jsonl; {source} is none"
+        )
+    if source.is_dir():
+        found = [
+            _asked({"image": name}, source, prompt, columns, name) for name in pictures_in(source, output)
+        ]
+    elif source.resolve() in [(output / name).resolve() for name in WRITTEN]:
+        raise UsageError(f"{source} would be written over: choose another --output")
+    else:
+        found = [_asked(row, source.parent, prompt, columns, at) for at, row in _rows(source, columns)]
     if not found:
         raise UsageError(f"there is no picture in {source}")
-    return found
+    return list(dict.fromkeys(found))
 
 
-def pictures_in(folder: Path, left_out: Path) -> list[str]:
+def pictures_in(folder: Path, output: Path) -> list[str]:
     """Return the paths of the pictures in a folder and its folders, by their endings; hidden ones not."""
-    if folder.resolve() == left_out.resolve():
+    here, written = folder.resolve(), output.resolve()
+    if here == written:
         raise UsageError(f"the pictures of {folder} cannot be written beside: choose another --output")
+    if here.is_relative_to(written):  # the tables stand above it
+        written /= "items"
     Image.init()
-    endings = {ending for ending, kind in Image.EXTENSION.items() if kind in IMAGE_FORMATS}
-    found = (file for file in folder.rglob("*") if file.suffix.lower() in endings)
-    written = left_out.resolve()
+    endings = {ending for ending, kind in Image.EXTENSION.items() if kind in (*IMAGE_FORMATS, "MPO")}
+    found = (file for file in folder.rglob("*") if file.suffix.lower() in endings and file.is_file())
     files = (file.relative_to(folder) for file in found if not file.resolve().is_relative_to(written))
     return sorted(file.as_posix() for file in files if not any(part.startswith(".") for part in file.parts))
 
@@ -81,25 +94,26 @@ def _rows(source: Path, columns: Columns) -> Iterator[tuple[str, Mapping[str, An
         reason = getattr(error, "strerror", None) or "it is no text in UTF-8"
         raise UsageError(f"{source} cannot be read: {reason}") from None
     if source.suffix.lower() == ".csv":
-        table = csv.DictReader(text.splitlines(keepends=True), strict=True)
-        _check_columns(source, table.fieldnames or (), columns)
-        try:
-            yield from ((f"{source}, line {table.line_num}", row) for row in table)
-        except csv.Error as error:
-            raise UsageError(f"{source}, after line {table.line_num}: {error}") from None
+        yield from _csv_rows(source, text, columns)
         return
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):
         at = f"{source}, line {number}"
         if line.strip() and source.suffix.lower() == ".txt":
-            yield at, {columns.image: line.strip()}
+            yield at, {"image": line.strip()}
         elif line.strip():
             yield at, _json_row(line, at)
 
 
-def _check_columns(source: Path, there: Any, columns: Columns) -> None:
-    for name in (columns.image, columns.answer):
-        if name is not None and name not in there:
-            raise UsageError(f"{source} has no column {name!r}; its columns are {', '.join(there)}")
+def _csv_rows(source: Path, text: str, columns: Columns) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    table = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+    try:
+        there = table.fieldnames or ()
+        for name in (columns.image or "image", columns.prompt, columns.answer):
+            if name is not None and name not in there:
+                raise UsageError(f"{source} has no column {name!r}; its columns are {', '.join(there)}")
+        yield from ((f"{source}, line {table.line_num}", row) for row in table)
+    except csv.Error as error:
+        raise UsageError(f"{source}, after line {table.line_num}: {error}") from None
 
 
 def _json_row(line: str, at: str) -> Mapping[str, Any]:
@@ -114,13 +128,23 @@ def _json_row(line: str, at: str) -> Mapping[str, Any]:
 
 def _asked(row: Mapping[str, Any], folder: Path, prompt: str | None, columns: Columns, at: str) -> Asked:
     """Return what a row asks; a path in it is one beside the list."""
-    name = row.get(columns.image)
-    if not isinstance(name, str) or not name.strip():
-        raise UsageError(f"{at}: {columns.image!r} names no picture")
-    own = row.get(columns.prompt) or prompt
-    if not isinstance(own, str) or not own.strip():
-        raise UsageError(f"{at}: there is no prompt; add --prompt, or a column {columns.prompt!r}")
+    image = columns.image or "image"
+    name = row.get(image)
+    if not isinstance(name, str) or not name.strip() or "\0" in name:
+        raise UsageError(f"{at}: {image!r} names no picture")
+    own = row.get(columns.prompt or "prompt")
+    if own is not None and not isinstance(own, str):
+        raise UsageError(f"{at}: {columns.prompt or 'prompt'!r} holds no text")
+    asked = own if own and own.strip() else prompt
+    if asked is None:
+        raise UsageError(
+            f"{at}: there is no prompt; add --prompt, or a column {columns.prompt or 'prompt'!r}"
+        )
     answer = row.get(columns.answer) if columns.answer is not None else None
     if columns.answer is not None and (not isinstance(answer, str) or not answer.strip()):
         raise UsageError(f"{at}: {columns.answer!r} holds no answer")
-    return Asked(name.strip(), folder / name.strip(), own, answer)
+    for text in (asked, answer or ""):
+        if text != text.encode("utf-8", "replace").decode():
+            raise UsageError(f"{at}: it has half a character in it (a lone surrogate)")
+    shown = name.strip().encode("utf-8", "backslashreplace").decode()  # of a file whose name is no text
+    return Asked(shown, folder / name.strip(), asked, answer)

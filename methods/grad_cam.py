@@ -121,6 +121,7 @@ def smooth_grad_cam(
     answer: Capture | Sequence[int] | None = None,
     on_progress: OnProgress | None = None,
     stop: threading.Event | None = None,
+    thinking: bool | None = None,
 ) -> GradCam:
     """Return the Smooth Grad-CAM of one score at the layers asked for.
 
@@ -130,7 +131,8 @@ def smooth_grad_cam(
     is "grad-cam" or "gradient-norm".
 
     `answer` is an answer given before, to this picture and prompt: a capture, or its token ids. Without one
-    the model answers here, as `config` says. A target that begins at token 0 needs none.
+    the model answers here, as `config` says; `thinking` is as for `AttentionExtractor.generate`; a
+    capture brings its own. A target that begins at token 0 needs none.
 
     `on_progress(samples done, samples in all)` is called before the first and after each batch; setting
     `stop` ends the computation there. The model is put back as it was, also after an error.
@@ -142,7 +144,7 @@ def smooth_grad_cam(
         RuntimeError: if the model is at work for a capture or another Grad-CAM.
     """
     noise = Noise(num_samples, noise_std, seed)
-    run = _Run(model, processor, image, prompt, layers, noise, method, _thinks(processor, answer))
+    run = _Run(model, processor, image, prompt, layers, noise, method, _thinks(processor, answer, thinking))
     ids = run.answer(answer, max_new_tokens, stop) if needs_answer(target) or answer is not None else ()
     return run.cams(explanation(run.words, target, ids), Watch(on_progress, stop))[0]
 
@@ -163,6 +165,7 @@ def token_grad_cams(
     answer: Capture | Sequence[int] | None = None,
     on_progress: OnProgress | None = None,
     stop: threading.Event | None = None,
+    thinking: bool | None = None,
 ) -> tuple[GradCam, ...]:
     """Return a Smooth Grad-CAM for each of the answer's tokens, all of them by default.
 
@@ -170,14 +173,14 @@ def token_grad_cams(
     `smooth_grad_cam`.
     """
     noise = Noise(num_samples, noise_std, seed)
-    run = _Run(model, processor, image, prompt, layers, noise, method, _thinks(processor, answer))
+    run = _Run(model, processor, image, prompt, layers, noise, method, _thinks(processor, answer, thinking))
     explained = token_explanations(run.words, tokens, run.answer(answer, max_new_tokens, stop))
     return run.cams(explained, Watch(on_progress, stop))
 
 
-def _thinks(processor: Processor, answer: Capture | Sequence[int] | None) -> bool:
-    """Return whether the template had the model think aloud first: as the capture says, else as `config`."""
-    return answer.thinking if isinstance(answer, Capture) else chosen_thinking(processor, None)
+def _thinks(processor: Processor, answer: Capture | Sequence[int] | None, thinking: bool | None) -> bool:
+    """Return whether the template has the model think aloud first: as the capture says, else as chosen."""
+    return answer.thinking if isinstance(answer, Capture) else chosen_thinking(processor, thinking)
 
 
 class _Run:
@@ -196,7 +199,7 @@ class _Run:
     ) -> None:
         if method not in LABELS:
             raise ValueError(f"method must be one of {', '.join(LABELS)}; got {method!r}")
-        self.method = method
+        self.method, self.thinking = method, thinking
         self.model, self.processor, self.image, self.prompt, self.noise = (
             model,
             processor,
@@ -215,7 +218,9 @@ class _Run:
         if given is None:
             one_layer = attention_layers(self.model)[:1]
             extractor = AttentionExtractor(self.model, self.processor, layers=one_layer, keep="head-mean")
-            capture = extractor.generate(self.image, self.prompt, max_new_tokens, stop=stop)
+            capture = extractor.generate(
+                self.image, self.prompt, max_new_tokens, stop=stop, thinking=self.thinking
+            )
             if capture.stopped:
                 raise Stopped
             return capture.token_ids

@@ -23,6 +23,7 @@ from records.capture import Capture
 from records.grad_cam import GradCam
 from records.map_check import MapCheck
 from records.store import Kept
+from records.thoughts import said
 from utils import as_ranges
 from visualization import fitted
 
@@ -105,6 +106,15 @@ class Run:
     def picture_payload(self) -> dict[str, Any]:
         """The picture as the viewer takes it."""
         return viewer.picture_payload(self.original)
+
+    @cached_property
+    def said(self) -> tuple[int, ...] | None:
+        """The tokens of the answer that are no thoughts; None where all are, or they are one word."""
+        tokens = said(self.capture)
+        if len(tokens) == len(self.capture.token_ids):
+            return None
+        spoken = set(tokens)
+        return tokens if sum(spoken.issuperset(word.tokens) for word in self.processor.words()) > 1 else None
 
     @property
     def note(self) -> str:

@@ -19,7 +19,6 @@ from page.sessions import Run
 from records.keep import kept_pairs, pairs_text
 from records.map_check import probability_text
 from records.selection import Selection
-from records.thoughts import said
 from report.view import Subject, coloured, whole_drawing
 from utils import as_ranges
 
@@ -35,7 +34,8 @@ def choices(run: Run) -> list[tuple[str, str]]:
     listed: dict[str, str] = {}
     if capture.token_ids:
         listed[WHOLE_ANSWER] = f"the whole answer ({len(capture.token_ids)} tokens)"
-    if (spoken := said_words(run)) is not None:
+    if run.said is not None:
+        spoken = Pick(run.said)
         listed[spoken.key] = label(spoken, run)
     for of_prompt, words in ((False, processor.words()), (True, processor.prompt_words())):
         for word in words:
@@ -46,20 +46,13 @@ def choices(run: Run) -> list[tuple[str, str]]:
     return [(text, key) for key, text in listed.items()]
 
 
-def said_words(run: Run) -> Pick | None:
-    """Return the answer without its thoughts, where it has some and goes on for several words."""
-    spoken = said(run.capture)
-    several = sum(set(word.tokens) <= set(spoken) for word in run.processor.words()) > 1
-    return Pick(spoken, False) if several and len(spoken) < len(run.capture.token_ids) else None
-
-
 def label(pick: Pick, run: Run) -> str:
     """Return what is picked in words: `token 3 " red"`, `prompt tokens 1–2 "image"`."""
     capture = run.capture
     shown = capture.prompt_tokens if pick.of_prompt else capture.tokens
     if not pick.of_prompt and len(pick.tokens) == len(shown) > 1:
         return f"the whole answer ({len(shown)} tokens)"
-    if pick == said_words(run):
+    if not pick.of_prompt and pick.tokens == run.said:
         return f"the answer without its thoughts ({len(pick.tokens)} tokens)"
     several = "s" if len(pick.tokens) > 1 else ""
     return f'{"prompt " * pick.of_prompt}token{several} {as_ranges(pick.tokens, DASH)} "{text_of(pick, run)}"'

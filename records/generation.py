@@ -111,7 +111,7 @@ class GenerationSettings:
 
 def thinking_identity(thinking: bool | None) -> dict[str, bool]:
     """Return what thinking aloud first adds to an answer's identity; None is read from `config`."""
-    return {"thinking": True} if (config.THINKING if thinking is None else thinking) else {}
+    return {"thinking": config.THINKING if thinking is None else thinking}
 
 
 def generation_text(settings: Mapping[str, Any]) -> str:

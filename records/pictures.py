@@ -102,6 +102,8 @@ def _decoded(file: BinaryIO) -> Image.Image:
         _correct_byte_order(image)
         image.load()
         upright = ImageOps.exif_transpose(image)
+        if upright.size != image.size:
+            given = given[::-1]
         tags = getattr(image, "tag_v2", {})
         levels = _sixteen_bit_colours(file, upright) if halved else _levels(upright, tags)
         if levels is None:
@@ -142,7 +144,7 @@ def _decode_small(image: Any) -> None:
         width, height = (-(-side // scale) for side in image.size)
         if width * height <= config.MAX_DECODED_PIXELS:
             if scale > 1:
-                image.draft(None, (width, height))
+                image.draft(None, (image.width // scale, image.height // scale))
             return
 
 
@@ -151,7 +153,10 @@ def _within_bounds(image: Image.Image) -> Image.Image:
     scale = math.sqrt(config.MAX_IMAGE_PIXELS / (image.width * image.height))
     if scale >= 1:
         return image
-    return image.resize([max(1, int(side * scale)) for side in image.size], Image.Resampling.LANCZOS)
+    short = math.ceil(min(image.size) * scale)  # rounded so that it becomes no narrower
+    long = min(int(max(image.size) * scale), config.MAX_IMAGE_PIXELS // short)
+    size_wh = (long, short) if image.width > image.height else (short, long)
+    return image.resize(size_wh, Image.Resampling.LANCZOS)
 
 
 def check_image_size(size_wh: tuple[int, int]) -> None:

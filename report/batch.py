@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from html import escape
 from importlib import import_module
@@ -26,7 +27,7 @@ from report.view import Subject
 from utils import as_ranges, atomic_write, one_line
 
 ITEM = "item.json"  # what was written of a picture, and what it was made from
-FAILURES = ".failed-*.json"  # of each process, until they are put together
+OUTCOMES = ".batch-*.json"  # what each process did, until it is put together
 SHARES = ("on_image", "on_prompt", "on_answer")
 PAGE = 200  # pictures on one page of the index
 
@@ -39,13 +40,16 @@ class Failure(NamedTuple):
     image: str
     prompt: str
     reason: str
+    place: str  # the name of the folder that it would have had
 
 
 # --- Rows ---------------------------------------------------------------------------------------------------
 
 
-def answer_row(capture: Capture, subject: Subject | None = None) -> Row:
+def answer_row(capture: Capture, note: str = "", subject: Subject | None = None) -> Row:
     """Return the figures of an answer; without a subject those that need no maps, for an empty one.
+
+    `note` says what was left out of the picture, or that it was scaled down.
 
     `logprob` is the sum over tokens; `on_image`, `on_prompt` and `on_answer` are the shares of attention,
     means over tokens and the chosen layers and heads.
@@ -62,6 +66,7 @@ def answer_row(capture: Capture, subject: Subject | None = None) -> Row:
         "image_height": height,
         "grid_width": w,
         "grid_height": h,
+        "note": note,
         "method": None,
         **dict.fromkeys(SHARES),
     }
@@ -76,7 +81,8 @@ def answer_row(capture: Capture, subject: Subject | None = None) -> Row:
 def word_rows(subject: Subject) -> list[Row]:
     """Return the figures of each chosen word of an answer.
 
-    `row` and `column` are the hottest cell's, from 1; `x` and `y` its centre in the picture's own pixels.
+    `row` and `column` are the hottest cell's, from 1; `x` and `y` its centre in pixels of the picture as
+    it was used, `image_width` × `image_height` of its answer.
     `hottest` is its share of the map's values above 0. `cells` is how many cells the map is spread over: exp
     of the entropy of these shares, from 1 to all of them; both are None for a map without values above 0.
     """
@@ -124,13 +130,19 @@ def item_rows(items: Path, places: Sequence[str]) -> list[Row]:
     return [{**json.loads((items / place / ITEM).read_text("utf-8")), "folder": place} for place in done]
 
 
-def failures_in(output: Path) -> list[Failure]:
-    """Return what each process could not use, by name; their own lists of it are removed."""
-    failures = []
-    for file in output.glob(FAILURES):
-        failures += [Failure(**one) for one in json.loads(file.read_text("utf-8"))]
+def outcomes_in(output: Path) -> tuple[list[str], list[Failure]]:
+    """Return the places of what was done in this run, and what could not be used, by name.
+
+    Each process's own list of it is removed.
+    """
+    done: list[str] = []
+    failures: list[Failure] = []
+    for file in output.glob(OUTCOMES):
+        found = json.loads(file.read_text("utf-8"))
+        done += found["done"]
+        failures += [Failure(**one) for one in found["failed"]]
         file.unlink()
-    return sorted(failures)
+    return done, sorted(failures)
 
 
 def write_tables(output: Path, rows: Sequence[Row], failures: Sequence[Failure]) -> list[str]:
@@ -139,7 +151,7 @@ def write_tables(output: Path, rows: Sequence[Row], failures: Sequence[Failure])
         {**_question(row), **row["answer"], "seconds": row["seconds"], "folder": _at(row)} for row in rows
     ]
     words = [{**_question(row), **word, "folder": _at(row)} for row in rows for word in row["words"]]
-    failed = [one._asdict() for one in failures]
+    failed = [{"image": one.image, "prompt": one.prompt, "reason": one.reason} for one in failures]
     names = []
     for name, table in {"answers": answers, "words": words, "failed": failed}.items():
         if not table:
@@ -193,7 +205,7 @@ def write_index(output: Path, rows: Sequence[Row], failures: Sequence[Failure]) 
     pages = [rows[first : first + PAGE] for first in range(0, len(rows), PAGE)] or [[]]
     names = [f"index-{number}.html" if number > 1 else "index.html" for number in range(1, len(pages) + 1)]
     for old in output.glob("index-*.html"):
-        if old.name not in names:
+        if re.fullmatch(r"index-\d+\.html", old.name) and old.name not in names:
             old.unlink()
     for name, page in zip(names, pages, strict=True):
         with atomic_write(output / name) as unfinished:

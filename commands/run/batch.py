@@ -8,6 +8,7 @@ Nothing else is shared between processes, so that one that dies loses its pictur
 from __future__ import annotations
 
 import argparse
+import errno
 import hashlib
 import json
 import os
@@ -20,12 +21,14 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import psutil
 from accelerate import PartialState
+from accelerate.utils import broadcast_object_list
 from PIL import Image
 
 from attention_extractor import AttentionExtractor
@@ -45,16 +48,25 @@ from commands.terminal import (
     stop_on_interrupt,
 )
 from methods import selected_maps, token_maps
-from model import answer_key, checkpoint, load_model, loading_notes, model_layer_count
+from model import (
+    answer_key,
+    checkpoint,
+    chosen_thinking,
+    generation_config_of,
+    load_model,
+    loading_notes,
+    model_layer_count,
+)
 from records.capture import Capture
+from records.generation import GenerationSettings
 from records.pictures import image_hash, open_image
 from records.store import Store
 from report.batch import (
     ITEM,
     Failure,
     answer_row,
-    failures_in,
     item_rows,
+    outcomes_in,
     word_rows,
     write_index,
     write_tables,
@@ -64,6 +76,8 @@ from report.view import Subject, bounded, coloured, drawings
 from utils import Stopped, Watch, atomic_write, one_line
 from visualization import save_image
 
+PATIENCE = timedelta(days=7)  # for who has more to do: processes end together
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)  # true of every other picture too
 WORDS = 48  # in an overview, at most
 UNFINISHED = f".unfinished-{socket.gethostname()}-"  # and the process that writes it
 ABANDONED = 3600.0  # seconds after which an unfinished folder is taken for a crashed process's
@@ -76,24 +90,38 @@ def run(args: argparse.Namespace) -> None:
         FailedError: if some pictures could not be used.
         StoppedEarlyError: once Ctrl-C has ended the work.
     """
-    state, output = PartialState(), Path(args.output)
+    state, output = PartialState(timeout=PATIENCE), Path(args.output)
     work = Work(args, output, str(state.device) if state.num_processes > 1 else None)
+    left: list[Asked] = []
     if state.is_main_process:
         remove_abandoned(output)
-    state.wait_for_everyone()
-    todo = work.left_of(args.asked[state.process_index :: state.num_processes])
+        left = work.left_of(args.asked)
+    left, work.settings = same_for_all(state, [left, work.settings])
+    todo = left[state.process_index :: state.num_processes]
     if todo:
-        work.extractor  # noqa: B018  (loaded before the first: what is wrong with it is wrong for all)
+        work.begin()  # before the first picture: what is wrong here is wrong for all
     with stop_on_interrupt() as stop, progress_of(len(todo), state.is_main_process) as moved:
-        failures = work.all(todo, stop, moved)
-    write_json(output / f".failed-{state.process_index}.json", [failure._asdict() for failure in failures])
+        try:
+            done, failures = work.all(todo, stop, moved)
+        except KeyboardInterrupt:  # the second one
+            say("Stopped at once. What was done stays: run the same command again.")
+            raise StoppedEarlyError from None
+    failed = [failure._asdict() for failure in failures]
+    write_json(output / f".batch-{state.process_index}.json", {"done": done, "failed": failed})
     state.wait_for_everyone()
     if state.is_main_process:
-        summary(args.asked, output, work.settings, stop.is_set())
+        summary([work.place(one).name for one in args.asked], output, [work.place(one).name for one in left])
     if stop.is_set():
         raise StoppedEarlyError
     if failures:
         raise FailedError
+
+
+def same_for_all(state: PartialState, found: list[Any]) -> list[Any]:
+    """Return what the first process found: where folders are, and when they changed, differs by machine."""
+    if state.num_processes > 1:
+        broadcast_object_list(found)
+    return found
 
 
 class Work:
@@ -138,32 +166,50 @@ class Work:
             **{name: getattr(args, name) for name in (*chosen, "format", "captures")},
         }
 
+    def begin(self) -> None:
+        """Load the model, and refuse what no picture could be answered with."""
+        model, processor = self.loaded
+        chosen_thinking(processor, self.args.thinking)
+        if not self.args.answer_column:
+            generation_config_of(model, GenerationSettings.of(**generation_of(self.args)))
+        self.extractor  # noqa: B018
+
     def left_of(self, asked: Sequence[Asked]) -> list[Asked]:
         """Return those that are not done, or no longer as they were."""
         if self.args.again:
             return list(asked)
-        return [one for one in asked if known(self.place(one)).get("content") != content_of(one.file)]
+        found = ((one, known(self.place(one)).get("content")) for one in asked)
+        return [one for one, content in found if not content or content != content_of(one.file)]
 
     def place(self, asked: Asked) -> Path:
         """Return the folder of a picture that is done."""
         return self.output / "items" / place_of(asked, self.settings)
 
-    def all(self, asked: Sequence[Asked], stop: threading.Event, moved: Any) -> list[Failure]:
-        """Do one after the other until all are done or `stop` is set; return those that could not be used."""
-        failures = []
+    def all(
+        self, asked: Sequence[Asked], stop: threading.Event, moved: Any
+    ) -> tuple[list[str], list[Failure]]:
+        """Do one after the other until all are done or `stop` is set.
+
+        Return the places of those that were done, and those that could not be used.
+        """
+        done: list[str] = []
+        failures: list[Failure] = []
         for one in asked:
             if stop.is_set():
                 break
             try:
                 self.one(one, stop)
+                done.append(self.place(one).name)
             except Stopped:
                 break
             except Exception as error:
+                if isinstance(error, OSError) and error.errno in FULL:
+                    raise
                 told = refusal(error) or f"unexpected {type(error).__name__}: {error}"
-                failures.append(Failure(one.name, one.prompt, one_line(told)))
+                failures.append(Failure(one.name, one.prompt, one_line(told), self.place(one).name))
                 say_above(f"{printable(one.name)}: {printable(failures[-1].reason)}")
             moved()
-        return failures
+        return done, failures
 
     def one(self, asked: Asked, stop: threading.Event) -> None:
         """Do one picture.
@@ -178,11 +224,12 @@ class Work:
             capture = self.answered(asked, image, stop)
             if stop.is_set():
                 raise Stopped
-            rows: dict[str, Any] = {"answer": answer_row(capture), "words": []}
+            note = str(image.info.get("note", ""))
+            rows: dict[str, Any] = {"answer": answer_row(capture, note), "words": []}
             (folder / "answer.txt").write_text(capture.text + "\n", encoding="utf-8")
             if capture.token_ids:
                 subject = self.explained(capture, image, stop)
-                rows = {"answer": answer_row(capture, subject), "words": word_rows(subject)}
+                rows = {"answer": answer_row(capture, note, subject), "words": word_rows(subject)}
                 self.draw(subject, image, folder, stop)
             if self.args.captures:
                 Store(self.output / "captures", 10**18).save(capture, image, key=digest([place.name])[:32])
@@ -272,17 +319,18 @@ def remove_abandoned(output: Path) -> None:
     for folder in (output / "items").glob(".unfinished-*"):
         mine = re.match(re.escape(UNFINISHED) + r"(\d+)-", folder.name)
         is_old = time.time() - folder.stat().st_mtime > ABANDONED
-        if not psutil.pid_exists(int(mine[1])) if mine else is_old:
+        is_gone = mine and (int(mine[1]) == os.getpid() or not psutil.pid_exists(int(mine[1])))
+        if is_gone if mine else is_old:
             shutil.rmtree(folder, ignore_errors=True)
     for file in output.glob(".*"):
-        if re.fullmatch(r"\.failed-\d+\.json|\.[\w.-]+\.[0-9a-f]{8}\.(csv|parquet|html|json)", file.name):
+        if re.fullmatch(r"\.batch-\d+\.json|\.[\w.-]+\.[0-9a-f]{8}\.(csv|parquet|html|json)", file.name):
             file.unlink(missing_ok=True)
 
 
 def write_json(path: Path, value: Any) -> None:
     """Write a value as JSON, whole or not at all."""
     with atomic_write(path) as unfinished:
-        unfinished.write_text(json.dumps(value, ensure_ascii=False), encoding="utf-8")
+        unfinished.write_text(json.dumps(value), encoding="utf-8")
 
 
 @contextmanager
@@ -295,17 +343,18 @@ def progress_of(count: int, is_shown: bool) -> Iterator[Any]:
         yield progress.update
 
 
-def summary(asked: Sequence[Asked], output: Path, settings: str, stopped: bool) -> None:
-    """Write the tables and the index of all that is done, and say what came of it."""
-    failures = failures_in(output)
-    failed = {(one.image, one.prompt) for one in failures}
-    done = [one for one in asked if (one.name, one.prompt) not in failed]
-    rows = item_rows(output / "items", [place_of(one, settings) for one in done])
+def summary(asked: Sequence[str], output: Path, left: Sequence[str]) -> None:
+    """Write the tables and the index of all that is done, and say what came of it.
+
+    `asked` are the places of all pictures, `left` of those that were to be done in this run.
+    """
+    done, failures = outcomes_in(output)
+    undone = set(left) - set(done)  # what is there of these is not as it is now
+    rows = item_rows(output / "items", [place for place in asked if place not in undone])
     written = [*write_tables(output, rows, failures), *write_index(output, rows, failures)]
-    left = len(asked) - len(rows) - len(failures)
     parts = [f"{len(rows)} of {len(asked)} pictures are done"]
     if failures:
         parts.append(f"{len(failures)} could not be used (failed.csv)")
-    if left:
-        parts.append(f"{left} are left: run the same command again" if stopped else f"{left} were lost")
+    if others := len(asked) - len(rows) - len(failures):
+        parts.append(f"{others} are left: run the same command again")
     say(f"{', '.join(parts)}. Wrote {', '.join(written)} to {output}{os.sep}")

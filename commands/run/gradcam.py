@@ -73,6 +73,7 @@ def explained(args: argparse.Namespace, image: Image.Image) -> GradCam:
                 answer=capture,
                 on_progress=counter(progress),
                 stop=stop,
+                thinking=args.thinking,
             )
         except Stopped:
             raise KeyboardInterrupt from None

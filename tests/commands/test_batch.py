@@ -176,6 +176,23 @@ def test_ctrl_c_keeps_what_is_done(
     assert batch() == 0
     assert [row["image"] for row in table(out, "answers")] == list(SIZES)
     assert len(asked) == 4
+    asked.clear()  # what is done again and not finished is not counted as done
+    assert batch("--again") == 130
+    assert [row["image"] for row in table(out, "answers")] == ["a.png"]
+
+
+def test_the_second_ctrl_c_ends_it_at_once(
+    batch: Callable[..., int], out: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: Any, **__: Any) -> Any:
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGINT)
+        raise AssertionError("it went on")
+
+    monkeypatch.setattr(AttentionExtractor, "generate", interrupted)
+    assert batch() == 130
+    assert "Stopped at once. What was done stays: run the same command again." in capsys.readouterr().err
+    assert not list((out / "items").iterdir())
 
 
 def test_a_list_has_prompts_and_answers_of_its_own(
@@ -202,6 +219,33 @@ def test_a_list_has_prompts_and_answers_of_its_own(
     assert table(out, "failed")[0]["reason"] == "There is no such picture file."
 
 
+def test_rows_of_one_picture_are_apart(batch: Callable[..., int], pictures: Path, out: Path) -> None:
+    rows = [
+        {"image": "a.png", "prompt": "one\u2028two", "said": "Yes."},
+        {"image": "a.png", "prompt": "one\u2028two", "said": "No <|image_pad|>."},
+        {"image": "a.png", "prompt": "one\u2028two", "said": "Yes."},
+    ]
+    lines = [json.dumps(row, ensure_ascii=False) for row in rows]
+    (pictures / "list.jsonl").write_text("\n".join(lines), "utf-8")
+    out.mkdir(parents=True)
+    (out / "index-de.html").write_text("a person's own")
+    assert batch("--answer-column", "said", source=pictures / "list.jsonl") == 1
+    assert [(row["prompt"], row["answer_text"]) for row in table(out, "answers")] == [
+        ("one\u2028two", "Yes.")
+    ]
+    assert "control token <|image_pad|>" in table(out, "failed")[0]["reason"]
+    assert (out / "index-de.html").exists()
+
+
+def test_what_no_picture_can_be_answered_with_is_refused_once(
+    batch: Callable[..., int], out: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for more in (["--thinking"], ["--tokens", "2-1"], ["--layers", "99"]):
+        assert batch(*more) == 2
+        assert capsys.readouterr().err.count("\n") == 1
+    assert not list(out.glob("items/*"))
+
+
 @pytest.mark.parametrize(
     ("name", "text", "arguments", "line"),
     [
@@ -218,7 +262,14 @@ def test_a_list_has_prompts_and_answers_of_its_own(
             [],
             "l.xlsx is neither a folder of pictures nor a list that ends in .txt, .csv, .jsonl",
         ),
-        ("l.csv", None, [], "l.csv cannot be read: No such file or directory"),
+        ("l.csv", None, [], "l.csv is not there"),
+        ("l.csv", 'image,"pro', [], "l.csv, after line 0: unexpected end of data"),
+        ("l.csv", "image\na.png\n", ["--prompt-column", "ask"], "l.csv has no column 'ask'"),
+        ("l.txt", "a.png\n", ["--image-column", "x"], "--answer-column belong to .csv and .jsonl"),
+        ("l.jsonl", '{"image": "a.png", "prompt": 3}\n', [], "line 1: 'prompt' holds no text"),
+        ("l.jsonl", '{"image": "a.png", "prompt": "x\\ud800"}\n', [], "line 1: it has half a character"),
+        ("l.jsonl", '{"image": "a\\u0000.png"}\n', [], "line 1: 'image' names no picture"),
+        ("answers.csv", "image\na.png\n", ["--output", "HERE"], "would be written over"),
     ],
 )
 def test_a_list_that_cannot_be_read_is_refused(
@@ -233,7 +284,8 @@ def test_a_list_that_cannot_be_read_is_refused(
 ) -> None:
     if text is not None:
         (pictures / name).write_text(text, "utf-8")
-    assert batch(*arguments, source=pictures / name) == 2
+    given = [str(pictures) if one == "HERE" else one for one in arguments]
+    assert batch(*given, source=pictures / name) == 2
     said = capsys.readouterr().err
     assert said.startswith("error: ")
     assert line in said
@@ -257,7 +309,7 @@ def test_a_row_without_a_prompt_is_refused(
     assert batch(prompt=None) == 2
     assert "a.png: there is no prompt; add --prompt, or a column 'prompt'" in capsys.readouterr().err
     assert batch("--answer-column", "said") == 2
-    assert "--answer-column belongs to a list" in capsys.readouterr().err
+    assert "--answer-column belong to .csv and .jsonl" in capsys.readouterr().err
 
 
 def test_two_processes_write_what_one_does(

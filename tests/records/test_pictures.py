@@ -99,11 +99,11 @@ def test_a_large_picture_is_scaled_down(monkeypatch: pytest.MonkeyPatch) -> None
     assert open_image(file).size == (WIDTH, HEIGHT)
     monkeypatch.setattr(config, "MAX_IMAGE_PIXELS", 100)
     found = open_image(file)
-    assert found.size == (12, 7)  # of 23 x 14
+    assert found.size == (12, 8)  # of 23 x 14
     np.testing.assert_array_equal(
-        np.asarray(found), np.asarray(gradient().resize((12, 7), Image.Resampling.LANCZOS))
+        np.asarray(found), np.asarray(gradient().resize((12, 8), Image.Resampling.LANCZOS))
     )
-    assert found.info["note"] == "It is large, 23 x 14 pixels, and scaled down to 12 x 7."
+    assert found.info["note"] == "It is large, 23 x 14 pixels, and scaled down to 12 x 8."
 
 
 def test_what_is_too_large_to_decode_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,12 +122,22 @@ def test_a_large_jpeg_is_decoded_at_a_part_of_its_size(monkeypatch: pytest.Monke
     assert found.info["note"] == "It is large, 640 x 480 pixels, and scaled down to 160 x 120."
     expected = np.asarray(picture.resize((160, 120), Image.Resampling.BOX), np.int64)
     assert np.abs(np.asarray(found, np.int64) - expected).max() <= 8
+    assert open_image(saved(gradient(481, 641), "JPEG")).size == (161, 121)  # of odd sides too
+    turned = open_image(saved(picture, "JPEG", exif=rotated()))
+    assert turned.info["note"] == "It is large, 480 x 640 pixels, and scaled down to 120 x 160."
     monkeypatch.setattr(config, "MAX_IMAGE_PIXELS", 1200)
     assert open_image(saved(picture, "JPEG")).size == (40, 30)
+    assert open_image(saved(gradient(20, 600), "JPEG")).size == (171, 7)  # no narrower than it was
     with pytest.raises(ImageError, match="at most 61,440 are allowed"):
         open_image(saved(picture, "JPEG", progressive=True))
     with pytest.raises(ImageError, match="at most 1,200 are allowed"):  # more than 8 bits are not scaled
         open_image(saved(Image.fromarray(np.arange(60_000, dtype=np.uint16).reshape(200, 300))))
+
+
+def rotated() -> Image.Exif:
+    exif = Image.Exif()
+    exif[274] = 6
+    return exif
 
 
 @pytest.mark.parametrize("image_format", ["AVIF", "HEIF", "JPEG2000"])

@@ -1,7 +1,9 @@
 // The thoughts of an answer, between <think> and </think>: which words they are, and whether they are folded away.
+import { keptFor } from './kept.js';
 import { indices } from './numbers.js';
 
-const inThoughts = ({ answer }) => new Set(answer.thoughts);
+const setOf = keptFor((answer) => new Set(answer.thoughts));
+const inThoughts = ({ answer }) => setOf(answer);
 
 // Returns whether a segment is one of the thoughts.
 export function isThought(data, { tokens }) {
