@@ -30,6 +30,7 @@ from internals.exclusive import alone, in_eval_mode, lent
 from internals.generation import Draws, EachToken, RawLogits, generate, generation_config_set
 from internals.growing import cache_folder, free_disk
 from internals.hooks import hooked
+from internals.memory import within_memory
 from internals.recording import Recording, Room, places_of
 from internals.teacher_forcing import head_logprobs, teacher_forced_inputs
 from model import (
@@ -61,6 +62,11 @@ OnToken = Callable[[str, int], None]
 OnMap = Callable[[int, NDArray[np.float32]], None]
 OnPlan = Callable[[Plan], None]
 MAP_EVERY = 0.25  # seconds between two maps of an unfinished answer at least: each takes a row of every layer
+
+NO_MEMORY = (
+    "there is not enough memory for this answer; fewer new tokens (MAX_NEW_TOKENS), a smaller picture "
+    '(MAX_PIXELS), the mean over heads (KEEP = "head-mean") or fewer layers (SPECIFIC_LAYERS) need less'
+)
 
 
 class Said(NamedTuple):
@@ -153,6 +159,7 @@ class AttentionExtractor:
             ValueError: for a setting out of range or one that would not count, a checkpoint that asks for
                 several sequences at a time (beams), an image or a prompt that cannot be used, or more to
                 record than memory holds; the line says what helps.
+            MemoryError: if memory ran out on the way; what was recorded until then is freed.
             RuntimeError: if the model is at work for another capture or Grad-CAM.
         """
         settings = GenerationSettings.of(
@@ -160,13 +167,17 @@ class AttentionExtractor:
         )
         chosen = generation_config_of(self.model, settings)
         thinks = chosen_thinking(self.processor, settings.thinking)
-        encoded = encode(self.model, self.processor, image, prompt, known_hash, thinking=thinks)
-        recording = self._recording(encoded, settings.max_new_tokens, on_plan)
-        tell = self._teller(on_token, map_teller(recording, encoded.grid, on_map))
-        each, backend = self._run(encoded, recording, settings, chosen, tell, stop)
-        asked = {name: getattr(settings, name) for name in ("generation", "max_new_tokens", "seed")}
-        facts = {**asked, **told(chosen), **self._thought(thinks), "attention_backend": backend}
-        return self._capture(encoded, recording, Said(each.ids, each.logprobs, each.stopped), facts)
+
+        def answered() -> Capture:
+            encoded = encode(self.model, self.processor, image, prompt, known_hash, thinking=thinks)
+            recording = self._recording(encoded, settings.max_new_tokens, on_plan)
+            tell = self._teller(on_token, map_teller(recording, encoded.grid, on_map))
+            each, backend = self._run(encoded, recording, settings, chosen, tell, stop)
+            asked = {name: getattr(settings, name) for name in ("generation", "max_new_tokens", "seed")}
+            facts = {**asked, **told(chosen), **self._thought(thinks), "attention_backend": backend}
+            return self._capture(encoded, recording, Said(each.ids, each.logprobs, each.stopped), facts)
+
+        return within_memory(answered, NO_MEMORY)
 
     def read(
         self,
@@ -187,26 +198,31 @@ class AttentionExtractor:
 
         Raises:
             ValueError: for an image, a prompt or an answer that cannot be used, or too long for memory.
+            MemoryError: if memory ran out on the way; what was recorded until then is freed.
             RuntimeError: if the model is at work for another capture or Grad-CAM.
         """
         thinks = chosen_thinking(self.processor, thinking)
-        encoded = encode(self.model, self.processor, image, prompt, known_hash, thinking=thinks)
-        ids = answer_ids(self.model, self.processor, encoded, answer)
-        recording = self._recording(encoded, len(ids))
-        start = encoded.prompt_length - 1
-        rows = torch.tensor([*recording.places.prompt_rows, *range(start, start + len(ids))])
-        inputs = teacher_forced_inputs(encoded, ids[:-1], [encoded.inputs["pixel_values"]])
-        with ExitStack() as held:
-            held.enter_context(lent(self.model))
-            held.enter_context(torch.no_grad())
-            held.enter_context(rows_wanted(self._modules, rows))
-            held.enter_context(hooked(self._modules, recording.hook))
-            backend = held.enter_context(backend_wrapped(self.model, self._modules[0]))
-            hidden = self.model.model(**inputs, use_cache=False).last_hidden_state[0, start:]
-            recording.keep()
-            logprobs = head_logprobs(self.model, hidden, ids)
-        facts = {"generation": "given", **self._thought(thinks), "attention_backend": backend}
-        return self._capture(encoded, recording, Said(list(ids), [*logprobs], False), facts)
+
+        def answered() -> Capture:
+            encoded = encode(self.model, self.processor, image, prompt, known_hash, thinking=thinks)
+            ids = answer_ids(self.model, self.processor, encoded, answer)
+            recording = self._recording(encoded, len(ids))
+            start = encoded.prompt_length - 1
+            rows = torch.tensor([*recording.places.prompt_rows, *range(start, start + len(ids))])
+            inputs = teacher_forced_inputs(encoded, ids[:-1], [encoded.inputs["pixel_values"]])
+            with ExitStack() as held:
+                held.enter_context(lent(self.model))
+                held.enter_context(torch.no_grad())
+                held.enter_context(rows_wanted(self._modules, rows))
+                held.enter_context(hooked(self._modules, recording.hook))
+                backend = held.enter_context(backend_wrapped(self.model, self._modules[0]))
+                hidden = self.model.model(**inputs, use_cache=False).last_hidden_state[0, start:]
+                recording.keep()
+                logprobs = head_logprobs(self.model, hidden, ids)
+            facts = {"generation": "given", **self._thought(thinks), "attention_backend": backend}
+            return self._capture(encoded, recording, Said(list(ids), [*logprobs], False), facts)
+
+        return within_memory(answered, NO_MEMORY)
 
     def _recording(self, encoded: Encoded, new: int, on_plan: OnPlan | None = None) -> Recording:
         """Return an empty record for so many new tokens; ValueError if there is no room for it."""

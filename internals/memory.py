@@ -110,11 +110,11 @@ def attempt(compute: Callable[[], Result]) -> Result | None:
     return None
 
 
-def within_memory(compute: Callable[[], Result]) -> Result:
-    """Return what is computed; MemoryError, with what to do about it, if memory did not suffice."""
+def within_memory(compute: Callable[[], Result], otherwise: str = NO_MEMORY) -> Result:
+    """Return what is computed; MemoryError, which says what to do about it, if memory did not suffice."""
     found = attempt(compute)
     if found is None:
-        raise MemoryError(NO_MEMORY)
+        raise MemoryError(otherwise)
     return found
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ import commands.run.export
 import commands.run.gradcam
 import model as model_room
 from attention_extractor import AttentionExtractor
+from internals.hooks import hooked
 from records.capture import Capture
 from tests.commands.kit import REFUSALS, TOKENS, in_a_shell, left_behind, names
 
@@ -177,3 +179,30 @@ def test_errors_from_below_are_one_line(
     assert left_behind(tmp_path) == before
     with pytest.raises(type(error)):
         run("--debug")
+
+
+@pytest.mark.parametrize("passes", [1, 4])
+def test_memory_that_runs_out_in_the_middle_of_an_answer_is_one_line(
+    run: Callable[..., int],
+    tmp_path: Path,
+    loaded: tuple[Any, Any],
+    passes: int,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    before = left_behind(tmp_path)
+    seen: list[int] = []
+
+    def full(index: int, module: Any, args: Any, output: torch.Tensor) -> None:
+        seen.append(index)
+        if len(seen) == passes:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nGPU 0 has")
+
+    with hooked([loaded[0].model.language_model.norm], full):
+        assert run() == 2
+    assert len(seen) == passes
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith(
+        "error: there is not enough memory; a smaller picture, fewer --layers or --max-new"
+    )
+    assert left_behind(tmp_path) == before
+    assert run() == 0

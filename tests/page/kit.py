@@ -1,12 +1,17 @@
 """What tests of several parts of the page share."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
+import torch
 from PIL.Image import Image
 
 from attention_extractor import AttentionExtractor
 from attention_processor import AttentionProcessor
+from internals.hooks import hooked
+from model import decoder_layers
 from page.model_room import ModelRoom
 from records.capture import Capture
 from tests.choosing import wanted
@@ -54,3 +59,25 @@ def expect_maps(shown: dict[str, Any], capture: Capture, *chosen: Any) -> None:
     """Compare the viewer's data with the processor, number by number."""
     for side, of_prompt in (("answer", False), ("prompt", True)):
         expect_packed(shown[side]["maps"], attention_maps(capture, *chosen, of_prompt=of_prompt))
+
+
+@contextmanager
+def memory_full(room: ModelRoom, at: int = 1, backward: bool = False) -> Iterator[None]:
+    """Have a CUDA device that is full in the model's pass number `at`, or in the first backward pass."""
+    loaded, passes = room.loaded, 0
+    assert loaded is not None
+
+    def fail(*_: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nGPU 0 has")
+
+    def full(index: int, module: Any, args: Any, output: torch.Tensor) -> None:
+        nonlocal passes
+        passes += 1
+        if backward and output.requires_grad:
+            output.register_hook(fail)
+        elif not backward and passes >= at:
+            fail()
+
+    with hooked([decoder_layers(loaded.model)[-1]], full):
+        yield
+    assert passes >= at

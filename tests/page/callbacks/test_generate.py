@@ -19,7 +19,7 @@ from records.capture import Capture
 from records.store import Store
 from records.token_maps import TokenMaps
 from tests.page.callbacks.kit import asked, form, no_model
-from tests.page.kit import NEW, expect_maps, expect_packed
+from tests.page.kit import NEW, expect_maps, expect_packed, memory_full
 from tests.page.telling import Outputs, changes, notice, refused, request, viewed
 from tests.records.kit import map_check
 from tests.serving import PROMPT, uploads
@@ -155,6 +155,18 @@ def test_a_question_that_fails_leaves_the_answer_that_is_there(
     expect_unanswered(page, outputs[-1], reason)
     assert page.sessions.run("me", mine).capture.token_ids
     assert len(page.jobs) == 0
+
+
+def test_memory_that_runs_out_in_the_middle_of_an_answer_leaves_the_one_that_is_there(
+    page: Page, pictures: list[dict[str, str]], mine: str, capture: Capture
+) -> None:
+    with memory_full(page.room, at=3):
+        outputs, reason = refused(page.on_generate(request(), *form(pictures[0]), None))
+    assert reason == "There is not enough memory. A smaller picture or fewer new tokens need less."
+    expect_unanswered(page, outputs[-1], reason)
+    assert page.sessions.run("me", mine).capture.token_ids
+    assert (len(page.jobs), page.room.busy, page.store.recent()) == (0, False, [])
+    assert viewed(page, asked(page, form(pictures[0]))[-1])["value"]["answer"]["text"] == capture.text
 
 
 def test_a_reused_answer_whose_kept_maps_are_partial_begins_with_attention(

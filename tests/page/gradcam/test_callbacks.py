@@ -19,15 +19,18 @@ from page.shown import Pick
 from records.grad_cam import GradCam
 from records.look import Look
 from records.targets import Contrast, Text
+from tests.numerics import assert_same
 from tests.page.gradcam.kit import (
     LOOK,
     NEW,
     NOISE,
     asked,
+    begun,
     computed,
     pixels,
 )
-from tests.page.telling import request
+from tests.page.kit import memory_full
+from tests.page.telling import refused, request
 from tests.serving import PROMPT, noise
 
 pytestmark = [
@@ -248,6 +251,23 @@ def test_refusals_come_before_the_queue(tab: GradCamTab, kept: str, form: Any, l
     with pytest.raises(Exception, match=re.escape(line)):
         next(told)
     assert not tab.around.jobs.stop("me")
+
+
+def test_memory_that_runs_out_in_the_backward_pass_is_said_and_run_works_again(
+    tab: GradCamTab, kept: str, run: Run, cam: GradCam
+) -> None:
+    with memory_full(tab.around.room, backward=True):
+        told = begun(tab, kept, asked())
+        outputs, reason = refused(told)
+    assert reason == "There is not enough memory. A smaller picture or fewer new tokens need less."
+    assert outputs[-1][tab.problem].startswith(reason)
+    assert not tab.around.room.busy
+    missing = run.cam
+    computed(tab, kept, asked())
+    found = run.cam
+    assert missing is None
+    assert found is not None
+    assert_same(found.maps, cam.maps)
 
 
 def test_without_an_answer_or_with_anothers_there_is_nothing_to_explain(

@@ -18,7 +18,7 @@ from page.site import Page
 from records.capture import Capture
 from records.map_check import MapCheck
 from tests.choosing import explored, wanted
-from tests.page.kit import ALL, NEW, loaded_of
+from tests.page.kit import ALL, NEW, loaded_of, memory_full
 from tests.page.methods.kit import answering, planted
 from tests.page.telling import Outputs, notice, refused, request, viewed
 from tests.serving import noise
@@ -255,3 +255,16 @@ def test_a_new_answer_comes_without_the_tests_of_another(page: Page, run: Run, m
         assert (seen["check"], seen["notice"]) == (None, None)
         assert seen["work"] is None or seen["work"]["part"] == "need"  # which follows a new answer
         assert seen["value"] is None or seen["value"]["checks"] == []
+
+
+def test_memory_that_runs_out_in_a_test_is_said_and_it_can_be_tried_again(
+    page: Page, run: Run, mine: str
+) -> None:
+    with memory_full(page.room):
+        outputs, reason = refused(tried(page, mine, "2"))
+    assert reason == "There is not enough memory. A smaller picture or fewer new tokens need less."
+    assert viewed(page, outputs[-1]) == {"work": None, "notice": notice(reason)}
+    assert not run.checks
+    assert (len(page.jobs), page.room.busy) == (0, False)
+    heat = AttentionProcessor(run.capture).get_attention_heatmap_for_token([2])
+    expect_check(page, run, mine, list(tried(page, mine, "2")), checked(page.room, run, [2], heat), "2")
