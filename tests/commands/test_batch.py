@@ -184,7 +184,7 @@ def test_ctrl_c_keeps_what_is_done(
 def test_the_second_ctrl_c_ends_it_at_once(
     batch: Callable[..., int], out: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def interrupted(*_: Any, **__: Any) -> Any:
+    def interrupted(*given: Any, **settings: Any) -> Any:
         for _ in range(2):
             os.kill(os.getpid(), signal.SIGINT)
         raise AssertionError("it went on")
