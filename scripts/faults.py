@@ -26,7 +26,7 @@ from PIL import Image
 from records.store import Store
 
 ROOT = Path(__file__).parent.parent
-ANEW = 5  # kills after which it begins with nothing done
+ANEW = 2  # kills after which it begins with nothing done
 
 
 def command(output: Path) -> list[str]:
@@ -87,7 +87,7 @@ def main() -> None:
         run_through(whole)
         lasts = time.monotonic() - began
         for kill in range(1, args.kills + 1):
-            seconds = chance.uniform(0.2, 1) * lasts  # it does nothing before its imports are done
+            seconds = chance.uniform(0.3, 1) * lasts  # it does nothing before its imports are done
             killed_after(disturbed, seconds)
             print(
                 f"kill {kill} after {seconds:4.1f} s: {check(disturbed)} pictures are done, each whole",
