@@ -87,7 +87,7 @@ def main() -> None:
         run_through(whole)
         lasts = time.monotonic() - began
         for kill in range(1, args.kills + 1):
-            seconds = chance.uniform(0.3, 1) * lasts  # it does nothing before its imports are done
+            seconds = chance.uniform(0.35, 0.65) * lasts  # between its imports and its tables
             killed_after(disturbed, seconds)
             print(
                 f"kill {kill} after {seconds:4.1f} s: {check(disturbed)} pictures are done, each whole",
