@@ -18,6 +18,8 @@ from records.capture import Capture
 from tests.page.browser.kit import PATIENCE, OpenTab, Watch, answer_to, ready
 from tests.serving import noise
 
+FEW = 12  # tokens
+
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -72,6 +74,19 @@ def tab(open_tab: OpenTab) -> Tab:
 def direct(site: tuple[Page, str]) -> Capture:
     """The answer about the first picture, generated without the page."""
     return answer_to(site[0], noise(0))
+
+
+@pytest.fixture
+def waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the model write a few words and then wait until it is stopped, however long that takes."""
+    writes = Job.writes
+
+    def wait(job: Job, text: str, tokens: int) -> None:
+        writes(job, text, tokens)
+        if tokens >= FEW:
+            job.stop.wait(2 * PATIENCE / 1000)
+
+    monkeypatch.setattr(Job, "writes", wait)
 
 
 @pytest.fixture

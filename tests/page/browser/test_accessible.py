@@ -67,7 +67,7 @@ def in_both_themes(tab: Tab, scheme: Scheme, where: str) -> list[str]:
 
 @pytest.mark.parametrize(("device", "scheme"), [(DESK, "light"), (PHONE, "dark")], ids=["desk", "phone"])
 def test_axe_finds_nothing(
-    open_tab: OpenTab, files: Path, device: dict[str, Any], scheme: Scheme, slowly: None
+    open_tab: OpenTab, files: Path, device: dict[str, Any], scheme: Scheme, waiting: None
 ) -> None:
     tab = open_tab(color_scheme=scheme, **device)
     found = in_both_themes(tab, scheme, "example")
