@@ -28,7 +28,7 @@ import config
 from internals.attention_rows import backend_wrapped, check_full_attention, rows_wanted
 from internals.exclusive import alone, in_eval_mode, lent
 from internals.generation import Draws, EachToken, RawLogits, generate, generation_config_set
-from internals.growing import cache_folder, free_disk
+from internals.growing import free_disk
 from internals.hooks import hooked
 from internals.memory import within_memory
 from internals.recording import Recording, Room, places_of
@@ -54,6 +54,7 @@ from records.generation import GenerationSettings
 from records.keep import ALL, Keep, as_json, keep_of, layers_of
 from records.layers import attention_layer_numbers
 from records.plan import Plan, size_text
+from records.store import cache_folder
 from records.tokens import Vocabulary, spelled, unfinished
 
 __all__ = ["AttentionExtractor", "Capture", "OnMap", "OnPlan", "OnToken"]

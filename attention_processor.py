@@ -157,8 +157,8 @@ class AttentionProcessor:
             return shares.cpu().numpy()[np.ix_(tokens, layers, heads)].mean(axis=(0, 1, 2))
         rows = self.rows(layer_indices)
         heads = [head for row in rows if (head := row.head) is not None]  # of pairs each row has one
-        of_rows = shares.cpu().numpy()[:, [row.layer for row in rows], heads]
-        return of_rows[tokens].mean(axis=(0, 1))  # of (token, row, 3)
+        of_rows = shares.cpu().numpy()[tokens][:, [row.layer for row in rows], heads]
+        return of_rows.mean(axis=(0, 1))  # of (token, row, 3)
 
     def rows(
         self,

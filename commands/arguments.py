@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import config
 from commands.keep import add_keep_argument, check_kept
@@ -14,11 +14,8 @@ from commands.terminal import UsageError
 from methods import METHODS
 from records.generation import GenerationSettings
 from records.look import VIEWS
-from records.selection import ANSWER, parsed_tokens
+from records.selection import ANSWER
 from utils import Range, numbers_in, ranges_of
-
-if TYPE_CHECKING:
-    from records.capture import Capture
 
 SOME: config.Rule = ("a whole number of at least 1", lambda value: isinstance(value, int) and value >= 1)
 
@@ -60,14 +57,6 @@ def numbers(chosen: Sequence[Range], count: int, name: str, owner: str) -> list[
     except ValueError as error:
         line = str(error).removesuffix(".")
         raise UsageError(line[0].lower() + line[1:]) from None  # it follows "error: "
-
-
-def without_thoughts(capture: Capture) -> tuple[int, ...]:
-    """Return the tokens of an answer that are no thoughts; UsageError where it ended in them."""
-    try:
-        return parsed_tokens(capture, ANSWER)[0]
-    except ValueError as error:
-        raise UsageError(str(error).removesuffix(".")) from None
 
 
 def setting(name: str, kind: Callable[[str], Any]) -> Callable[[str], Any]:
@@ -245,6 +234,16 @@ def add_answer_arguments(add: Callable[..., Any]) -> None:
         help="explain this answer, which was written elsewhere, and generate none; @FILE reads it",
     )
     add("--no-cache", action="store_true", help="ask the model even if it answered this before; keep nothing")
+
+
+def add_map_arguments(
+    command: argparse.ArgumentParser, tokens: str = "all", *, of_prompt: bool = True
+) -> None:
+    """Add which maps are written of an answer, by which method, and how they are drawn."""
+    add_choice_arguments(command, tokens, of_prompt=of_prompt)
+    add_method_arguments(command)
+    add_drawing_arguments(command)
+    add_view_argument(command)
 
 
 def add_choice_arguments(

@@ -5,12 +5,9 @@ from __future__ import annotations
 import argparse
 
 from commands.arguments import (
-    add_choice_arguments,
-    add_drawing_arguments,
-    add_method_arguments,
+    add_map_arguments,
     add_model_arguments,
     add_question_arguments,
-    add_view_argument,
     check_choice,
     check_generation,
 )
@@ -38,10 +35,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     """Add the arguments of `attention`; the settings in config.py are the defaults."""
     add_question_arguments(command)
     add_model_arguments(command)
-    add_choice_arguments(command)
-    add_method_arguments(command)
-    add_drawing_arguments(command)
-    add_view_argument(command)
+    add_map_arguments(command)
 
 
 def check(args: argparse.Namespace) -> None:

@@ -6,12 +6,9 @@ import argparse
 from pathlib import Path
 
 from commands.arguments import (
-    add_choice_arguments,
-    add_drawing_arguments,
-    add_method_arguments,
+    add_map_arguments,
     add_model_arguments,
     add_output_argument,
-    add_view_argument,
     check_choice,
     check_generation,
     prompt_text,
@@ -73,10 +70,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     add("--captures", action="store_true", help="keep each answer's whole attention too: large")
     add("--again", action="store_true", help="do again what is done already")
     add_model_arguments(command, cached=False)
-    add_choice_arguments(command, tokens="words", of_prompt=False)
-    add_method_arguments(command)
-    add_drawing_arguments(command)
-    add_view_argument(command)
+    add_map_arguments(command, tokens="words", of_prompt=False)
 
 
 def check(args: argparse.Namespace) -> None:

@@ -5,12 +5,9 @@ from __future__ import annotations
 import argparse
 
 from commands.arguments import (
-    add_choice_arguments,
-    add_drawing_arguments,
-    add_method_arguments,
+    add_map_arguments,
     add_model_arguments,
     add_output_argument,
-    add_view_argument,
     check_choice,
     check_generation,
     check_no_question,
@@ -74,10 +71,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     )
     add_output_argument(command)
     add_model_arguments(command)
-    add_choice_arguments(command, tokens="words")
-    add_method_arguments(command)
-    add_drawing_arguments(command)
-    add_view_argument(command)
+    add_map_arguments(command, tokens="words")
 
 
 def check(args: argparse.Namespace) -> None:

@@ -47,7 +47,7 @@ def layers_beside(keep: Keep | None, layers: list[int] | None) -> list[int] | No
     return layers if layers_of(keep_of(keep)) is None else None
 
 
-class Asked(NamedTuple):
+class Planned(NamedTuple):
     """An answer that is not there yet, as far as it decides what of it can be shown."""
 
     keep: Keep
@@ -60,7 +60,7 @@ def check_kept(args: argparse.Namespace) -> None:
     keep, row = keep_of(args.keep), METHODS.get(args.method)
     if row is None:
         return
-    if row.record is not None and not row.record.met(Asked(keep)):
+    if row.record is not None and not row.record.met(Planned(keep)):
         raise UsageError(f"{row.label}: {row.record.reason}")
     chosen = vars(args)
     each = chosen.get("heads") or chosen.get("no_sinks") or chosen.get("aggregation", "mean") != "mean"

@@ -17,10 +17,10 @@ from PIL import Image
 
 from commands.terminal import UsageError
 from records.pictures import IMAGE_FORMATS
+from report.batch import TABLES
 
 WITH_COLUMNS = (".csv", ".jsonl")
 ENDINGS = (".txt", *WITH_COLUMNS)
-WRITTEN = ("answers.csv", "words.csv", "failed.csv")  # a list of such a name in the output would be lost
 
 
 class Columns(NamedTuple):
@@ -63,7 +63,7 @@ def asked_in(source: Path, prompt: str | None, columns: Columns, output: Path) -
         found = [
             _asked({"image": name}, source, prompt, columns, name) for name in pictures_in(source, output)
         ]
-    elif source.resolve() in [(output / name).resolve() for name in WRITTEN]:
+    elif source.resolve() in [(output / f"{name}.csv").resolve() for name in TABLES]:
         raise UsageError(f"{source} would be written over: choose another --output")
     else:
         found = [_asked(row, source.parent, prompt, columns, at) for at, row in _rows(source, columns)]

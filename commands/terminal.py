@@ -8,7 +8,7 @@ import threading
 import unicodedata
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from tqdm import tqdm
 
@@ -46,9 +46,10 @@ def stop_on_interrupt() -> Iterator[threading.Event]:
 
 
 @contextmanager
-def bar(what: str, unit: str, total: int) -> Iterator[tqdm[NoReturn]]:
+def bar(what: str, unit: str, total: int, is_shown: bool = True) -> Iterator[tqdm[NoReturn]]:
     """Yield a progress bar on stderr; an error wipes it away, so that its line stands alone."""
-    with tqdm(total=total, desc=what, unit=unit, dynamic_ncols=True, file=sys.stderr) as progress:
+    settings: dict[str, Any] = {"dynamic_ncols": True, "file": sys.stderr, "disable": not is_shown}
+    with tqdm(total=total, desc=what, unit=unit, **settings) as progress:
         try:
             yield progress
         except Exception:

@@ -23,10 +23,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-import config
 from utils import one_line
 
-ROOT = Path(__file__).parent.parent
 Shape = tuple[int, ...]
 CHUNK = 1 << 20  # bytes that are written at a time where a disk cannot set room aside
 _CANNOT_RESERVE = (errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS)
@@ -112,11 +110,6 @@ class InFile:
             return torch.zeros(shape, dtype=self.dtype)
         kind = torch.empty(0, dtype=self.dtype).numpy().dtype
         return torch.from_numpy(np.memmap(self._file, kind, "r+", start, shape))
-
-
-def cache_folder() -> Path:
-    """Return the folder for such files: config's, beside config.py. The system's own is often in memory."""
-    return ROOT / config.CACHE_DIR
 
 
 def free_disk(folder: Path) -> int:

@@ -100,9 +100,10 @@ def answer_key(
     """Return the id under which the answer to this question is kept: equal for equal answers.
 
     `image` is the picture's hash, `settings` are keywords of `GenerationSettings.of`; `answer` is one that
-    was written elsewhere. All that is None is read from `config`, as `AttentionExtractor` does; so are the
-    device, dtype, quantisation and attention backend, and the bounds of the picture's size. What cannot
-    change a greedy answer (seed, nucleus) does not count for one.
+    was written elsewhere, for which none of them count but `thinking`. All that is None is read from
+    `config`, as `AttentionExtractor` does; so are the device, dtype, quantisation and attention backend, and
+    the bounds of the picture's size. What cannot change a greedy answer (seed, nucleus) does not count for
+    one.
 
     Raises:
         ModelError: for a device, dtype or backend that this computer cannot offer.

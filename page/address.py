@@ -14,7 +14,7 @@ from page.network import Network
 
 _HOST = re.compile(r"([\w.-]+|\[[0-9a-f:.]+\])(:\d{1,5})?")  # as a header has it, in small letters
 _PREFIX = re.compile(r"(/[\w.~%!$&'()*+,;=:@-]+)*")
-_READING = ("GET", "HEAD", "OPTIONS")
+READING = ("GET", "HEAD", "OPTIONS")
 _FOR_EVERYONE = ("/assets/", "/static/", "/theme.css")  # the same for each visitor, and nobody's
 
 
@@ -55,7 +55,7 @@ def seen(network: Network, scope: Scope) -> Address:
             raise ForbiddenError(400, _unknown(network, scope, headers, name))
     prefix = told.get("prefix") or network.prefix
     stripped = next((p for p in (network.prefix, prefix) if p and _is_below(scope["path"], p)), "")
-    is_public = scope["method"] in _READING and scope["path"][len(stripped) :].startswith(_FOR_EVERYONE)
+    is_public = scope["method"] in READING and scope["path"][len(stripped) :].startswith(_FOR_EVERYONE)
     origin = _origin(network, headers, [host, told.get("host", "")], is_public)
     if origin:
         scheme, _, host = origin.partition("://")

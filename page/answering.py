@@ -58,10 +58,9 @@ class Inquiry:
         """Return the id under which the answer is kept; None where checkpoints cannot be told apart."""
         if loaded is None or loaded.checkpoint is None:
             return None
-        how = self.settings
-        if self.answer is not None:
-            how = {"answer": self.answer, "thinking": self.settings["thinking"]}
-        return answer_key(loaded.checkpoint, self.image_hash, self.prompt, **how)
+        return answer_key(
+            loaded.checkpoint, self.image_hash, self.prompt, answer=self.answer, **self.settings
+        )
 
     def capture(self, extractor: AttentionExtractor, job: Job) -> Capture:
         """Return the answer that the model gives, or the given one as it reads it."""

@@ -17,11 +17,10 @@ from starlette.middleware import Middleware
 from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from page.address import Address, ForbiddenError, seen
+from page.address import READING, Address, ForbiddenError, seen
 from page.network import Network
 
 MAX_BODY = 4_000_000  # bytes of a request that is not an upload: the longest prompt with room to spare
-READING = ("GET", "HEAD", "OPTIONS")
 # What Gradio is told the page's address is, while it writes the page itself. It is taken out again, so that
 # all in the page is relative to wherever the browser has it open.
 HERE = "here.invalid"

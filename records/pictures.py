@@ -94,11 +94,11 @@ def _decoded(file: BinaryIO) -> Image.Image:
         given = image.size
         _check_shape(given)
         _decode_small(image)
-        has_more = any(";16" in str(tile.args) for tile in image.tile) or image.mode.startswith(("I", "F"))
-        most = config.MAX_IMAGE_PIXELS if has_more else config.MAX_DECODED_PIXELS  # more than 8 bits
-        _check_pixels(image.size, most)
+        is_16_bits = any(";16" in str(tile.args) for tile in image.tile)
+        is_deep = is_16_bits or image.mode.startswith(("I", "F"))  # more than 8 bits: not scaled
+        _check_pixels(image.size, config.MAX_IMAGE_PIXELS if is_deep else config.MAX_DECODED_PIXELS)
         notes = [ANIMATED_NOTE] if image.format != "MPO" and getattr(image, "is_animated", False) else []
-        halved = image.mode in ("RGB", "RGBA") and any(";16" in str(tile.args) for tile in image.tile)
+        halved = is_16_bits and image.mode in ("RGB", "RGBA")
         _correct_byte_order(image)
         image.load()
         upright = ImageOps.exif_transpose(image)

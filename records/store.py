@@ -101,6 +101,11 @@ class DamagedError(ValueError):
     """An entry cannot be read; the message is one line."""
 
 
+def cache_folder() -> Path:
+    """Return config's folder; a relative one is beside config.py, wherever the program is started."""
+    return ROOT / config.CACHE_DIR
+
+
 class Store:
     """Captures in one folder, of at most so many bytes together; the one not used for longest goes first.
 
@@ -112,7 +117,7 @@ class Store:
 
         A relative folder is one beside config.py, wherever the program is started.
         """
-        self.folder = ROOT / (config.CACHE_DIR if folder is None else folder)
+        self.folder = cache_folder() if folder is None else ROOT / folder
         self.max_bytes = config.MAX_CACHE_BYTES if max_bytes is None else max_bytes
 
     def save(

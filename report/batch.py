@@ -10,7 +10,7 @@ import csv
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from html import escape
 from importlib import import_module
 from importlib.util import find_spec
@@ -22,12 +22,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attention_processor import AttentionProcessor
+from drawing.glow import shares
 from records.capture import Capture
 from report.view import Subject
 from utils import as_ranges, atomic_write, one_line
 
 ITEM = "item.json"  # what was written of a picture, and what it was made from
 OUTCOMES = ".batch-*.json"  # what each process did, until it is put together
+TABLES = ("answers", "words", "failed")  # each a CSV file
 SHARES = ("on_image", "on_prompt", "on_answer")
 PAGE = 200  # pictures on one page of the index
 
@@ -73,8 +75,8 @@ def answer_row(capture: Capture, note: str = "", subject: Subject | None = None)
     if subject is not None:
         chosen = subject.selection
         found = subject.processor.shares(subject.tokens, chosen.layers, chosen.heads)
-        shares = [round(float(share), 5) for share in found]
-        row |= {"method": chosen.method, **dict(zip(SHARES, shares, strict=True))}
+        rounded = [round(float(share), 5) for share in found]
+        row |= {"method": chosen.method, **dict(zip(SHARES, rounded, strict=True))}
     return row
 
 
@@ -113,12 +115,12 @@ def _place(values: NDArray[np.float32], size_hw: tuple[int, int]) -> Row:
         "x": round((column + 0.5) * size_hw[1] / w, 1),
         "y": round((row + 0.5) * size_hw[0] / h, 1),
     }
-    above = np.clip(values.astype(np.float64), 0, None).ravel()
-    if not above.sum() > 0:
+    of_cells = shares(values.astype(np.float64))
+    of_cells = of_cells[of_cells > 0]
+    if not len(of_cells):
         return {**place, "hottest": None, "cells": None}
-    shares = above[above > 0] / above.sum()
-    spread = float(np.exp(-(shares * np.log(shares)).sum()))
-    return {**place, "hottest": round(float(shares.max()), 5), "cells": round(spread, 2)}
+    spread = float(np.exp(-(of_cells * np.log(of_cells)).sum()))
+    return {**place, "hottest": round(float(of_cells.max()), 5), "cells": round(spread, 2)}
 
 
 # --- Of all pictures ----------------------------------------------------------------------------------------
@@ -153,7 +155,7 @@ def write_tables(output: Path, rows: Sequence[Row], failures: Sequence[Failure])
     words = [{**_question(row), **word, "folder": _at(row)} for row in rows for word in row["words"]]
     failed = [{"image": one.image, "prompt": one.prompt, "reason": one.reason} for one in failures]
     names = []
-    for name, table in {"answers": answers, "words": words, "failed": failed}.items():
+    for name, table in zip(TABLES, (answers, words, failed), strict=True):
         if not table:
             (output / f"{name}.csv").unlink(missing_ok=True)
             (output / f"{name}.parquet").unlink(missing_ok=True)
@@ -222,7 +224,7 @@ def _page(
     count: int,
 ) -> str:
     """Return one page of the index."""
-    tables = [file for file in ("answers.csv", "words.csv", "failed.csv") if (output / file).is_file()]
+    tables = [file for name in TABLES if (output / (file := f"{name}.csv")).is_file()]
     links = "".join(f'<a href="{file}">{file}</a>' for file in tables)
     if len(names) > 1:
         links += "".join(
@@ -242,10 +244,9 @@ def _page(
     )
 
 
-def _entry(output: Path, row: Mapping[str, Any]) -> str:
+def _entry(output: Path, row: Row) -> str:
     """Return one picture's part of the index."""
-    folder = output / _at(dict(row))
-    at = quote(_at(dict(row)))
+    folder, at = output / _at(row), quote(_at(row))
     files = sorted(file.name for file in folder.iterdir() if file.name not in ("overview.png", ITEM))
     links = " ".join(f'<a href="{at}/{quote(file)}">{escape(file)}</a>' for file in files)
     picture = f'<a href="{at}/overview.png"><img loading="lazy" src="{at}/overview.png" alt=""></a>'

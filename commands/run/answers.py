@@ -37,9 +37,12 @@ from report.view import Subject
 from utils import Range, Stopped, one_line
 
 
-def loaded(args: argparse.Namespace) -> tuple[Any, Any]:
-    """Return the model that was asked for, or the default one, and its processor."""
-    model, processor = load_model(model_name(args))
+def loaded(args: argparse.Namespace, **placement: str) -> tuple[Any, Any]:
+    """Return the model that was asked for, or the default one, and its processor.
+
+    `placement` are keywords of `load_model`; without them config's count.
+    """
+    model, processor = load_model(model_name(args), **placement)
     for note in loading_notes(model):
         say(f"note: {note}")
     return model, processor
@@ -55,12 +58,21 @@ def answered(args: argparse.Namespace, image: Image.Image) -> Capture:
     if (kept := kept_answer(args, args.layers)) is not None:
         return kept
     model, processor = loaded(args)
-    head_count = model.config.get_text_config().num_attention_heads
-    layers, _ = choice(args, model_layer_count(model), head_count)
-    recorded = layers_beside(args.keep, layers)
-    capture = generated(AttentionExtractor(model, processor, layers=recorded, keep=args.keep), args, image)
-    keep(args, image, capture, layers)
+    capture = generated(extractor_of(args, model, processor), args, image)
+    keep(args, image, capture, layers_asked(args, model))
     return capture
+
+
+def layers_asked(args: argparse.Namespace, model: Any) -> list[int] | None:
+    """Return the layers that were asked for; None: those of config. UsageError for what is not there."""
+    head_count = model.config.get_text_config().num_attention_heads
+    return choice(args, model_layer_count(model), head_count)[0]
+
+
+def extractor_of(args: argparse.Namespace, model: Any, processor: Any) -> AttentionExtractor:
+    """Return what records answers: of the layers asked for, the heads that are to be kept."""
+    layers = layers_beside(args.keep, layers_asked(args, model))
+    return AttentionExtractor(model, processor, layers=layers, keep=args.keep)
 
 
 def kept_answer(args: argparse.Namespace, layers: Sequence[Range] | None = None) -> Capture | None:
@@ -90,10 +102,8 @@ def keep(args: argparse.Namespace, image: Image.Image, capture: Capture, layers:
 
 def question(args: argparse.Namespace, source: Checkpoint, layers: list[int] | None) -> str:
     """Return the key of the question in the store."""
-    settings = generation_of(args)
-    if args.answer is not None:
-        settings = {"answer": args.answer, "thinking": args.thinking}
-    return answer_key(source, args.image_hash, args.prompt, layers=layers, keep=args.keep, **settings)
+    settings = {"layers": layers, "keep": args.keep, "answer": args.answer, **generation_of(args)}
+    return answer_key(source, args.image_hash, args.prompt, **settings)
 
 
 def generated(extractor: AttentionExtractor, args: argparse.Namespace, image: Image.Image) -> Capture:

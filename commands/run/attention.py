@@ -13,7 +13,6 @@ import visualization
 from commands.arguments import (
     choice,
     numbers,
-    without_thoughts,
 )
 from commands.files import finished_folder
 from commands.run.answers import answered, subject_of
@@ -22,7 +21,7 @@ from methods import METHODS
 from records.capture import Capture
 from records.keep import every_head
 from records.look import Look
-from records.selection import ANSWER, Selection
+from records.selection import ANSWER, Selection, parsed_tokens
 from report.png import figure
 from report.view import Drawing, arrays_of, coloured, drawings
 from utils import as_ranges, one_line, save_arrays
@@ -68,7 +67,7 @@ def selection_of(args: argparse.Namespace, capture: Capture) -> Selection:
         raise UsageError(f"layer {min(missing)} was not recorded for this answer; recorded: {recorded}")
     chosen: tuple[int, ...] | None = None
     if tokens == ANSWER:
-        chosen = without_thoughts(capture)
+        chosen, _ = parsed_tokens(capture, ANSWER)
     elif not isinstance(tokens, str):
         chosen = tuple(numbers(tokens, count, "token", "the answer"))
     return Selection(

@@ -32,10 +32,9 @@ from accelerate.utils import broadcast_object_list
 from PIL import Image
 
 from attention_extractor import AttentionExtractor
-from commands.arguments import choice, generation_of
-from commands.keep import layers_beside
+from commands.arguments import generation_of
 from commands.lists import Asked
-from commands.run.answers import model_name
+from commands.run.answers import extractor_of, loaded, model_name
 from commands.run.attention import overview, selection_of
 from commands.terminal import (
     FailedError,
@@ -53,13 +52,10 @@ from model import (
     checkpoint,
     chosen_thinking,
     generation_config_of,
-    load_model,
-    loading_notes,
-    model_layer_count,
 )
 from records.capture import Capture
 from records.generation import GenerationSettings
-from records.pictures import image_hash, open_image
+from records.pictures import open_image
 from records.store import Store
 from report.batch import (
     ITEM,
@@ -91,7 +87,7 @@ def run(args: argparse.Namespace) -> None:
         StoppedEarlyError: once Ctrl-C has ended the work.
     """
     state, output = PartialState(timeout=PATIENCE), Path(args.output)
-    work = Work(args, output, str(state.device) if state.num_processes > 1 else None)
+    work = Work(args, output, {"device": str(state.device)} if state.num_processes > 1 else {})
     left: list[Asked] = []
     if state.is_main_process:
         remove_abandoned(output)
@@ -100,9 +96,10 @@ def run(args: argparse.Namespace) -> None:
     todo = left[state.process_index :: state.num_processes]
     if todo:
         work.begin()  # before the first picture: what is wrong here is wrong for all
-    with stop_on_interrupt() as stop, progress_of(len(todo), state.is_main_process) as moved:
+    is_shown = state.is_main_process  # one process of several shows how far its own part is
+    with stop_on_interrupt() as stop, bar("Pictures", "picture", len(todo), is_shown) as progress:
         try:
-            done, failures = work.all(todo, stop, moved)
+            done, failures = work.all(todo, stop, progress.update)
         except KeyboardInterrupt:  # the second one
             say("Stopped at once. What was done stays: run the same command again.")
             raise StoppedEarlyError from None
@@ -127,27 +124,20 @@ def same_for_all(state: PartialState, found: list[Any]) -> list[Any]:
 class Work:
     """What each picture is done with: the checkpoint, loaded when one needs it, and the settings."""
 
-    def __init__(self, args: argparse.Namespace, output: Path, device: str | None) -> None:
-        self.args, self.output, self.device = args, output, device
+    def __init__(self, args: argparse.Namespace, output: Path, placement: Mapping[str, str]) -> None:
+        self.args, self.output, self.placement = args, output, placement
         self.name = model_name(args)
         self.settings = digest(self._settings())
 
     @cached_property
     def loaded(self) -> tuple[Any, Any]:
         """The model and its processor."""
-        model, processor = load_model(self.name, device=self.device)
-        for note in loading_notes(model):
-            say(f"note: {note}")
-        return model, processor
+        return loaded(self.args, **self.placement)
 
     @cached_property
     def extractor(self) -> AttentionExtractor:
-        """What records the answers: the layers asked for, or those of `config`."""
-        model, processor = self.loaded
-        heads = model.config.get_text_config().num_attention_heads
-        layers, _ = choice(self.args, model_layer_count(model), heads)
-        recorded = layers_beside(self.args.keep, layers)
-        return AttentionExtractor(model, processor, layers=recorded, keep=self.args.keep)
+        """What records the answers."""
+        return extractor_of(self.args, *self.loaded)
 
     def _settings(self) -> dict[str, Any]:
         """Return what of the arguments and the checkpoint decides what is written, JSON-ready."""
@@ -156,12 +146,11 @@ class Work:
         if source is None:  # a hub id that is not on this computer yet
             self.loaded  # noqa: B018
             source = checkpoint(self.name)
-        how = {} if args.answer_column else generation_of(args)
-        key = None if source is None else answer_key(source, "", "", keep=args.keep, **how)
+        how = {**generation_of(args), "keep": args.keep}
+        key = None if source is None else answer_key(source, "", "", **how)
         chosen = ("tokens", "layers", "heads", "aggregation", "method", "no_sinks", "scale")
         return {
-            "key": key or self.name,
-            "thinking": args.thinking,
+            "key": key or [self.name, how],
             "look": asdict(args.look),
             **{name: getattr(args, name) for name in (*chosen, "format", "captures")},
         }
@@ -232,19 +221,17 @@ class Work:
                 rows = {"answer": answer_row(capture, note, subject), "words": word_rows(subject)}
                 self.draw(subject, image, folder, stop)
             if self.args.captures:
-                Store(self.output / "captures", 10**18).save(capture, image, key=digest([place.name])[:32])
+                store = Store(self.output / "captures", 10**18)
+                store.save(capture, image, digest([place.name])[:32], capture.image_hash)
             told = {"image": asked.name, "prompt": asked.prompt, "given": asked.answer}
             seconds = round(time.monotonic() - began, 3)
             write_json(folder / ITEM, {**told, "content": content, **rows, "seconds": seconds})
 
     def answered(self, asked: Asked, image: Image.Image, stop: threading.Event) -> Capture:
         """Return the answer, generated, or read where it is given."""
-        known_hash = image_hash(image)
         if asked.answer is not None:
-            thinking = self.args.thinking
-            return self.extractor.read(image, asked.prompt, asked.answer, known_hash, thinking=thinking)
-        how = generation_of(self.args)
-        return self.extractor.generate(image, asked.prompt, **how, stop=stop, known_hash=known_hash)
+            return self.extractor.read(image, asked.prompt, asked.answer, thinking=self.args.thinking)
+        return self.extractor.generate(image, asked.prompt, **generation_of(self.args), stop=stop)
 
     def explained(self, capture: Capture, image: Image.Image, stop: threading.Event) -> Subject:
         """Return the answer with the maps of what is chosen of it."""
@@ -331,16 +318,6 @@ def write_json(path: Path, value: Any) -> None:
     """Write a value as JSON, whole or not at all."""
     with atomic_write(path) as unfinished:
         unfinished.write_text(json.dumps(value), encoding="utf-8")
-
-
-@contextmanager
-def progress_of(count: int, is_shown: bool) -> Iterator[Any]:
-    """Yield what is called after each picture; one process of several shows how far its own part is."""
-    if not is_shown:
-        yield lambda: None
-        return
-    with bar("Pictures", "picture", count) as progress:
-        yield progress.update
 
 
 def summary(asked: Sequence[str], output: Path, left: Sequence[str]) -> None:

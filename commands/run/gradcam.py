@@ -11,7 +11,6 @@ from attention_extractor import AttentionExtractor
 from commands.arguments import (
     numbers,
     ranges,
-    without_thoughts,
 )
 from commands.files import finished_folder
 from commands.gradcam import SINGLE_LAYER
@@ -22,6 +21,7 @@ from model import model_layer_count
 from records.capture import Capture
 from records.grad_cam import GradCam
 from records.layers import Layers, chosen_layers, comparative_layers
+from records.selection import parsed_tokens
 from records.targets import Contrast, Target, Text, needs_answer
 from report.layers import Style, save_layers
 from utils import Stopped
@@ -101,7 +101,7 @@ def target_of(args: argparse.Namespace, capture: Capture | None) -> Target:
     if capture is None or kind == "all":
         return None
     if kind == "answer":
-        return without_thoughts(capture)
+        return parsed_tokens(capture, kind)[0]
     if kind == "tokens":
         return numbers(ranges(value), len(capture.token_ids), "token", "the answer")
     return word_number(capture, value).tokens

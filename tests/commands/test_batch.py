@@ -18,7 +18,7 @@ import pyarrow.parquet as parquet
 import pytest
 from PIL import Image
 
-import commands.run.batch as batch_room
+import commands.run.answers
 from attention_extractor import AttentionExtractor
 from attention_processor import AttentionProcessor
 from cli import main
@@ -46,7 +46,7 @@ def batch(
     pictures: Path, out: Path, checkpoint: Path, loaded: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., int]:
     """Run `batch` in this process, with the checkpoint that is loaded already."""
-    monkeypatch.setattr(batch_room, "load_model", lambda name, device: loaded)
+    monkeypatch.setattr(commands.run.answers, "load_model", lambda name: loaded)
 
     def call(*arguments: str, source: Path = pictures, prompt: str | None = PROMPT) -> int:
         given = ["batch", str(source), "--model", str(checkpoint), "--max-new-tokens", str(TOKENS)]

@@ -14,14 +14,16 @@ export function isThought(data, { tokens }) {
 // Returns the pick of the answer without its thoughts; null where it has none, or nothing else.
 export function saidPick(data) {
   const thoughts = inThoughts(data);
+  if (!thoughts.size) return null;
   const tokens = indices(data.answer.tokens.length).filter((token) => !thoughts.has(token));
-  return thoughts.size && tokens.length ? { tokens, of_prompt: false } : null;
+  return tokens.length ? { tokens, of_prompt: false } : null;
 }
 
 // Returns whether a pick is all of an answer but its thoughts, and that is several words.
 export function isSaid(data, pick) {
-  const words = data.answer.words.filter((word) => word.tokens && !isThought(data, word));
-  return !pick.of_prompt && words.length > 1 && `${saidPick(data)?.tokens}` === `${pick.tokens}`;
+  const said = pick.of_prompt ? null : saidPick(data);
+  if (!said || `${said.tokens}` !== `${pick.tokens}`) return false;
+  return data.answer.words.filter((word) => word.tokens && !isThought(data, word)).length > 1;
 }
 
 // Returns whether the thoughts are folded: until they are opened, or a word of them is picked alone.

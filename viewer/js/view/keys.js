@@ -59,7 +59,8 @@ const isMany = (state) => isAll(state, state.picked) || isSaid(state.data, state
 // began are taken along.
 function walk(viewer, step, extend) {
   const { state } = viewer;
-  const isThere = (segment) => segment.tokens && !(isFolded(state) && isThought(state.data, segment));
+  const isShort = isFolded(state);
+  const isThere = (segment) => segment.tokens && !(isShort && isThought(state.data, segment));
   const words = segmentsOf(state, 'answer').filter(isThere);
   const { picked } = state;
   const ends = picked && !picked.of_prompt && !isMany(state) ? picked.tokens : [];

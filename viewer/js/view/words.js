@@ -38,6 +38,7 @@ function fill(viewer) {
     return;
   }
   part('asked').textContent = state.data.prompt.text;
+  part('thoughts').textContent = thoughtsText(state.data, segmentsOf(state, 'answer'));
   for (const [place, side] of Object.entries(SIDES)) fillSide(viewer, place, side);
   mark(viewer);
   light(viewer);
@@ -79,12 +80,11 @@ function withThoughts(data, segments, nodes) {
 function fold({ state, part }) {
   const { data } = state;
   const isFoldable = Boolean(saidPick(data));
-  const isFolded_ = isFolded(state);
+  const isShort = isFolded(state);
   part('thoughts').hidden = !isFoldable;
   part('answerOnly').hidden = !isFoldable;
-  part('thoughts').setAttribute('aria-expanded', String(!isFolded_));
-  part('thoughts').textContent = thoughtsText(data, segmentsOf(state, 'answer'));
-  for (const group of part('words').querySelectorAll('.lens-thought')) group.hidden = isFolded_;
+  part('thoughts').setAttribute('aria-expanded', String(!isShort));
+  for (const group of part('words').querySelectorAll('.lens-thought')) group.hidden = isShort;
 }
 
 function wordOption(segment, need) {
