@@ -19,13 +19,15 @@ ASKS = "{% if enable_thinking %}<think>\n{% else %}<think>\n\n</think>\n\n{% end
 THOUGHT, ANSWER = "Hm, red.\n</think>\n\n", "A red cat."
 
 
-def test_thoughts_are_folded_and_can_be_left_out(open_tab: OpenTab, files: Path, tmp_path: Path) -> None:
+def test_thoughts_are_folded_and_can_be_left_out(
+    open_tab: OpenTab, files: Path, tmp_path: Path, waiting: None
+) -> None:
     folder = save_tiny(tmp_path / "thinks", **FIRST)
     template = folder / "chat_template.jinja"
     template.write_text(template.read_text("utf-8") + ASKS, "utf-8")
     with served(str(folder)) as (page, url):
         tab = open_tab(url)
-        prepare(tab, files / "a.png")
+        prepare(tab, files / "a.png", 1000)
         menu(tab, "settings")
         tab.check("#thinking input")
         tab.fill("#given textarea", THOUGHT + ANSWER)
@@ -57,3 +59,13 @@ def test_thoughts_are_folded_and_can_be_left_out(open_tab: OpenTab, files: Path,
         choose(tab, "#token", "the whole answer")
         becomes(tab, "pick.key", "all")
         says(tab, "headline", "The whole answer")
+
+        menu(tab, "settings")
+        tab.fill("#given textarea", "")
+        tab.keyboard.press("Escape")
+        tab.click("#generate")
+        tab.wait_for_selector(".lens-viewer[data-phase=writing]")
+        assert thoughts.is_hidden()  # they were those of the answer before
+        tab.click("#stop")
+        tab.wait_for_selector(".lens-viewer[data-phase=answered]")
+        tab.close()
