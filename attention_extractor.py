@@ -28,22 +28,23 @@ import config
 from internals.attention_rows import backend_wrapped, check_full_attention, rows_wanted
 from internals.exclusive import alone, in_eval_mode, lent
 from internals.generation import Draws, EachToken, RawLogits, generate, generation_config_set
-from internals.growing import free_disk
 from internals.hooks import hooked
-from internals.memory import within_memory
+from internals.memory import check_room, within_memory
 from internals.recording import Recording, Room, places_of
 from internals.teacher_forcing import head_logprobs, teacher_forced_inputs
 from model import (
+    Counts,
     Encoded,
     Processor,
     answer_ids,
     attention_layers,
     chosen_thinking,
+    count,
     decoder_layers,
     encode,
     family_of,
-    free_memory,
     generation_config_of,
+    model_device,
     model_layer_count,
     thinking_of,
     told,
@@ -53,7 +54,7 @@ from records.choices import chosen_indices
 from records.generation import GenerationSettings
 from records.keep import ALL, Keep, as_json, keep_of, layers_of
 from records.layers import attention_layer_numbers
-from records.plan import Plan, size_text
+from records.plan import Plan
 from records.store import cache_folder
 from records.tokens import Vocabulary, spelled, unfinished
 
@@ -206,7 +207,7 @@ class AttentionExtractor:
 
         def answered() -> Capture:
             encoded = encode(self.model, self.processor, image, prompt, known_hash, thinking=thinks)
-            ids = answer_ids(self.model, self.processor, encoded, answer)
+            ids = answer_ids(self.model, self.processor, encoded.prompt_length, answer)
             recording = self._recording(encoded, len(ids))
             start = encoded.prompt_length - 1
             rows = torch.tensor([*recording.places.prompt_rows, *range(start, start + len(ids))])
@@ -225,22 +226,53 @@ class AttentionExtractor:
 
         return within_memory(answered, NO_MEMORY)
 
+    def plan(
+        self,
+        size_wh: tuple[int, int],
+        prompt: str,
+        max_new_tokens: int | None = None,
+        *,
+        answer: str | Sequence[int] | None = None,
+        thinking: bool | None = None,
+    ) -> Plan:
+        """Return what `generate` would record at most of a picture of this `Image.size`; nothing is computed.
+
+        With `answer` it is what `read` would record. What is None is read from `config`.
+
+        Raises:
+            ValueError: for what `generate` and `read` refuse before the model begins, above all more to
+                record than memory holds; the line says what helps.
+        """
+        settings = GenerationSettings.of(max_new_tokens=max_new_tokens, thinking=thinking)
+        thinks = chosen_thinking(self.processor, settings.thinking)
+        counts = count(self.model, self.processor, size_wh, prompt, thinking=thinks)
+        new = settings.max_new_tokens
+        if answer is not None:
+            new = len(answer_ids(self.model, self.processor, counts.length, answer))
+        return self._planned(counts, new)
+
+    def _planned(self, counts: Counts, new: int) -> Plan:
+        """Return what so many new tokens would record at most; ValueError if there is no room for it."""
+        heads = int(self._modules[0].config.num_attention_heads)
+        text, itemsize = counts.length - counts.visual, self._room.dtype.itemsize
+        plan = Plan(counts.visual, text, counts.prompt, new, len(self.layers), heads, itemsize, self.keep)
+        device = self._room.device or model_device(self.model)
+        plan = replace(plan, in_file=plan.bytes > config.MAX_CAPTURE_BYTES and device.type == "cpu")
+        check_room(plan, device)
+        return plan
+
+    @property
+    def _room(self) -> Room:
+        """What is recorded, and where to."""
+        return Room(self.keep, self.layers, torch.device("cpu") if self.store_on_cpu else None, self.float16)
+
     def _recording(self, encoded: Encoded, new: int, on_plan: OnPlan | None = None) -> Recording:
         """Return an empty record for so many new tokens; ValueError if there is no room for it."""
-        store = torch.device("cpu") if self.store_on_cpu else None
-        room = Room(self.keep, self.layers, store, self.float16)
-        recording = Recording(places_of(encoded), self._modules, room)
-        visual, prompt = len(encoded.image_positions), len(encoded.prompt_positions)
-        text, itemsize = encoded.prompt_length - visual, room.dtype.itemsize
-        plan = Plan(visual, text, prompt, new, len(self.layers), recording.heads, itemsize, self.keep)
-        device = store or encoded.input_ids.device
-        if plan.bytes > config.MAX_CAPTURE_BYTES and device.type == "cpu":
-            plan = replace(plan, in_file=True)
-            recording.room = replace(room, folder=cache_folder())
-        check_room(plan, device)
+        plan = self._planned(encoded.counts, new)
         if on_plan is not None:
             on_plan(plan)
-        return recording
+        room = replace(self._room, folder=cache_folder() if plan.in_file else None)
+        return Recording(places_of(encoded), self._modules, room)
 
     def _run(
         self,
@@ -341,23 +373,6 @@ class AttentionExtractor:
             },
             stopped=said.stopped,
             picture=encoded.picture,
-        )
-
-
-def check_room(plan: Plan, device: torch.device) -> None:
-    """Raise ValueError, with the settings that help, if memory or disk has no room for what is planned."""
-    needed, free, where = plan.bytes, 0, ""
-    if plan.in_file:
-        # The attention to text is there twice while it is put together.
-        needed, free = plan.bytes + plan.text_bytes, free_disk(cache_folder())
-        where = " on the disk of CACHE_DIR"
-    else:
-        free = free_memory(str(device))
-    if needed > free:
-        raise ValueError(
-            f"An answer of {plan.new:,} tokens would record {size_text(needed)} and {size_text(free)} are "
-            f"free{where}: lower MAX_NEW_TOKENS or MAX_PIXELS, or record less: the mean over heads "
-            '(KEEP = "head-mean"), or fewer layers (SPECIFIC_LAYERS).'
         )
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import config
 from commands.terminal import UsageError
 from methods import METHODS
 from methods.catalog import ASK_AGAIN
-from records.keep import ALL, HEAD_MEAN, Keep, keep_of, layers_of
+from records.keep import ALL, HEAD_MEAN, Keep, heads_in, keep_of, layers_of, pairs_text
 
 
 def kept_heads(text: str) -> Keep:
@@ -67,3 +67,19 @@ def check_kept(args: argparse.Namespace) -> None:
     if keep == HEAD_MEAN and row.folds and each:
         options = "--heads, --no-sinks and another --aggregation than mean"
         raise UsageError(f"{options} need each head by itself: {ASK_AGAIN}")
+
+
+def check_pairs(args: argparse.Namespace, layers: Sequence[int] | None, heads: Sequence[int]) -> None:
+    """Raise UsageError for layers (None: all that are recorded) or heads beside the pairs that are kept."""
+    keep = keep_of(args.keep)
+    recorded = layers_of(keep)
+    if recorded is None or isinstance(keep, str):
+        return
+    for layer in recorded if layers is None else layers:
+        kept = heads_in(keep, layer)
+        missing = [head for head in heads if head not in kept] if args.heads else []
+        if missing or not kept:
+            of_layer = f"head {missing[0]} of " if missing else ""
+            raise UsageError(
+                f"{of_layer}layer {layer} would not be kept, only {pairs_text(keep)}: name it in --keep"
+            )

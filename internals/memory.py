@@ -11,8 +11,11 @@ from typing import Any, TypeVar
 import torch
 from torch.utils.checkpoint import checkpoint
 
+from internals.growing import free_disk
 from internals.sizes import Sizes
 from model import decoder_layers, free_memory
+from records.plan import Plan, size_text
+from records.store import cache_folder
 
 Result = TypeVar("Result")
 
@@ -138,3 +141,20 @@ def recomputed(layers: Iterable[Any], wanted: bool) -> Iterator[None]:
             for name in names:
                 vars(layer).pop(name, None)
             vars(layer).update(values)
+
+
+def check_room(plan: Plan, device: torch.device) -> None:
+    """Raise ValueError, with the settings that help, if memory or disk has no room for what is planned."""
+    needed, free, where = plan.bytes, 0, ""
+    if plan.in_file:
+        # The attention to text is there twice while it is put together.
+        needed, free = plan.bytes + plan.text_bytes, free_disk(cache_folder())
+        where = " on the disk of CACHE_DIR"
+    else:
+        free = free_memory(str(device))
+    if needed > free:
+        raise ValueError(
+            f"An answer of {plan.new:,} tokens would record {size_text(needed)} and {size_text(free)} are "
+            f"free{where}: lower MAX_NEW_TOKENS or MAX_PIXELS, or record less: the mean over heads "
+            '(KEEP = "head-mean"), or fewer layers (SPECIFIC_LAYERS).'
+        )

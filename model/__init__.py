@@ -5,7 +5,7 @@ attention, maps or pages.
 """
 
 import model.torchvision_guard  # noqa: F401 - before all that follows, which imports transformers
-from model.encoding import Encoded, encode
+from model.encoding import Counts, Encoded, count, encode
 from model.errors import ModelError, PromptError
 from model.families import (
     FAMILIES,
@@ -32,6 +32,7 @@ __all__ = [
     "DEMO_FOLDER",
     "FAMILIES",
     "Checkpoint",
+    "Counts",
     "Encoded",
     "Family",
     "ModelError",
@@ -44,6 +45,7 @@ __all__ = [
     "attention_layers",
     "checkpoint",
     "chosen_thinking",
+    "count",
     "decoder_config",
     "decoder_layers",
     "default_model",

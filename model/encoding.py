@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from PIL import Image
 from torch import Tensor
@@ -22,6 +22,14 @@ from records.pictures import ImageError, check_image_size, image_hash, rgb
 
 OF_PICTURES = re.compile("vision|image|video")  # in the names of tokens that stand for them, or around them
 MARK = "\ue000"  # stands for the prompt in the chat template; for private use, so that no template writes it
+
+
+class Counts(NamedTuple):
+    """How many tokens stand before an answer."""
+
+    visual: int  # of the picture
+    prompt: int  # of the person's text
+    length: int  # all of them, those of the template among them
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +53,11 @@ class Encoded:
     def prompt_length(self) -> int:
         """Number of tokens before the answer, S."""
         return len(self.input_ids)
+
+    @property
+    def counts(self) -> Counts:
+        """How many tokens stand before the answer."""
+        return Counts(len(self.image_positions), len(self.prompt_positions), self.prompt_length)
 
     def __post_init__(self) -> None:
         """Refuse parts that disagree."""
@@ -78,9 +91,7 @@ def encode(
         PromptError: for an empty or over-long prompt, or one with tokens that only the template may write.
     """
     picture = _one_picture(image)
-    _check_prompt(prompt)
-    before, after = template_around(processor, prompt, thinking)
-    check_tokens(processor.tokenizer, before + after, prompt)
+    before, after = _around(processor, prompt, thinking)
     batch = processor(
         text=[before + prompt + after], images=[picture], return_tensors="pt", return_offsets_mapping=True
     )
@@ -93,8 +104,7 @@ def encode(
     grid = _grid(inputs["image_grid_thw"], processor.image_processor.merge_size)
     h, w = grid
     # Offsets count in the text as it was read, where h * w image tokens stand for the one that was written.
-    start = len(before) + (h * w - 1) * len(processor.image_token)
-    in_prompt = (offsets[:, 0] < start + len(prompt)) & (offsets[:, 1] > start)
+    in_prompt = _within(offsets, len(before) + (h * w - 1) * len(processor.image_token), len(prompt))
     return Encoded(
         inputs=inputs,
         grid=grid,
@@ -104,6 +114,39 @@ def encode(
         image_size=(picture.height, picture.width),
         image_hash=known_hash or image_hash(picture),
     )
+
+
+def count(
+    model: Any, processor: Processor, size_wh: tuple[int, int], prompt: str, *, thinking: bool = False
+) -> Counts:
+    """Return how many tokens `encode` would make of a picture of this (width, height) and the prompt.
+
+    No picture is needed for it. Errors are those of `encode`.
+    """
+    check_image_size(size_wh)
+    before, after = _around(processor, prompt, thinking)
+    read = processor.tokenizer(before + prompt + after, return_tensors="pt", return_offsets_mapping=True)
+    width, height = size_wh
+    patches = processor.image_processor.get_number_of_image_patches(height, width, {})
+    visual = patches // processor.image_processor.merge_size**2
+    ids = read["input_ids"][0]
+    length = len(ids) - 1 + visual  # one token stands for the picture in the text
+    check_length(length, model)
+    _check_known(ids, model, processor)
+    return Counts(visual, int(_within(read["offset_mapping"][0], len(before), len(prompt)).sum()), length)
+
+
+def _around(processor: Processor, prompt: str, thinking: bool) -> tuple[str, str]:
+    """Return the template's text before and after the prompt; PromptError for one that cannot be read."""
+    _check_prompt(prompt)
+    before, after = template_around(processor, prompt, thinking)
+    check_tokens(processor.tokenizer, before + after, prompt)
+    return before, after
+
+
+def _within(offsets: Tensor, start: int, length: int) -> Tensor:
+    """Return whether each token (token,) has a character among so many from `start` on."""
+    return (offsets[:, 0] < start + length) & (offsets[:, 1] > start)
 
 
 def _one_picture(image: Image.Image) -> Image.Image:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from operator import index
 from typing import Any
 
-from model.encoding import Encoded, check_length, check_text, check_tokens, template_around
+from model.encoding import check_length, check_text, check_tokens, template_around
 from model.errors import PromptError
 from model.families import Processor
 from model.generation_config import end_ids
@@ -18,11 +18,11 @@ from records.thoughts import MARKS
 
 
 def answer_ids(
-    model: Any, processor: Processor, encoded: Encoded, answer: str | Sequence[int]
+    model: Any, processor: Processor, prompt_length: int, answer: str | Sequence[int]
 ) -> tuple[int, ...]:
     """Return the token ids of an answer that was written elsewhere: of its text, or the given ones, checked.
 
-    Ids that end an answer are left out at its end.
+    Ids that end an answer are left out at its end. `prompt_length` is the number of tokens before it.
 
     Raises:
         PromptError: one line, for an empty answer, ids that the model has not, tokens that only the template
@@ -39,7 +39,7 @@ def answer_ids(
         ids = _checked_ids(model, tokenizer, answer)
     if not ids:
         raise PromptError("The answer is empty.")
-    check_length(encoded.prompt_length + len(ids), model, "answer")
+    check_length(prompt_length + len(ids), model, "answer")
     return ids
 
 

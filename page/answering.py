@@ -16,15 +16,15 @@ from attention_extractor import AttentionExtractor
 from evaluation.without_picture import logprobs_without
 from methods import TokenMaps
 from model import ModelError, answer_key, verification_key
-from page.inputs import asked, generation_settings, given_answer
+from page.inputs import RefusedError, asked, generation_settings, given_answer, refusal
 from page.jobs import Job, Progress
 from page.model_room import Loaded, ModelRoom
 from page.sessions import Run
-from page.sources import opened
+from page.sources import opened, size_of
 from records.capture import Capture
 from records.keep import as_json
 from records.map_check import MapCheck
-from records.pictures import image_hash
+from records.pictures import ImageError, image_hash
 from records.store import Store
 from records.thoughts import thoughts
 from records.verification import with_verification
@@ -96,6 +96,25 @@ class Answering:
         if self.room.loaded is None:
             raise ModelError("No model is loaded: press Load first.")
         return Inquiry.of(upload, prompt, *settings, answer=answer)
+
+    def plan(self, upload: Any, prompt: Any, *settings: Any, answer: Any = None) -> str:
+        """Return what an answer would record at most, or why there can be none: one line, before it is asked.
+
+        It is empty as long as something is missing, or the picture cannot be used, which is said beside it.
+        """
+        here = self.room.loaded
+        if here is None:
+            return ""
+        try:
+            size_wh, text, given = size_of(upload), asked(prompt), given_answer(answer)
+            chosen = generation_settings(*settings)
+            limit, thinking = chosen["max_new_tokens"], chosen["thinking"]
+            extractor = AttentionExtractor(here.model, here.processor)
+            return extractor.plan(size_wh, text, limit, answer=given, thinking=thinking).line
+        except (RefusedError, ImageError):
+            return ""
+        except Exception as error:
+            return refusal(error)
 
     def answer(self, question: Inquiry, job: Job, reuse: bool = False, otherwise: str | None = None) -> Run:
         """Return the answer with its picture; with `reuse` the one that is kept, if there is one.

@@ -136,6 +136,13 @@ class Layout:
             apply_default_css=False,
             elem_id="suggestions",
         )
+        self.plan = gr.HTML(
+            "",
+            html_template='<p class="text" role="note"></p>',
+            js_on_load=f"{text_of('line.js')}\n{text_of('plan.js')}",
+            apply_default_css=False,
+            elem_id="plan",
+        )
 
     def _generation(self) -> None:
         heading("How it answers")

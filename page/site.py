@@ -61,7 +61,7 @@ class Page(Layout):
         loaded = self.blocks.load(self.on_open, [recent.mine, recent.begun], opened, **AT_ONCE)
         self.blocks.unload(self.on_leave)
         loading = [self.status, self.toys, self.suggestions, self.by_checkpoint, self.thinking]
-        self.load.click(self.on_load, [self.model], loading, **LONG)
+        loading_done = self.load.click(self.on_load, [self.model], loading, **LONG)
         self.toys.click(None, None, [self.model], js=f"() => {json.dumps(config.MODEL_NAME)}", **IN_BROWSER)
         self.on_stop = self.jobs.stopper("answer")
         self.stop.click(self.on_stop, None, None, **AT_ONCE)
@@ -85,6 +85,7 @@ class Page(Layout):
             **LATEST,
         )
         sources.wire()
+        self._wire_plan(loaded, loading_done)
         sources.image.select(None, [sources.image], [self.prompt], js=EXAMPLE_PROMPT, **IN_BROWSER)
         explorer.viewer.back(None, None, [sources.image], js=ANSWERED, **IN_BROWSER)
         explorer.wire(self.around)
@@ -101,6 +102,19 @@ class Page(Layout):
         self.share.wire(self.around, explorer)
         self.verify.wire(self.around)
         self.gradcam.wire(self.around, explorer, self.seed)
+
+    def _wire_plan(self, *loaded: Any) -> None:
+        """Say what the next answer would record, again whenever something else is chosen or loaded."""
+        changed = [self.plan.chosen, self.prompt.blur, self.given.change]
+        changed += [self.max_new_tokens.change, self.thinking.change]
+        for event in (*changed, *(one.then for one in loaded)):
+            event(
+                self.on_plan,
+                [self.sources.image, self.prompt, *self.settings],
+                [self.plan],
+                js=f"(_, ...rest) => [{CHOSEN_PICTURE}, ...rest]",
+                **LATEST,
+            )
 
     def _blanked(self) -> list[Any]:
         """Return the components of `blank`."""
@@ -249,13 +263,21 @@ class Page(Layout):
         )
         yield from self.jobs.run(visitor, "load", lambda _: self.room.load(name), shown)
 
+    def on_plan(self, upload: Any, prompt: Any, given: Any, *chosen: Any) -> Outputs:
+        """Say what an answer to the question as it stands would record at most, before it is asked."""
+        return {self.plan: self.answering.plan(upload, prompt, *self._in_order(*chosen), answer=given)}
+
+    def _in_order(self, *chosen: Any) -> tuple[Any, ...]:
+        """Return the menu's settings as `generation_settings` takes them."""
+        asks = self.room.loaded is not None and self.room.loaded.thinking == "asked"
+        return menu_settings(*chosen, asks=asks)
+
     def on_generate(self, request: gr.Request, *form: Any) -> Iterator[Outputs]:
         """Refuse at once what cannot be answered; write the answer; show its maps and pick a word.
 
         Until there is another one, and where there is none, the answer from before stays.
         """
         upload, prompt, given, *chosen, reuse, mine = form
-        asks = self.room.loaded is not None and self.room.loaded.thinking == "asked"
 
         def refused(reason: str) -> Outputs:
             return {**self.asking(False), **self.explorer.unanswered(reason)}
@@ -264,7 +286,7 @@ class Page(Layout):
             refused,
             lambda: (
                 visitor_of(request),
-                self.answering.asked(upload, prompt, *menu_settings(*chosen, asks=asks), answer=given),
+                self.answering.asked(upload, prompt, *self._in_order(*chosen), answer=given),
             ),
         )
         limit, ticket = question.settings["max_new_tokens"], secrets.token_hex(16)

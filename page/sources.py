@@ -8,7 +8,7 @@ import base64
 import io
 import json
 import secrets
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -94,12 +94,27 @@ def opened(chosen: Any) -> Image.Image:
         RefusedError: if none is chosen, or what is named is neither an example nor an upload.
         ValueError: one line, for a file that is no picture or cannot be used.
     """
+    return open_image(_file(chosen))
+
+
+def size_of(chosen: Any) -> tuple[int, int]:
+    """Return the (width, height) of the picture that is chosen, as it is used; errors as of `opened`."""
+    return _size(_file(chosen))
+
+
+def _file(chosen: Any) -> Path:
     if not isinstance(chosen, dict):
         raise RefusedError("Choose a picture first.")
     number, known = chosen.get("example"), examples()
     if isinstance(number, int) and not isinstance(number, bool) and 0 <= number < len(known):
-        return open_image(known[number][0])
-    return open_image(uploaded(chosen.get("path")))
+        return known[number][0]
+    return uploaded(chosen.get("path"))
+
+
+@lru_cache(maxsize=256)
+def _size(path: Path) -> tuple[int, int]:
+    """Return a picture's size: worked out once, for a file that was sent is never written again."""
+    return open_image(path).size
 
 
 def uploaded(path: Any) -> Path:

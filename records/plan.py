@@ -41,7 +41,7 @@ class Plan:
         """The plan on one line."""
         counts = f"{self.visual:,} visual tokens, at most {self.new:,} new ones"
         where = " into a file" * self.in_file
-        return f"{counts}, {self._rows}: up to {size_text(self.bytes)} recorded{where}"
+        return f"Up to {size_text(self.bytes)} recorded{where}: {counts}, {self._rows}"
 
     @property
     def _rows(self) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,7 +12,7 @@ import config
 from attention_extractor import AttentionExtractor
 from attention_processor import AttentionProcessor
 from commands.arguments import choice, generation_of, numbers
-from commands.keep import layers_beside
+from commands.keep import check_pairs, layers_beside
 from commands.terminal import bar, counter, printable, say, stop_on_interrupt
 from methods import selected_maps, token_maps
 from model import (
@@ -66,7 +65,9 @@ def answered(args: argparse.Namespace, image: Image.Image) -> Capture:
 def layers_asked(args: argparse.Namespace, model: Any) -> list[int] | None:
     """Return the layers that were asked for; None: those of config. UsageError for what is not there."""
     head_count = model.config.get_text_config().num_attention_heads
-    return choice(args, model_layer_count(model), head_count)[0]
+    layers, heads = choice(args, model_layer_count(model), head_count)
+    check_pairs(args, layers, heads)
+    return layers
 
 
 def extractor_of(args: argparse.Namespace, model: Any, processor: Any) -> AttentionExtractor:
@@ -113,11 +114,13 @@ def generated(extractor: AttentionExtractor, args: argparse.Namespace, image: Im
         KeyboardInterrupt: once Ctrl-C has ended the answer, between two tokens.
     """
     key = verification_key(checkpoint(args.model or default_model()))
+    thinking, limit = args.thinking, args.max_new_tokens
+    say(extractor.plan(image.size, args.prompt, limit, answer=args.answer, thinking=thinking).line)
     if args.answer is not None:
-        read = extractor.read(image, args.prompt, args.answer, args.image_hash, thinking=args.thinking)
+        read = extractor.read(image, args.prompt, args.answer, args.image_hash, thinking=thinking)
         return with_verification(read, key)
-    limit = config.MAX_NEW_TOKENS if args.max_new_tokens is None else args.max_new_tokens
-    with stop_on_interrupt() as stop, bar("Answer", "token", limit) as progress:
+    count = config.MAX_NEW_TOKENS if limit is None else limit
+    with stop_on_interrupt() as stop, bar("Answer", "token", count) as progress:
 
         def on_token(text: str, count: int) -> None:
             progress.set_postfix_str(one_line(printable(text[-64:]))[-32:], refresh=False)
@@ -128,7 +131,6 @@ def generated(extractor: AttentionExtractor, args: argparse.Namespace, image: Im
             args.prompt,
             **generation_of(args),
             on_token=on_token,
-            on_plan=lambda plan: progress.write(plan.line, file=sys.stderr),
             stop=stop,
             known_hash=args.image_hash,
         )

@@ -10,10 +10,9 @@ from typing import Any
 import pytest
 import torch
 
-import attention_extractor as extractor_room
 import config
 from attention_extractor import AttentionExtractor
-from internals import growing, recording
+from internals import growing, memory, recording
 from internals.growing import InFile, InMemory, free_disk
 from records.plan import Plan
 from tests.attention_extractor.kit import PROMPT, TOKENS, everything, picture
@@ -127,7 +126,7 @@ def test_what_does_not_fit_on_the_disk_is_refused_before_the_model_begins(
     small: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plans: list[Plan] = []
-    monkeypatch.setattr(extractor_room, "free_disk", lambda folder: 1_000_000)
+    monkeypatch.setattr(memory, "free_disk", lambda folder: 1_000_000)
     line = (
         r"^An answer of 4,000 tokens would record \d+ MB and 1 MB are free on the disk of CACHE_DIR: lower "
     )
@@ -135,7 +134,7 @@ def test_what_does_not_fit_on_the_disk_is_refused_before_the_model_begins(
         AttentionExtractor(*small).generate(picture(), PROMPT, 4000, on_plan=plans.append)
     assert 'KEEP = "head-mean"' in str(error.value)
     assert plans == []
-    monkeypatch.setattr(extractor_room, "free_memory", lambda device: 0)  # no matter
+    monkeypatch.setattr(memory, "free_memory", lambda device: 0)  # no matter
     AttentionExtractor(*small).generate(picture(), PROMPT, 1, on_plan=plans.append)
     assert [plan.in_file for plan in plans] == [True]
 

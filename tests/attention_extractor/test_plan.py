@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-import attention_extractor as extractor_room
 from attention_extractor import AttentionExtractor
+from internals import memory
 from records.keep import Keep
 from records.plan import Plan, size_text
 from tests.attention_extractor.kit import HEADS, LAYERS, PROMPT, TOKENS, everything, picture
@@ -39,7 +39,7 @@ def test_the_plan_is_what_is_recorded(small: tuple[Any, Any], float16: bool, kee
         capture.prompt_shares,
     )
     assert plan.bytes == sum(part.numel() * part.element_size() for part in parts)
-    line = rf"40 visual tokens, at most {TOKENS} new ones, {HOW[keep]}: up to \d MB recorded"
+    line = rf"Up to \d MB recorded: 40 visual tokens, at most {TOKENS} new ones, {HOW[keep]}"
     assert re.fullmatch(line, plan.line)
     assert plan.bytes + capture.logprobs.nbytes == capture.bytes
 
@@ -57,7 +57,7 @@ def test_what_does_not_fit_is_refused_before_the_model_begins(
     before = everything(small[0])
     plans: list[Plan] = []
     with monkeypatch.context() as patch:
-        patch.setattr(extractor_room, "free_memory", lambda device: 1_000_000)
+        patch.setattr(memory, "free_memory", lambda device: 1_000_000)
         extractor = AttentionExtractor(*small)
         with pytest.raises(
             ValueError, match=r"^An answer of 4,000 tokens would record \d+ MB and 1 MB are free: "
@@ -85,3 +85,51 @@ def test_the_published_3b_shape_is_planned_as_it_was_worked_out() -> None:
 )
 def test_sizes_are_written_as_people_do(count: int, text: str) -> None:
     assert size_text(count) == text
+
+
+@pytest.mark.parametrize("keep", list(HOW))
+def test_it_is_known_before_the_picture_is_read(small: tuple[Any, Any], keep: Keep) -> None:
+    extractor = AttentionExtractor(*small, float16=False, keep=keep)
+    for width, height, prompt in ((140, 224, PROMPT), (301, 95, "Was ist “dort” – 鿂?"), (57, 900, "?")):
+        plans: list[Plan] = []
+        extractor.generate(picture(width, height), prompt, 2, on_plan=plans.append)
+        assert [extractor.plan((width, height), prompt, 2)] == plans
+
+
+def test_a_given_answer_is_planned_by_its_own_length(small: tuple[Any, Any]) -> None:
+    extractor = AttentionExtractor(*small)
+    capture = extractor.read(picture(), PROMPT, "It is a heart, 鿂.")
+    plan = extractor.plan(picture().size, PROMPT, 4000, answer="It is a heart, 鿂.")
+    assert plan.new == len(capture.token_ids)
+    assert extractor.plan(picture().size, PROMPT, answer=capture.token_ids) == plan
+
+
+@pytest.mark.parametrize(
+    ("size_wh", "prompt", "tokens", "line"),
+    [
+        ((140, 224), " ", 2, "The prompt is empty."),
+        ((140, 224), "a <|image_pad|>", 2, "control token <|image_pad|>"),
+        ((140, 224), PROMPT, 0, "max_new_tokens must be at least 1"),
+        ((4, 224), PROMPT, 2, "The picture is too small (4 x 224)"),
+        ((140, 224), "鿂" * 60, 2, "the model reads fewer than 80"),
+    ],
+)
+def test_it_refuses_what_the_answer_would_be_refused_for(
+    small: tuple[Any, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    size_wh: tuple[int, int],
+    prompt: str,
+    tokens: int,
+    line: str,
+) -> None:
+    monkeypatch.setattr(small[0].config.text_config, "max_position_embeddings", 80)
+    extractor = AttentionExtractor(*small)
+    told = []
+    for asked in (
+        lambda: extractor.plan(size_wh, prompt, tokens),
+        lambda: extractor.generate(picture(*size_wh), prompt, tokens),
+    ):
+        with pytest.raises(ValueError, match=re.escape(line)) as error:
+            asked()
+        told.append(str(error.value))
+    assert told[0] == told[1]

@@ -79,6 +79,12 @@ REFUSALS: list[tuple[list[str], str]] = [
     (["--keep", "1:-1"], "argument --keep: '1:-1' is not all"),
     (["--keep", "0:9"], "there is no head 9: there are 4 (0 to 3)"),
     (
+        ["--keep", "0:1,2:0", "--heads", "0-1", "--layers", "2"],
+        "head 1 of layer 2 would not be kept, only layer.head 0.1, 2.0: name it in --keep",
+    ),
+    (["--keep", "0:1", "--heads", "2"], "head 2 of layer 0 would not be kept, only layer.head 0.1: name"),
+    (["--keep", "0:1,2:0", "--layers", "1"], "layer 1 would not be kept, only layer.head 0.1, 2.0: name"),
+    (
         ["--keep", "head-mean", "--heads", "1"],
         "--heads, --no-sinks and another --aggregation than mean need each head by itself: set KEEP",
     ),

@@ -12,6 +12,7 @@ from attention_extractor import AttentionExtractor
 from internals.attention_rows import check_full_attention
 from methods import sink_patches, token_maps, top_heads
 from model import decoder_config, decoder_layers, encode, family_of
+from records.plan import Plan
 from records.selection import parsed_selection
 from tests.families.kit import GRID, HYBRIDS, PROMPT, TOKENS, answer, attended, eager, picture, read
 from tests.numerics import assert_same
@@ -51,6 +52,14 @@ def test_the_answer_is_that_of_plain_generation(family: tuple[Any, Any], kind: s
     layers: Any = decoder_layers(family[0])
     assert all(layers[layer].self_attn.config is decoder_config(family[0]) for layer in attended(kind))
     assert capture.settings.get("gated", False) == capture.gated == family_of(family[0]).gated
+
+
+def test_what_it_records_is_known_before(family: tuple[Any, Any], kind: str) -> None:
+    plans: list[Plan] = []
+    extractor = AttentionExtractor(*family)
+    for image in (picture(kind), picture(kind).resize((333, 71))):
+        extractor.generate(image, PROMPT, max_new_tokens=1, on_plan=plans.append)
+    assert plans == [extractor.plan(size, PROMPT, 1) for size in (picture(kind).size, (333, 71))]
 
 
 def test_an_answer_from_elsewhere_has_the_same_attention(family: tuple[Any, Any], kind: str) -> None:

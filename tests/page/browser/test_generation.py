@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.page.browser.kit import NEW, Tab, generate, menu, prepare, reads, says
+from page.site import Page
+from tests.page.browser.kit import NEW, Tab, allow, generate, menu, prepare, reads, says
 
 pytestmark = [
     pytest.mark.timeout(280),
@@ -40,3 +41,23 @@ def test_an_answer_that_was_written_elsewhere_is_explained(tab: Tab, files: Path
     menu(tab, "settings")
     tab.fill("#given textarea", "")
     labelled(tab, "Ask ↵")
+
+
+def test_what_an_answer_would_record_is_said_before_it_is_asked(
+    tab: Tab, files: Path, site: tuple[Page, str]
+) -> None:
+    def planned(text: str) -> None:
+        tab.wait_for_function("text => document.querySelector('#plan').innerText.includes(text)", arg=text)
+
+    prepare(tab, files / "a.png", NEW)
+    planned(f"40 visual tokens, at most {NEW} new ones")
+    allow(tab, 3)
+    planned("40 visual tokens, at most 3 new ones")
+    tab.locator("#image .thumb").nth(1).click()
+    planned("72 visual tokens, at most 3 new ones")
+    menu(tab, "settings")
+    tab.fill("#given textarea", GIVEN)
+    loaded = site[0].room.loaded
+    assert loaded is not None
+    ids = loaded.processor.tokenizer(GIVEN)["input_ids"]
+    planned(f"72 visual tokens, at most {len(ids)} new ones")
