@@ -3,11 +3,13 @@
 import gc
 import weakref
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+import config
 from attention_extractor import AttentionExtractor
 from internals.hooks import hooked
 from internals.recording import Recording
@@ -71,6 +73,24 @@ def test_it_is_said_in_one_line_and_everything_is_freed(
     assert len(full.recordings) == 1
     assert [one() for one in full.recordings] == [None]
     assert [one() for one in full.features] == [None] * at
+    assert everything(small[0]) == before
+    assert len(generated(extractor).token_ids) == TOKENS
+
+
+def test_nothing_is_left_of_what_was_recorded_into_a_file(
+    small: tuple[Any, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(config, "CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(config, "MAX_CAPTURE_BYTES", 0)
+    before, extractor, full = everything(small[0]), AttentionExtractor(*small), Full(5, MemoryError())
+    files = Path("/proc/self/fd")  # there on Linux
+    opened = len([*files.glob("*")])
+    with hooked([small[0].model.language_model.layers[1].mlp], full), pytest.raises(MemoryError) as caught:
+        generated(extractor)
+    assert "\n" not in str(caught.value)
+    assert [one() for one in full.recordings] == [None]
+    assert list(tmp_path.iterdir()) == []
+    assert len([*files.glob("*")]) == opened
     assert everything(small[0]) == before
     assert len(generated(extractor).token_ids) == TOKENS
 
