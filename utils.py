@@ -4,36 +4,111 @@ Goes in: paths, texts and plain values. Comes out: files that are complete, numb
 word of the field: no pictures, no models.
 """
 
+import errno
+import glob
 import json
 import os
 import re
 import secrets
+import shutil
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+fcntl: Any = import_module("fcntl") if os.name == "posix" else None
+
+
+PRIVATE = 0o700  # of a folder
+UNFINISHED = ".word-lens-unfinished-"
+ABANDONED = 3600.0  # seconds after which what is unfinished was left behind, where nothing can be locked
+
 
 @contextmanager
 def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a path beside `path`, with the same ending; it becomes `path` when the block ends well.
 
-    After an error nothing is left behind and an earlier file at `path` is as it was. Missing folders are
-    made.
+    After an error nothing is left behind and an earlier file at `path` is as it was; what a killed process
+    left of the same file is removed. Missing folders are made.
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = target.with_name(f".{target.stem}.{secrets.token_hex(4)}{target.suffix}")
+    name = f"{UNFINISHED}{target.stem}."
+    remove_abandoned(target.parent, f"{glob.escape(name)}*{glob.escape(target.suffix)}")
+    with ExitStack() as held:
+        unfinished = _held(held, target.with_name(name), target.suffix, lambda file: file.open("xb").close())
+        try:
+            yield unfinished
+            unfinished.replace(target)
+        finally:
+            unfinished.unlink(missing_ok=True)
+
+
+@contextmanager
+def unfinished_folder(parent: Path, mode: int = 0o777, prefix: str = UNFINISHED) -> Iterator[Path]:
+    """Yield a new folder in `parent` for what is not whole yet; what is there at the end is removed.
+
+    The block moves it, or what is in it, to its place. `remove_abandoned` knows it from what a killed process
+    left.
+    """
+    with ExitStack() as held:
+        folder = _held(held, parent / prefix, "", lambda made: made.mkdir(mode))
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def remove_abandoned(parent: Path, pattern: str = f"{UNFINISHED}*") -> None:
+    """Remove the files and folders of this pattern that no process holds any more; others stay.
+
+    A lock tells, which ends with its process, however that ends; where the disk has none, the time since the
+    last change. What may not be removed stays.
+    """
+    for left in parent.glob(pattern):
+        with suppress(OSError), locked(left) as is_ours:
+            old = time.time() - left.stat().st_mtime > ABANDONED
+            if old if is_ours is None else is_ours:
+                shutil.rmtree(left) if left.is_dir() else left.unlink()
+
+
+def _held(held: ExitStack, stem: Path, suffix: str, make: Callable[[Path], object]) -> Path:
+    """Make a file or a folder under a new name, and return it, locked as long as `held` lasts."""
+    while True:
+        path = stem.with_name(f"{stem.name}{secrets.token_hex(8)}{suffix}")
+        make(path)
+        with suppress(FileNotFoundError):
+            # Who removes what is left behind may come before the lock.
+            if held.enter_context(locked(path)) is not False and path.exists():
+                return path
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[bool | None]:
+    """Yield whether a file or folder could be locked for the block; None where there are no locks.
+
+    False: somebody else has locked it. A lock ends with its process, however that ends.
+    """
+    if fcntl is None:
+        yield None
+        return
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
     try:
-        yield unfinished
-        unfinished.replace(target)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            is_ours: bool | None = True
+        except OSError as error:
+            is_ours = False if error.errno in (errno.EWOULDBLOCK, errno.EACCES) else None
+        yield is_ours
     finally:
-        unfinished.unlink(missing_ok=True)
+        os.close(descriptor)
 
 
 NamedArrays = Mapping[str, tuple[NDArray[Any], str]]  # name: values, and their axes, such as "layer,h,w"

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
-import tempfile
 import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
 
 from commands.pictures import check_folder
 from commands.terminal import UsageError, stop_on_interrupt
+from utils import remove_abandoned, unfinished_folder
 
 DRAWN_NAME = re.compile(
     r"((token|word|prompt_word)_\d+|overview|layer_\d+_(heatmap|superimposed)|layer_grid)\.png"
@@ -28,16 +27,16 @@ def finished_folder(output: Path) -> Iterator[Path]:
     Files of the same names are replaced. Pictures that an earlier run wrote there (its maps.npz lists them)
     and this one did not are removed: what is left belongs together.
     """
-    try:
-        folder = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=check_folder(output)))
-    except OSError as error:
-        raise UsageError(f"cannot write into {output}: {error.strerror}") from error
-    try:
+    beside = check_folder(output)
+    remove_abandoned(beside)
+    with ExitStack() as held:
+        try:
+            folder = held.enter_context(unfinished_folder(beside))
+        except OSError as error:
+            raise UsageError(f"cannot write into {output}: {error.strerror}") from error
         yield folder
         with stop_on_interrupt():  # these few moves are not interrupted half-way
             move_all(folder, output)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def move_all(folder: Path, output: Path) -> None:

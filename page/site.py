@@ -42,6 +42,7 @@ class Page(Layout):
         """Build the page. `chosen` is the model's name in the list, `problem` why it is not loaded."""
         self.room, self.chosen, self.problem_at_start = room, chosen, problem
         self.sessions, self.jobs, self.store = Sessions(), Jobs(), store or Store()
+        self.store.tidy()
         self.answering = Answering(room, self.store)
         super().__init__(chosen, self.status_text(), self.store)
         self.around = Around(room, self.sessions, self.jobs, self.answering, self.run_id)

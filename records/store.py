@@ -44,15 +44,14 @@ from records.capture import Capture
 from records.map_check import MapCheck
 from records.pictures import image_hash, open_image, rgb
 from records.token_maps import TokenMaps
-from utils import one_line
+from utils import PRIVATE, one_line, remove_abandoned, unfinished_folder
 
 ROOT = Path(__file__).parent.parent
 FORMAT = 1  # raised when an entry is written in a way that older code cannot read
 TENSORS, FACTS, PICTURE, THUMBNAIL = "capture.safetensors", "capture.json", "picture.png", "thumbnail.png"
 THUMBNAIL_SIDE = 192  # pixels of the longer side
 ANSWER_CHARACTERS = 200  # of the answer and of the prompt, in a list
-UNFINISHED, REMOVED = ".unfinished-", ".removed-"
-ABANDONED = 3600.0  # seconds after which an unfinished entry is taken for a crashed process's
+REMOVED = ".removed-"
 _ID = re.compile(r"[0-9a-f]{32}")
 _log = logging.getLogger(__name__)
 
@@ -145,7 +144,7 @@ class Store:
         if capture.bytes > self.max_bytes:
             return None  # nothing of it is written
         self.folder.mkdir(parents=True, exist_ok=True)
-        with self._unfinished() as unfinished:
+        with unfinished_folder(self.folder, PRIVATE) as unfinished:
             _write(unfinished, capture, image)
             if _size(unfinished) > self.max_bytes:
                 return None
@@ -176,7 +175,7 @@ class Store:
         folder = self.folder / _checked_id(entry_id)
         if not folder.is_dir():
             return False
-        with self._unfinished() as unfinished:
+        with unfinished_folder(self.folder, PRIVATE) as unfinished:
             files = [write_without(unfinished, capture, without)] if without is not None else []
             if maps is not None:
                 known = read_maps(folder, capture, maps.method, entry_id[:8])
@@ -248,20 +247,16 @@ class Store:
                 break
         return True
 
+    def tidy(self) -> None:
+        """Remove what killed processes left."""
+        remove_abandoned(self.folder)
+        for left in self.folder.glob(f"{REMOVED}*"):
+            shutil.rmtree(left, ignore_errors=True)
+
     def _folders(self) -> list[Path]:
         if not self.folder.is_dir():
             return []
         return [path for path in self.folder.iterdir() if _ID.fullmatch(path.name) and path.is_dir()]
-
-    @contextmanager
-    def _unfinished(self) -> Iterator[Path]:
-        """Yield a new empty folder; what is left of it at the end is removed."""
-        folder = self.folder / f"{UNFINISHED}{secrets.token_hex(8)}"
-        folder.mkdir(mode=0o700)
-        try:
-            yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
 
     def _place(self, unfinished: Path, entry_id: str) -> None:
         """Move a whole entry to its place; the one that is there, of the same question, goes."""
@@ -277,11 +272,8 @@ class Store:
         raise OSError(f"{entry_id} could not be kept: other processes keep it at the same time")
 
     def _shrink(self, keep: str) -> None:
-        """Remove what crashed processes left, and the entries not used for longest, until the rest fits."""
-        for left in (*self.folder.glob(f"{UNFINISHED}*"), *self.folder.glob(f"{REMOVED}*")):
-            with suppress(OSError):
-                if time.time() - left.stat().st_mtime > ABANDONED:
-                    shutil.rmtree(left, ignore_errors=True)
+        """Remove what killed processes left, and the entries not used for longest, until the rest fits."""
+        self.tidy()
         used = []
         for folder in self._folders():
             with suppress(OSError):  # removed by another process meanwhile

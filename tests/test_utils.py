@@ -1,13 +1,33 @@
 """Files are whole or as they were, long work can be stopped, numbers are read as they are typed."""
 
+import os
 import re
+import signal
+import subprocess
+import sys
 import threading
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from utils import Range, as_ranges, atomic_write, numbers_in, numbers_of, one_line, ranges_of
+import utils
+from utils import (
+    Range,
+    as_ranges,
+    atomic_write,
+    locked,
+    numbers_in,
+    numbers_of,
+    one_line,
+    ranges_of,
+    remove_abandoned,
+    unfinished_folder,
+)
+
+ROOT = Path(__file__).parent.parent
 
 # --- Files --------------------------------------------------------------------------------------------------
 
@@ -54,6 +74,70 @@ def test_writers_of_one_file_do_not_meet(tmp_path: Path) -> None:
     content = target.read_text()
     assert content in {letter * 5000 for letter in "abc"}
     assert list(tmp_path.iterdir()) == [target]
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from utils import {name}
+with {name}(Path(sys.argv[1])) as unfinished:
+    part = unfinished / "part" if unfinished.is_dir() else unfinished
+    part.write_text("half")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def killed_in(name: str, path: Path) -> None:
+    """Have another process killed while it writes."""
+    done = subprocess.run([sys.executable, "-c", KILLED.format(name=name), str(path)], cwd=ROOT)
+    assert done.returncode == -signal.SIGKILL
+
+
+def test_what_a_killed_process_left_is_removed_and_what_is_held_is_not(tmp_path: Path) -> None:
+    with unfinished_folder(tmp_path) as held:
+        killed_in("unfinished_folder", tmp_path)
+        (left,) = set(tmp_path.iterdir()) - {held}
+        assert (left / "part").read_text() == "half"
+        for other in (".word-lens-unfinished", "unfinished-1", ".git"):
+            (tmp_path / other).mkdir()
+        remove_abandoned(tmp_path)
+        assert not left.exists()
+        assert len([*tmp_path.iterdir()]) == 4
+        (held / "part").write_text("whole")
+        held.rename(tmp_path / "place")
+    assert (tmp_path / "place" / "part").read_text() == "whole"
+
+
+def test_the_next_write_of_a_file_removes_what_a_killed_one_left(tmp_path: Path) -> None:
+    for name in ("map.txt", "map.b.txt"):
+        killed_in("atomic_write", tmp_path / name)
+    assert len([*tmp_path.iterdir()]) == 2
+    with atomic_write(tmp_path / "map.b.txt") as unfinished:
+        unfinished.write_text("whole")
+    rest = {path.name for path in tmp_path.iterdir()} - {"map.b.txt"}
+    assert [re.sub("[0-9a-f]{16}", "…", name) for name in rest] == [".word-lens-unfinished-map.….txt"]
+
+
+@pytest.mark.parametrize("clock", [0.0, -7200.0], ids=["now", "jumped back"])
+def test_where_nothing_can_be_locked_the_time_since_tells(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clock: float
+) -> None:
+    monkeypatch.setattr(utils, "fcntl", None)
+    for seconds in (10, 4000):
+        left = tmp_path / f".word-lens-unfinished-{seconds}"
+        left.mkdir()
+        os.utime(left, (time.time() - seconds,) * 2)
+    monkeypatch.setattr(utils, "time", SimpleNamespace(time=lambda: time.time() + clock))
+    remove_abandoned(tmp_path)
+    names = {path.name.removeprefix(".word-lens-unfinished-") for path in tmp_path.iterdir()}
+    assert names == ({"10"} if clock == 0 else {"10", "4000"})
+
+
+def test_a_lock_is_anothers_until_it_ends(tmp_path: Path) -> None:
+    with locked(tmp_path) as first, locked(tmp_path) as second:
+        assert (first, second) == (True, False)
+    with locked(tmp_path) as third:
+        assert third is True
 
 
 def test_a_text_becomes_one_line() -> None:

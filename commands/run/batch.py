@@ -13,20 +13,16 @@ import hashlib
 import json
 import os
 import re
-import secrets
-import shutil
-import socket
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import asdict
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import psutil
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
 from PIL import Image
@@ -39,6 +35,7 @@ from commands.run.attention import overview, selection_of
 from commands.terminal import (
     FailedError,
     StoppedEarlyError,
+    UsageError,
     bar,
     printable,
     refusal,
@@ -69,14 +66,12 @@ from report.batch import (
 )
 from report.formats import export
 from report.view import Subject, bounded, coloured, drawings
-from utils import Stopped, Watch, atomic_write, one_line
+from utils import Stopped, Watch, atomic_write, locked, one_line, remove_abandoned, unfinished_folder
 from visualization import save_image
 
 PATIENCE = timedelta(days=7)  # for who has more to do: processes end together
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)  # true of every other picture too
 WORDS = 48  # in an overview, at most
-UNFINISHED = f".unfinished-{socket.gethostname()}-"  # and the process that writes it
-ABANDONED = 3600.0  # seconds after which an unfinished folder is taken for a crashed process's
 
 
 def run(args: argparse.Namespace) -> None:
@@ -88,9 +83,29 @@ def run(args: argparse.Namespace) -> None:
     """
     state, output = PartialState(timeout=PATIENCE), Path(args.output)
     work = Work(args, output, {"device": str(state.device)} if state.num_processes > 1 else {})
+    with alone_in(output) if state.is_main_process else nullcontext():
+        run_in(output, args, work, state)
+
+
+@contextmanager
+def alone_in(output: Path) -> Iterator[None]:
+    """Have the folder for the block; UsageError while another batch writes into it."""
+    output.mkdir(parents=True, exist_ok=True)
+    with locked(output) as is_ours:
+        if is_ours is False:
+            raise UsageError(f"another batch writes into {output}: wait for it, or choose another --output")
+        try:
+            yield
+        finally:
+            with suppress(OSError):
+                output.rmdir()  # where nothing came to be in it
+
+
+def run_in(output: Path, args: argparse.Namespace, work: Work, state: PartialState) -> None:
+    """Do what is left, in this process its own share of it."""
     left: list[Asked] = []
     if state.is_main_process:
-        remove_abandoned(output)
+        remove_left(output)
         left = work.left_of(args.asked)
     left, work.settings = same_for_all(state, [left, work.settings])
     todo = left[state.process_index :: state.num_processes]
@@ -286,32 +301,19 @@ def known(place: Path) -> Mapping[str, Any]:
 def finished(place: Path) -> Iterator[Path]:
     """Yield an empty folder that takes the place of `place` when the block ends well; else it is gone."""
     place.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = place.with_name(f"{UNFINISHED}{os.getpid()}-{secrets.token_hex(8)}")
-    unfinished.mkdir()
-    try:
+    with unfinished_folder(place.parent) as unfinished, unfinished_folder(place.parent) as earlier:
         yield unfinished
         if place.exists():
-            earlier = unfinished.with_name(f"{unfinished.name}-earlier")
-            place.replace(earlier)
-            unfinished.replace(place)
-            shutil.rmtree(earlier, ignore_errors=True)
-        else:
-            unfinished.replace(place)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
+            place.replace(earlier / place.name)
+        unfinished.replace(place)
 
 
-def remove_abandoned(output: Path) -> None:
-    """Remove what killed processes left: this computer's, where they are gone, and others' that is old."""
-    for folder in (output / "items").glob(".unfinished-*"):
-        mine = re.match(re.escape(UNFINISHED) + r"(\d+)-", folder.name)
-        is_old = time.time() - folder.stat().st_mtime > ABANDONED
-        is_gone = mine and (int(mine[1]) == os.getpid() or not psutil.pid_exists(int(mine[1])))
-        if is_gone if mine else is_old:
-            shutil.rmtree(folder, ignore_errors=True)
-    for file in output.glob(".*"):
-        if re.fullmatch(r"\.batch-\d+\.json|\.[\w.-]+\.[0-9a-f]{8}\.(csv|parquet|html|json)", file.name):
-            file.unlink(missing_ok=True)
+def remove_left(output: Path) -> None:
+    """Remove what killed processes left, and what an earlier run's told each other."""
+    remove_abandoned(output / "items")
+    remove_abandoned(output)
+    for file in output.glob(".batch-*.json"):
+        file.unlink(missing_ok=True)
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -25,6 +25,7 @@ from cli import main
 from records.pictures import open_image
 from report.batch import PAGE, write_index
 from tests.commands.kit import PROMPT, ROOT, TOKENS
+from utils import locked
 
 SIZES = {"a.png": (56, 84), "b c.png": (84, 56), "in/d.png": (56, 56)}  # (w, h)
 
@@ -154,6 +155,19 @@ def test_a_picture_that_cannot_be_used_stops_nobody_else(
     Image.new("RGB", (56, 56), "red").save(pictures / "in" / "d.png")
     assert batch() == 0
     assert not (out / "failed.csv").exists()
+
+
+def test_a_second_batch_into_one_folder_waits_its_turn(
+    batch: Callable[..., int], out: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out.mkdir(parents=True)
+    with locked(out) as is_ours:
+        assert is_ours
+        assert batch() == 2
+        line = f"error: another batch writes into {out}: wait for it, or choose another --output"
+        assert capsys.readouterr().err.splitlines()[-1] == line
+        assert list(out.iterdir()) == []
+    assert batch() == 0
 
 
 def test_ctrl_c_keeps_what_is_done(

@@ -10,6 +10,7 @@ import pytest
 import config
 from records.store import Store
 from tests.records.store.kit import KEYS, ROOT, age, capture_of, left, picture, same
+from utils import unfinished_folder
 
 
 def test_the_entry_not_used_for_longest_goes_first(kept: Store) -> None:
@@ -45,12 +46,15 @@ def test_bounds_and_folder_are_those_of_config(monkeypatch: pytest.MonkeyPatch, 
 
 def test_what_a_crash_left_is_cleared_and_what_is_being_written_is_not(kept: Store) -> None:
     image = picture()
-    for name, seconds in ((".unfinished-old", 4000), (".removed-old", 4000), (".unfinished-now", 5)):
+    for name in (".word-lens-unfinished-1", ".removed-1"):
         (kept.folder / name).mkdir(parents=True)
         (kept.folder / name / "part").write_bytes(b"x")
-        age(kept, name, seconds)
-    kept.save(capture_of(image, stopped=False), image, KEYS[0])
-    assert left(kept) == {KEYS[0], ".unfinished-now"}
+    with unfinished_folder(kept.folder) as written:
+        kept.save(capture_of(image, stopped=False), image, KEYS[0])
+        assert left(kept) == {KEYS[0], written.name}
+    (kept.folder / ".removed-2").mkdir()
+    kept.tidy()
+    assert left(kept) == {KEYS[0]}
 
 
 def test_removing(kept: Store) -> None:
