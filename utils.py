@@ -111,6 +111,18 @@ def locked(path: Path) -> Iterator[bool | None]:
         os.close(descriptor)
 
 
+DISK_PROBLEMS = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the room that you have on the disk is used up",
+    errno.EROFS: "the disk is read-only",
+}
+
+
+def disk_problem(error: BaseException) -> str:
+    """Return what is wrong with the disk, for people; "" for any other error."""
+    return DISK_PROBLEMS.get(error.errno or 0, "") if isinstance(error, OSError) else ""
+
+
 NamedArrays = Mapping[str, tuple[NDArray[Any], str]]  # name: values, and their axes, such as "layer,h,w"
 
 

@@ -12,6 +12,8 @@ from typing import Any, NoReturn
 
 from tqdm import tqdm
 
+from utils import disk_problem
+
 
 class UsageError(ValueError):
     """The arguments cannot be used; the message is one line."""
@@ -72,6 +74,8 @@ def refusal(error: Exception) -> str | None:
     kinds = {kind.__name__ for kind in type(error).__mro__}
     if kinds & {"OutOfMemoryError", "MemoryError"}:
         return "there is not enough memory; a smaller picture, fewer --layers or --max-new-tokens need less"
+    if problem := disk_problem(error):
+        return f"{problem}: free some of it, or choose another folder; what was there before is as it was"
     if isinstance(error, OSError):
         return f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)
     return str(error) if kinds & {"ValueError", "ModelError"} else None

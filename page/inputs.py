@@ -13,7 +13,7 @@ from page.queue import FullError
 from page.sessions import RunGoneError
 from records.generation import GenerationSettings
 from records.grad_cam import LABELS
-from utils import WHOLE, one_line
+from utils import WHOLE, disk_problem, one_line
 
 MOST_NEW_TOKENS = max(1024, config.MAX_NEW_TOKENS)
 MOST_ANSWER_CHARACTERS = 20_000  # of an answer that was written elsewhere
@@ -34,6 +34,8 @@ def refusal(error: Exception) -> str:
     if isinstance(error, (ModelError, ValueError, RunGoneError, FullError)):
         return one_line(error, WHOLE)
     log.error("unexpected", exc_info=error)
+    if problem := disk_problem(error):
+        return f"This page cannot write what it needs to: {problem}. Whoever runs it can mend that."
     return "Something went wrong. The terminal in which the page was started shows what."
 
 

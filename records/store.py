@@ -34,6 +34,7 @@ from records.additions import (
     Additions,
     check_format,
     damage_text,
+    disk_told,
     read_additions,
     read_maps,
     write_check,
@@ -310,7 +311,8 @@ def write_capture(folder: Path, capture: Capture, saved: float) -> None:
 
     values = {part.name: getattr(capture, part.name) for part in fields(capture) if part.name != "picture"}
     tensors = {name: value for name, value in values.items() if isinstance(value, Tensor)}
-    save_file({name: _whole(tensor) for name, tensor in tensors.items()}, folder / TENSORS)
+    with disk_told():
+        save_file({name: _whole(tensor) for name, tensor in tensors.items()}, folder / TENSORS)
     facts = {
         "format": FORMAT,
         "saved": saved,

@@ -140,7 +140,10 @@ def test_a_full_disk_leaves_the_earlier_files_as_they_were(
 
     monkeypatch.setattr(np, "savez_compressed", full)
     assert run("--tokens", "0-3", "--colormap", "jet") == 2
-    assert capsys.readouterr().err.endswith("error: [Errno 28] No space left on device\n")
+    line = (
+        "error: the disk is full: free some of it, or choose another folder; what was there before is as it"
+    )
+    assert capsys.readouterr().err.endswith(f"{line} was\n")
     assert {name: (out / name).read_bytes() for name in names(out)} == before
 
 
