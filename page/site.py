@@ -60,6 +60,7 @@ class Page(Layout):
 
         opened = [*asked_again, self.model, self.toys, self.suggestions, self.by_checkpoint, self.thinking]
         loaded = self.blocks.load(self.on_open, [recent.mine, recent.begun], opened, **AT_ONCE)
+        loaded.then(None, None, None, js=OPENED, **IN_BROWSER)
         self.blocks.unload(self.on_leave)
         loading = [self.status, self.toys, self.suggestions, self.by_checkpoint, self.thinking]
         loading_done = self.load.click(self.on_load, [self.model], loading, **LONG)
@@ -75,7 +76,7 @@ class Page(Layout):
             self.on_generate,
             [sources.image, self.prompt, *self.settings, self.reuse, recent.mine],
             answer,
-            js=f"(_, ...rest) => [{CHOSEN_PICTURE}, ...rest]",
+            js=f"async (_, ...rest) => {{ await ({ONCE_OPEN})(); return [{CHOSEN_PICTURE}, ...rest]; }}",
             **AGAIN,
         )
         recent.list.click(
@@ -359,6 +360,11 @@ TOYS_ONLY = (
 
 # An example brings its question along.
 CHOSEN_PICTURE = "JSON.parse(document.querySelector('#image .sources').dataset.value ?? 'null')"
+# Who asks before the page has its example, or what was cut off, is heard once that is there: there would be
+# no picture yet, and it would take the answer's place.
+OPENED = "() => { document.body.dataset.open = ''; document.dispatchEvent(new Event('page-open')); }"
+ONCE_OPEN = """() => new Promise((done) => 'open' in document.body.dataset
+    ? done() : document.addEventListener('page-open', done, { once: true }))"""
 # Read where it is typed: an event can be sent with the value of the one before.
 ASK_OR_EXPLAIN = "() => document.querySelector('#given textarea').value.trim() ? 'Explain ↵' : 'Ask ↵'"
 EXAMPLE_PROMPT = f"() => {CHOSEN_PICTURE}?.prompt ?? null"

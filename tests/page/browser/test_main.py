@@ -1,6 +1,7 @@
 """The page in a browser: the main way through."""
 
 import re
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -259,3 +260,25 @@ def test_leaving_in_the_middle_of_an_answer_frees_everything_and_is_no_error(
     tab.wait_for_selector('.lens-viewer[data-phase="writing"]')
     tab.close()
     left(0)
+
+
+def test_who_asks_before_the_example_is_there_is_answered_about_it(
+    tab: Tab, site: tuple[Page, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    example, pressed, first = part(tab, "words").text_content(), threading.Event(), site[0].first
+
+    def late(request: Any) -> Any:
+        assert pressed.wait(PATIENCE / 1000)
+        return first(request)
+
+    monkeypatch.setattr(site[0], "first", late)
+    tab.reload(wait_until="commit")
+    tab.click("#generate")
+    assert tab.locator("#image").get_attribute("data-value") is None
+    pressed.set()
+    tab.wait_for_function(
+        """example => document.querySelector('.lens-viewer').dataset.phase === 'answered'
+             && ![example, ''].includes(document.querySelector('[data-part=words]').textContent)""",
+        arg=example,
+    )
+    assert part(tab, "prompt").text_content() == "Describe this image."
