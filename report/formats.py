@@ -21,7 +21,7 @@ from report.npz import npz
 from report.pdf import pdf
 from report.png import archive, png
 from report.view import Subject, short_id, whole_drawing
-from utils import Watch, atomic_write
+from utils import Watch, atomic_write, shown
 
 
 class Format(NamedTuple):
@@ -62,7 +62,7 @@ def export(
         Stopped: if the watch's event was set; nothing is left behind.
     """
     if kind not in FORMATS:
-        raise ValueError(f"a format is one of {', '.join(FORMATS)}; got {kind!r}")
+        raise ValueError(f"a format is one of {', '.join(FORMATS)}; got {shown(kind)}")
     if not subject.shown:
         raise ValueError("the answer is empty: there is nothing to draw")
     form, chosen = FORMATS[kind], "-prompt" if subject.selection.of_prompt else ""

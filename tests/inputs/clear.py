@@ -10,7 +10,7 @@ import unicodedata
 from pathlib import Path
 
 LONGEST = 400  # characters: three lines of a page
-VAGUE = ("something went wrong", "unexpected ")  # what is told of our own mistakes
+VAGUE = ("something went wrong", "error: unexpected ")  # what is told of our own mistakes
 
 # What belongs to a program and not to a person.
 INSIDES = {
