@@ -242,12 +242,12 @@ def look_said(colormap: Any, alpha: Any, view: Any, cells: Any) -> Look:
 def _looks() -> list[Any]:
     """Add how maps are folded and drawn. What is None depends on the colours: see `Look`."""
     return [
-        gr.Radio(list(SCALE_LABELS), value=config.AGGREGATION),
+        gr.Radio(list(SCALE_LABELS), value=config.AGGREGATION, label="aggregation"),
         gr.Dropdown(colormaps(), value=None, label="colormap", info=f"by default {config.HEATMAP_COLORMAP}"),
         gr.Number(None, label="alpha", info="0 to 1; without a colormap that of viridis"),
         gr.Radio(list(VIEWS), value=None, label="view", info=f"by default {config.HEATMAP_VIEW}"),
         gr.Radio(["cells", "smooth"], value=None, label="cells", info="glow is smooth by default"),
-        gr.Radio(["own", "shared"], value=config.HEATMAP_SCALE),
+        gr.Radio(["own", "shared"], value=config.HEATMAP_SCALE, label="scale"),
     ]
 
 

@@ -39,9 +39,14 @@ def png(width: int, height: int, *extra: bytes, depth: int = 8, colours: int = 2
     return b"\x89PNG\r\n\x1a\n" + header + b"".join(extra) + pixels + chunk(b"IEND", b"")
 
 
+def packed_rows(picture: Image.Image) -> bytes:
+    """Return the pixels of a picture in RGB as a PNG has them."""
+    return zlib.compress(b"".join(b"\0" + row.tobytes() for row in np.asarray(picture)))
+
+
 def rows_of_scene() -> bytes:
     """Return the scene's pixels as a PNG has them."""
-    return zlib.compress(b"".join(b"\0" + row.tobytes() for row in scene()))
+    return packed_rows(Image.fromarray(scene()))
 
 
 def headers() -> Iterator[tuple[str, bytes]]:
