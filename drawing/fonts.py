@@ -4,6 +4,7 @@ Goes in: texts in any script. Comes out: widths, pieces in fonts that have their
 Pillow picture. Knows nothing of maps.
 """
 
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 
@@ -12,24 +13,13 @@ from matplotlib.ft2font import FT2Font
 from PIL import ImageDraw, ImageFont
 
 from drawing.characters import ISOLATES, plain_text
+from drawing.scripts import FALLBACK_FONTS, script_of
 
-# Tried in this order for characters that DejaVu Sans lacks; Pillow looks in the system's font folders.
-FALLBACK_FONTS = (
-    "NotoSansCJK-Regular.ttc",
-    "NotoSansCJKsc-Regular.otf",
-    "SourceHanSans-Regular.ttc",
-    "msyh.ttc",
-    "PingFang.ttc",
-    "Hiragino Sans GB.ttc",
-    "Arial Unicode.ttf",
-    "wqy-zenhei.ttc",
-    "wqy-microhei.ttc",
-    "DroidSansFallbackFull.ttf",
-)
+MOST_SCRIPTS = 6  # in a note
 
 
 class Font:
-    """Letters of one size: DejaVu Sans (comes with matplotlib), then a font of the system, then code points.
+    """Letters of one size: DejaVu Sans (comes with matplotlib), then fonts of the system, then code points.
 
     A character that no font at hand can draw is written as [U+4E2D]: never as an empty box.
     """
@@ -94,7 +84,34 @@ def text_size(size_wh: tuple[int, int]) -> int:
 
 def drawable(text: str) -> str:
     """The text with characters that no font at hand can draw written as code points, such as [U+4E2D]."""
-    return "".join(c if c in ISOLATES or _font_with(c) else f"[U+{ord(c):04X}]" for c in plain_text(text))
+    return "".join(c if c in ISOLATES or _font_with(c) else code_point(c) for c in plain_text(text))
+
+
+def font_notes(text: str, drawn: Callable[[str], object] | None = None) -> tuple[str, ...]:
+    """Return a note for the person where characters are written as code points: which fonts would show them.
+
+    `drawn` says of a character whether it can be drawn; by default, whether a font at hand has it.
+    """
+    is_drawn = drawn or _font_with
+    missing = [c for c in dict.fromkeys(plain_text(text)) if c not in ISOLATES and not is_drawn(c)]
+    if not missing:
+        return ()
+    scripts = list(dict.fromkeys(map(script_of, missing)))[:MOST_SCRIPTS]
+    columns = (
+        [one.name for one in scripts],
+        [one.install for one in scripts],
+        [one.package for one in scripts],
+    )
+    names, fonts, packages = (", ".join(dict.fromkeys(column)) for column in columns)
+    return (
+        f"No font here has these letters, which are written as code points such as {code_point(missing[0])}: "
+        f"{names}. To see them, install {fonts} (Debian, Ubuntu: {packages}).",
+    )
+
+
+def code_point(character: str) -> str:
+    """Return how a character is written that no font can draw: [U+4E2D]."""
+    return f"[U+{ord(character):04X}]"
 
 
 def font_files(text: str) -> list[str]:

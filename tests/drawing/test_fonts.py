@@ -7,7 +7,8 @@ import pytest
 
 from drawing import fonts
 from drawing.characters import isolated
-from drawing.fonts import drawable
+from drawing.fonts import drawable, font_notes
+from drawing.scripts import FALLBACK_FONTS, SCRIPTS, script_of
 
 
 def test_characters_without_a_glyph_are_spelt_out(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -53,3 +54,50 @@ def test_long_texts_are_shortened_to_a_width() -> None:
     assert short.endswith("…")
     assert face.width(short) <= 200
     assert face.shortened("word", 200) == "word"
+
+
+# --- Fonts that are missing ---------------------------------------------------------------------------------
+
+SCRIPTS_SAID = {
+    "Thai": ("สวัสดี", "Noto Sans Thai", "fonts-noto-core"),
+    "Hindi": ("नमस्ते", "Noto Sans Devanagari", "fonts-noto-core"),
+    "Chinese/Japanese/Korean": ("中文", "Noto Sans CJK", "fonts-noto-cjk"),
+    "emoji": ("🤖", "Symbola", "fonts-symbola"),
+    "Tamil": ("வணக்கம்", "Noto Sans Tamil", "fonts-noto-core"),
+    "other scripts": ("\ua98f", "Noto Sans", "fonts-noto-core"),  # Javanese
+}
+
+
+@pytest.mark.parametrize("script", SCRIPTS_SAID)
+def test_a_script_without_a_font_is_told_with_the_font_to_install(
+    script: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said, font, package = SCRIPTS_SAID[script]
+    monkeypatch.setattr(fonts, "_fallback_paths", tuple)
+    fonts._font_with.cache_clear()
+    try:
+        (note,) = font_notes(f"a word {said}")
+        assert note == (
+            "No font here has these letters, which are written as code points such as "
+            f"[U+{ord(said[0]):04X}]: {script}. To see them, install {font} (Debian, Ubuntu: {package})."
+        )
+    finally:
+        fonts._font_with.cache_clear()
+    assert font_notes(said, drawn=lambda character: True) == ()
+
+
+def test_scripts_that_are_drawn_anyway_need_no_font() -> None:
+    for said in ("plain", "Ελληνικά Кириллица", "مرحبا بالعالم", "שלום", "a\n\u200b", ""):
+        assert font_notes(said) == ()
+
+
+def test_a_script_has_its_letters_and_its_fonts() -> None:
+    for script in SCRIPTS:
+        assert script.fonts
+        for first, last in script.blocks:
+            assert script_of(chr(first)) == script_of(chr(last)) == script
+    assert [script_of(c).name for c in "aกหअ中가🐱ሰ"] == [
+        *("other scripts", "Thai", "Thai", "Hindi", "Chinese/Japanese/Korean"),
+        *("Chinese/Japanese/Korean", "emoji", "Ethiopic"),
+    ]
+    assert len(FALLBACK_FONTS) == len(set(FALLBACK_FONTS))
