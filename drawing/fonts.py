@@ -4,13 +4,15 @@ Goes in: texts in any script. Comes out: widths, pieces in fonts that have their
 Pillow picture. Knows nothing of maps.
 """
 
+import re
+import unicodedata
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 
 import matplotlib
 from matplotlib.ft2font import FT2Font
-from PIL import ImageDraw, ImageFont
+from PIL import ImageDraw, ImageFont, features
 
 from drawing.characters import ISOLATES, plain_text
 from drawing.scripts import FALLBACK_FONTS, script_of
@@ -32,18 +34,20 @@ class Font:
 
     def runs(self, text: str) -> list[tuple[str, ImageFont.FreeTypeFont]]:
         """The text in pieces to draw from left to right, each with a font that has its characters."""
-        pieces: list[tuple[str, ImageFont.FreeTypeFont]] = []
-        joined = False
-        for character in drawable(text):
-            if character in ISOLATES:
-                joined = False
-                continue
-            font = _sized(_font_with(character) or _main_font_path(), self.size)
-            if joined and pieces[-1][1] is font:
-                pieces[-1] = (pieces[-1][0] + character, font)
-            else:
-                pieces.append((character, font))
-            joined = True
+        return [(piece, font) for piece, font, _ in self._directed(text)]
+
+    def _directed(self, text: str) -> list[tuple[str, ImageFont.FreeTypeFont, str]]:
+        """The pieces, each with the direction of the text that it is in; what is isolated is a text of its own."""
+        pieces: list[tuple[str, ImageFont.FreeTypeFont, str]] = []
+        for part in re.split(f"[{ISOLATES}]", drawable(text)):
+            joined, direction = False, _direction(part)
+            for character in part:
+                font = _sized(_font_with(character) or _main_font_path(), self.size)
+                if joined and pieces[-1][1] is font:
+                    pieces[-1] = (pieces[-1][0] + character, font, direction)
+                else:
+                    pieces.append((character, font, direction))
+                joined = True
         return pieces
 
     def width(self, text: str) -> float:
@@ -66,9 +70,22 @@ class Font:
     ) -> None:
         """Write with the top left corner at xy, all fonts on one base line."""
         x, y = xy
-        for piece, font in self.runs(text):
-            draw.text((x, y + self.ascent), piece, fill=fill, font=font, anchor="ls")
+        for piece, font, direction in self._directed(text):
+            draw.text(
+                (x, y + self.ascent),
+                piece,
+                fill=fill,
+                font=font,
+                anchor="ls",
+                direction=direction if features.check("raqm") else None,  # else all is drawn as it is written
+            )
             x += font.getlength(piece)
+
+
+def _direction(text: str) -> str:
+    """Return which way a text runs: as its first letter that has a direction does."""
+    strong = next((kind for kind in map(unicodedata.bidirectional, text) if kind in ("L", "R", "AL")), "L")
+    return "ltr" if strong == "L" else "rtl"
 
 
 @lru_cache(maxsize=64)

@@ -3,12 +3,15 @@
 from pathlib import Path
 
 import matplotlib
+import numpy as np
 import pytest
+from PIL import Image, ImageDraw, ImageFont
 
 from drawing import fonts
 from drawing.characters import isolated
 from drawing.fonts import drawable, font_notes
 from drawing.scripts import FALLBACK_FONTS, SCRIPTS, script_of
+from tests.report.formats.kit import font_of
 
 
 def test_characters_without_a_glyph_are_spelt_out(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -46,6 +49,27 @@ def test_text_from_right_to_left_leaves_the_numbers_beside_it_in_place() -> None
     label = f"token 1 “{isolated('אב')}”  0.07 % to 2.45 %"
     assert [text for text, _ in face.runs(label)] == ["token 1 “", "אב", "”  0.07 % to 2.45 %"]
     assert face.runs(isolated("")) == []
+
+
+def test_words_from_right_to_left_stay_in_their_place_among_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a plainer layout draws the letters in the order in which they are seen, from left to right."""
+    thai = font_of(tmp_path / "thai.ttf", "ก")
+    monkeypatch.setattr(fonts, "_fallback_paths", lambda: (str(thai),))
+    fonts._font_with.cache_clear()
+    try:
+        plain = ImageFont.truetype(fonts._main_font_path(), 20, layout_engine=ImageFont.Layout.BASIC)
+        for text, seen in (("กאב ZZ", "Wבא ZZ"), ("אב ZZ", "ZZ בא"), ("ZZ אב ZZ", "ZZ בא ZZ")):
+            found, expected = Image.new("RGB", (160, 30)), Image.new("RGB", (160, 30))
+            fonts.font(20).write(ImageDraw.Draw(found), (0, 0), text, (255, 255, 255))
+            at = (0, fonts.font(20).ascent)
+            ImageDraw.Draw(expected).text(at, seen, (255, 255, 255), plain, anchor="ls")
+            difference = np.abs(np.asarray(found, float) - np.asarray(expected, float)).mean()
+            swapped = np.abs(np.asarray(expected, float)).mean()
+            assert difference < 0.3 * swapped, text
+    finally:
+        fonts._font_with.cache_clear()
 
 
 def test_long_texts_are_shortened_to_a_width() -> None:

@@ -15,6 +15,9 @@ from tests.inputs.pictures import FINE, LOSSLESS, Picture, every_format, saved, 
 
 TENTHS = range(10)
 BOMB = 60_000  # pixels of each side that a header claims
+WHOLE_BOMB = (  # 12,000 x 12,000 pixels, all of one colour, as libwebp packs them
+    "524946461e000000574542505650384c110000002fdfeeb70b07d0831ef4a0ff8188e87f0000"
+)
 BROKEN_TOO = ("WEBP", "WEBP of 2**24")  # whose claim is read together with more, which is missing
 
 
@@ -78,6 +81,7 @@ def headers() -> Iterator[tuple[str, bytes]]:
     for name in ("AVIF", "HEIF"):
         data = saved(Image.fromarray(scene()), name, **FINE[name])
         yield name, claimed(data, b"ispe", 8, ">II", side)
+    yield "WEBP, whole", bytes.fromhex(WHOLE_BOMB)
     webp = b"RIFF" + struct.pack("<I", 30) + b"WEBPVP8X" + struct.pack("<I", 10) + bytes(4)
     yield "WEBP", webp + (16_383).to_bytes(3, "little") * 2
     yield "WEBP of 2**24", webp + (2**24 - 1).to_bytes(3, "little") * 2
