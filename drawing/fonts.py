@@ -37,7 +37,7 @@ class Font:
         return [(piece, font) for piece, font, _ in self._directed(text)]
 
     def _directed(self, text: str) -> list[tuple[str, ImageFont.FreeTypeFont, str]]:
-        """The pieces, each with the direction of the text that it is in; what is isolated is a text of its own."""
+        """The pieces, each with the direction of its text; what is isolated is a text of its own."""
         pieces: list[tuple[str, ImageFont.FreeTypeFont, str]] = []
         for part in re.split(f"[{ISOLATES}]", drawable(text)):
             joined, direction = False, _direction(part)
