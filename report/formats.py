@@ -61,7 +61,7 @@ def export(
         ValueError: for an unknown format, nothing to draw, a token that is not there.
         Stopped: if the watch's event was set; nothing is left behind.
     """
-    if kind not in FORMATS:
+    if not isinstance(kind, str) or kind not in FORMATS:
         raise ValueError(f"a format is one of {', '.join(FORMATS)}; got {shown(kind)}")
     if not subject.shown:
         raise ValueError("the answer is empty: there is nothing to draw")

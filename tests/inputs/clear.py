@@ -39,7 +39,7 @@ def one_clear_line(line: str, *typed: str) -> None:
     assert not hidden, f"characters that are not seen: {hidden[:3]} in {told}"
     assert len(line) <= LONGEST, f"{len(line)} characters: {told}"
     own = line
-    for text in sorted(filter(None, typed), key=len, reverse=True):
+    for text in sorted((text for text in typed if len(text.strip()) > 2), key=len, reverse=True):
         own = own.replace(text, "…")
     assert not any(vague in own.lower() for vague in VAGUE), f"nothing of what is wrong: {told}"
     for what, pattern in INSIDES.items():

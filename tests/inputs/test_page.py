@@ -95,6 +95,9 @@ CALLBACKS = {
         ["run", "text", "0", "a", "answer", "b", "auto", "grad-cam", 1, 0, 0],
     ),
     "on_draw": Callback(lambda page: page.gradcam.on_draw, ["run", 0, None, LOOK]),
+    "on_plan": Callback(
+        lambda page: lambda _, *form: planned(page, *form), ["picture", PROMPT, "", *GENERATION]
+    ),
     "on_hide": Callback(
         lambda page: page.on_hide, ["run", "0", WANTED, PROMPT, "", *GENERATION, None], 12
     ),
@@ -122,6 +125,14 @@ def test_any_value_is_shown_or_refused(
         (tally.refused if line else tally.right)(f"page: {name}")
 
     tried()
+
+
+def planned(page: Page, *form: Any) -> Iterator[None]:
+    """Say what an answer would record; why it cannot be given is told as an error would be."""
+    line = page.on_plan(*form)[page.plan]
+    yield
+    if line and not line.startswith("Records"):
+        raise gr.Error(line)
 
 
 def raising(error: gr.Error) -> Iterator[None]:

@@ -110,7 +110,9 @@ def test_an_answer_from_elsewhere_is_read_or_refused(
     model, processor = small
     encoded = encode(model, processor, picture(), READ)
     found: list[tuple[int, ...]] = []
-    line = refusal_of(ValueError, lambda: found.append(answer_ids(model, processor, encoded, answer)))
+    line = refusal_of(
+        ValueError, lambda: found.append(answer_ids(model, processor, encoded.prompt_length, answer))
+    )
     if line is not None:
         tally.refused("given answers")
         return

@@ -111,7 +111,7 @@ def shell(capfd: pytest.CaptureFixture[str], tally: Tally) -> Callable[..., None
         if lines[0] == f"error: {BEGUN}":
             tally.right(kind)
         else:
-            one_clear_line(lines[0], *own, *(argument for argument in arguments if len(argument) > 2))
+            one_clear_line(lines[0], *own, *arguments)
             tally.refused(kind)
         return lines[0]
 

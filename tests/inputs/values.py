@@ -43,7 +43,14 @@ numbers: st.SearchStrategy[Any] = st.one_of(
     st.floats(-1, 12),
     st.sampled_from([HUGE, -HUGE, 10**9, 2**53, 2**63, 1e300, -0.0, True, False]),
 )
-plain: st.SearchStrategy[Any] = st.one_of(st.none(), numbers, texts)
+names = st.sampled_from(  # of what there is
+    [
+        *("own", "shared", "smooth", "cells", "overlay", "heatmap", "jet", "glow", "viridis", "max", "mean"),
+        *("checkpoint", "greedy", "attention", "tam", "grad-cam", "gradient-norm", "word", "token", "answer"),
+        *("all", "auto", "late", "0", "1", "0-2", "pdf", "npz", 0, 1, 2, 0.5),
+    ]
+)
+plain: st.SearchStrategy[Any] = st.one_of(st.none(), numbers, texts, names)
 anything: st.SearchStrategy[Any] = st.one_of(
     plain,
     st.sampled_from(["x" * LONG, "0," * 5000 + "0", b"bytes", [[]], {"": {}}]),
