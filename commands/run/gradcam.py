@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> None:
         with bar("Pictures", "layer", len(cam.layers)) as progress:
             save_layers(cam, image, folder, args.mode, Style(args.look, args.scale), counter(progress))
         count = len(list(folder.iterdir()))
-    for note in (*cam.notes, *font_notes(cam.text + cam.target)):
+    for note in (*font_notes(cam.text + cam.target), *cam.notes):
         say(f"note: {note}")
     say(f"Wrote {count} files to {args.output}")
 
