@@ -125,9 +125,8 @@ def _unread(file: BinaryIO) -> str:
     for name in IMAGE_FORMATS:
         _, accepts = Image.OPEN[name]
         if accepts is not None and accepts(start[:16]) is True:
-            size = re.search(
-                rb"ispe.{4}(.{4})(.{4})", start, re.DOTALL
-            )  # AVIF's, which Pillow keeps silent about
+            # An AVIF's size, of which Pillow says nothing where it is too large.
+            size = re.search(rb"ispe.{4}(.{4})(.{4})", start, re.DOTALL)
             width, height = (int.from_bytes(side) for side in size.groups()) if size else (0, 0)
             return _too_many() if width * height > config.MAX_DECODED_PIXELS else DAMAGED
     return f"The file is not a picture in a format that is read: {', '.join(IMAGE_FORMATS)}."
