@@ -1,8 +1,8 @@
 """What tests of any input share: a count of what was tried, and hypothesis that is the same each time."""
 
+import atexit
 import tempfile
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, configuration, settings
@@ -10,9 +10,10 @@ from hypothesis import HealthCheck, configuration, settings
 from tests.inputs.kit import TIMES
 from tests.inputs.tally import NAME, Tally
 
-configuration.set_hypothesis_home_dir(
-    Path(tempfile.gettempdir()) / "hypothesis"
-)  # and no file in the checkout
+# What hypothesis writes down of Unicode and of our constants: gone with the process.
+HOME = tempfile.TemporaryDirectory(prefix="hypothesis-")
+atexit.register(HOME.cleanup)
+configuration.set_hypothesis_home_dir(HOME.name)
 settings.register_profile(
     "inputs",
     derandomize=TIMES == 1,  # the gate is the same each time; a long run looks elsewhere
