@@ -95,7 +95,7 @@ def _is_proxy(value: str) -> bool:
         return False
 
 
-_NOT_BLANK = r"\s*\S.*"
+_NOT_BLANK = r"[^\0\r\n]*[^\s\0][^\0\r\n]*"
 _PLACE = r"([\w-]+(\.[\w-]+)*|\[[0-9a-fA-F:.]+\])(:\d{1,5})?"  # a name or an address, with a port
 _FOLDER: Rule = _text("the name of a folder", _NOT_BLANK)
 
@@ -234,7 +234,7 @@ RULES["GRADCAM_NOISE"] = _number(0, 10)
 # The command line goes before these six, and so does the environment: WORD_LENS_HOST, WORD_LENS_PORT, ….
 # 127.0.0.1 answers this computer only; 0.0.0.0 answers every network: think of AUTH.
 HOST: str = "127.0.0.1"
-RULES["HOST"] = _text("a host name or address without spaces", r"\S+")
+RULES["HOST"] = _text("a host name or address without spaces", r"[^\s\x00-\x1f\x7f]+")
 PORT: int = 7860
 RULES["PORT"] = _whole(1, 65_535)
 # Where else people open it, as their browser's address line begins: "https://lens.example.org". "https://*.…"

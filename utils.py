@@ -9,6 +9,7 @@ import glob
 import json
 import os
 import re
+import reprlib
 import secrets
 import shutil
 import threading
@@ -181,6 +182,20 @@ def one_line(text: object, limit: int = 300) -> str:
     return line if len(line) <= limit else line[: limit - 1].rstrip() + "…"
 
 
+def is_broken(text: str) -> bool:
+    """Return whether a text has half a character in it (a lone surrogate), which nothing can write."""
+    return any("\ud800" <= character <= "\udfff" for character in text)
+
+
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 80
+
+
+def shown(value: object) -> str:
+    """Return a value as it would be typed, for an error: in one line, and not endless, whatever it is."""
+    return one_line(_SHORT.repr(value), 120)
+
+
 # --- Numbers as people type them ----------------------------------------------------------------------------
 
 Range = tuple[int, int]  # first and last, both included; negative ones count from the end
@@ -207,7 +222,7 @@ def ranges_of(text: str) -> tuple[Range, ...]:
     for part in text.split(","):
         match = re.fullmatch(r"\s*(-?\d{1,9})(?:\s*-\s*(-?\d{1,9}))?\s*", part)
         if match is None:
-            raise ValueError(f"{text!r} is no list of numbers and ranges such as 3 or 0-3,7")
+            raise ValueError(f"{shown(text)} is no list of numbers and ranges such as 3 or 0-3,7")
         found.append((int(match[1]), int(match[2] or match[1])))
     return tuple(found)
 

@@ -15,7 +15,7 @@ from methods import METHODS
 from records.generation import GenerationSettings
 from records.look import VIEWS
 from records.selection import ANSWER
-from utils import Range, numbers_in, ranges_of
+from utils import Range, is_broken, numbers_in, one_line, ranges_of, shown
 
 SOME: config.Rule = ("a whole number of at least 1", lambda value: isinstance(value, int) and value >= 1)
 
@@ -38,9 +38,9 @@ def token_choice(text: str) -> str | tuple[Range, ...]:
         chosen = ranges(text)
     except argparse.ArgumentTypeError:
         wanted = "all, words, answer, or numbers such as 3, 2-5 or 1,4"
-        raise argparse.ArgumentTypeError(f"{text!r} is not {wanted}") from None
+        raise argparse.ArgumentTypeError(f"{shown(text)} is not {wanted}") from None
     if min(min(pair) for pair in chosen) < 0:
-        raise argparse.ArgumentTypeError(f"tokens are counted from 0; got {text}")
+        raise argparse.ArgumentTypeError(f"tokens are counted from 0; got {one_line(text, 80)}")
     if any(first > last for first, last in chosen):
         raise argparse.ArgumentTypeError(f"a range runs backwards in {text}")
     return chosen
@@ -73,7 +73,7 @@ def held(rule: config.Rule, kind: Callable[[str], Any]) -> Callable[[str], Any]:
             value = kind(text)
             if accepts(value):
                 return value
-        raise argparse.ArgumentTypeError(f"must be {allowed}; got {text}")
+        raise argparse.ArgumentTypeError(f"must be {allowed}; got {one_line(text, 80)}")
 
     return read
 
@@ -85,6 +85,13 @@ def prompt_text(text: str) -> str:
     limit = config.MAX_PROMPT_CHARACTERS
     if len(text) > limit:
         raise argparse.ArgumentTypeError(f"{len(text):,} characters; at most {limit:,} are allowed")
+    return whole_text(text)
+
+
+def whole_text(text: str) -> str:
+    """Return the text; what the shell could not read as characters is refused."""
+    if is_broken(text):
+        raise argparse.ArgumentTypeError("it has half a character in it (a lone surrogate)")
     return text
 
 
@@ -112,12 +119,12 @@ def given_answer(text: str) -> str:
     if text.startswith("@"):
         try:
             text = Path(text[1:]).read_text("utf-8").rstrip("\n")
-        except (OSError, UnicodeDecodeError) as error:
+        except (OSError, ValueError) as error:  # a name with a zero in it is no name
             reason = getattr(error, "strerror", None) or "it is no text in UTF-8"
-            raise argparse.ArgumentTypeError(f"{text[1:]} cannot be read: {reason}") from None
+            raise argparse.ArgumentTypeError(f"{one_line(text[1:], 120)} cannot be read: {reason}") from None
     if not text.strip():
         raise argparse.ArgumentTypeError("the answer is empty")
-    return text
+    return whole_text(text)
 
 
 def generation_of(args: argparse.Namespace) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from commands.arguments import (
 from commands.pictures import check_folder
 from commands.terminal import UsageError
 from methods import METHODS
+from utils import shown
 
 HELP = """Measure how often each method's maps find what the answer's words name, and what they cost.
 
@@ -47,7 +48,7 @@ def method_choice(text: str) -> tuple[str, ...]:
     chosen = tuple(dict.fromkeys(text.split(",")))
     for name in chosen:
         if name not in METHODS:
-            raise argparse.ArgumentTypeError(f"{name!r} is not one of {', '.join(METHODS)}")
+            raise argparse.ArgumentTypeError(f"{shown(name)} is not one of {', '.join(METHODS)}")
     return chosen
 
 

@@ -16,6 +16,7 @@ from commands.arguments import (
 from commands.pictures import check_folder, look_of, take_picture
 from commands.terminal import UsageError
 from report.formats import FORMATS
+from utils import shown
 
 
 def format_lines() -> str:
@@ -45,7 +46,7 @@ def format_choice(text: str) -> tuple[str, ...]:
     chosen = tuple(FORMATS) if text == "all" else tuple(dict.fromkeys(text.split(",")))
     for name in chosen:
         if name not in FORMATS:
-            raise argparse.ArgumentTypeError(f"{name!r} is not one of {', '.join(FORMATS)} or all")
+            raise argparse.ArgumentTypeError(f"{shown(name)} is not one of {', '.join(FORMATS)} or all")
     return chosen
 
 

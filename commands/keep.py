@@ -11,6 +11,7 @@ from commands.terminal import UsageError
 from methods import METHODS
 from methods.catalog import ASK_AGAIN
 from records.keep import ALL, HEAD_MEAN, Keep, heads_in, keep_of, layers_of, pairs_text
+from utils import shown
 
 
 def kept_heads(text: str) -> Keep:
@@ -22,7 +23,7 @@ def kept_heads(text: str) -> Keep:
         return keep_of([(int(layer), int(head)) for layer, head in pairs])
     except ValueError:
         raise argparse.ArgumentTypeError(
-            f"{text!r} is not all, head-mean, or layers and heads such as 20:3,21:0"
+            f"{shown(text)} is not all, head-mean, or layers and heads such as 20:3,21:0"
         ) from None
 
 

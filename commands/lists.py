@@ -18,6 +18,7 @@ from PIL import Image
 from commands.terminal import UsageError
 from records.pictures import IMAGE_FORMATS
 from report.batch import TABLES
+from utils import is_broken
 
 WITH_COLUMNS = (".csv", ".jsonl")
 ENDINGS = (".txt", *WITH_COLUMNS)
@@ -144,7 +145,7 @@ def _asked(row: Mapping[str, Any], folder: Path, prompt: str | None, columns: Co
     if columns.answer is not None and (not isinstance(answer, str) or not answer.strip()):
         raise UsageError(f"{at}: {columns.answer!r} holds no answer")
     for text in (asked, answer or ""):
-        if text != text.encode("utf-8", "replace").decode():
+        if is_broken(text):
             raise UsageError(f"{at}: it has half a character in it (a lone surrogate)")
     shown = name.strip().encode("utf-8", "backslashreplace").decode()  # of a file whose name is no text
     return Asked(shown, folder / name.strip(), asked, answer)

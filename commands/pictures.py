@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from contextlib import suppress
 from pathlib import Path
 
 from PIL import Image
@@ -11,6 +12,7 @@ import config
 from commands.terminal import UsageError, say
 from records.look import Look
 from records.pictures import ImageError, image_hash, open_image
+from utils import one_line
 
 
 def opened(path: str) -> Image.Image:
@@ -18,7 +20,7 @@ def opened(path: str) -> Image.Image:
     try:
         image = open_image(path)
     except ImageError as error:
-        raise UsageError(f"{path}: {error}") from error
+        raise UsageError(f"{one_line(path)}: {error}") from error
     if "note" in image.info:
         say(f"note: {image.info['note']}")
     return image
@@ -36,8 +38,19 @@ def look_of(args: argparse.Namespace, view: str | None = None) -> Look:
 
 
 def check_folder(output: str | Path) -> Path:
-    """Return the folder to write into, or the nearest above it that is there; UsageError if it is a file."""
-    base = next(folder for folder in (Path(output), *Path(output).absolute().parents) if folder.exists())
+    """Return the folder to write into, or the nearest above it that is there.
+
+    Raises:
+        UsageError: if that is a file, or nothing can have this name.
+    """
+    folders = (Path(output), *Path(output).absolute().parents)
+    try:
+        with suppress(FileNotFoundError, NotADirectoryError):
+            Path(output).stat()
+        base = next(folder for folder in folders if folder.exists())
+    except (OSError, ValueError) as error:  # too long a name, or one with a zero in it
+        reason = getattr(error, "strerror", None) or "nothing can have this name"
+        raise UsageError(f"cannot write into {one_line(output)}: {reason}") from None
     if not base.is_dir():
         raise UsageError(f"cannot write into {output}: {base} is a file")
     return base

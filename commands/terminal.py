@@ -82,8 +82,8 @@ def refusal(error: Exception) -> str | None:
 
 
 def say(text: str) -> None:
-    """Write a line to stderr."""
-    print(text, file=sys.stderr, flush=True)
+    """Write a line to stderr, without what could rewrite the terminal."""
+    print(printable(text), file=sys.stderr, flush=True)
 
 
 def say_above(text: str) -> None:

@@ -4,32 +4,24 @@ Goes in: texts in any script. Comes out: widths, pieces in fonts that have their
 Pillow picture. Knows nothing of maps.
 """
 
+import re
+import unicodedata
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 
 import matplotlib
 from matplotlib.ft2font import FT2Font
-from PIL import ImageDraw, ImageFont
+from PIL import ImageDraw, ImageFont, features
 
 from drawing.characters import ISOLATES, plain_text
+from drawing.scripts import FALLBACK_FONTS, script_of
 
-# Tried in this order for characters that DejaVu Sans lacks; Pillow looks in the system's font folders.
-FALLBACK_FONTS = (
-    "NotoSansCJK-Regular.ttc",
-    "NotoSansCJKsc-Regular.otf",
-    "SourceHanSans-Regular.ttc",
-    "msyh.ttc",
-    "PingFang.ttc",
-    "Hiragino Sans GB.ttc",
-    "Arial Unicode.ttf",
-    "wqy-zenhei.ttc",
-    "wqy-microhei.ttc",
-    "DroidSansFallbackFull.ttf",
-)
+MOST_SCRIPTS = 6  # in a note
 
 
 class Font:
-    """Letters of one size: DejaVu Sans (comes with matplotlib), then a font of the system, then code points.
+    """Letters of one size: DejaVu Sans (comes with matplotlib), then fonts of the system, then code points.
 
     A character that no font at hand can draw is written as [U+4E2D]: never as an empty box.
     """
@@ -42,18 +34,20 @@ class Font:
 
     def runs(self, text: str) -> list[tuple[str, ImageFont.FreeTypeFont]]:
         """The text in pieces to draw from left to right, each with a font that has its characters."""
-        pieces: list[tuple[str, ImageFont.FreeTypeFont]] = []
-        joined = False
-        for character in drawable(text):
-            if character in ISOLATES:
-                joined = False
-                continue
-            font = _sized(_font_with(character) or _main_font_path(), self.size)
-            if joined and pieces[-1][1] is font:
-                pieces[-1] = (pieces[-1][0] + character, font)
-            else:
-                pieces.append((character, font))
-            joined = True
+        return [(piece, font) for piece, font, _ in self._directed(text)]
+
+    def _directed(self, text: str) -> list[tuple[str, ImageFont.FreeTypeFont, str]]:
+        """The pieces, each with the direction of its text; what is isolated is a text of its own."""
+        pieces: list[tuple[str, ImageFont.FreeTypeFont, str]] = []
+        for part in re.split(f"[{ISOLATES}]", drawable(text)):
+            joined, direction = False, _direction(part)
+            for character in part:
+                font = _sized(_font_with(character) or _main_font_path(), self.size)
+                if joined and pieces[-1][1] is font:
+                    pieces[-1] = (pieces[-1][0] + character, font, direction)
+                else:
+                    pieces.append((character, font, direction))
+                joined = True
         return pieces
 
     def width(self, text: str) -> float:
@@ -76,9 +70,22 @@ class Font:
     ) -> None:
         """Write with the top left corner at xy, all fonts on one base line."""
         x, y = xy
-        for piece, font in self.runs(text):
-            draw.text((x, y + self.ascent), piece, fill=fill, font=font, anchor="ls")
+        for piece, font, direction in self._directed(text):
+            draw.text(
+                (x, y + self.ascent),
+                piece,
+                fill=fill,
+                font=font,
+                anchor="ls",
+                direction=direction if features.check("raqm") else None,  # else all is drawn as it is written
+            )
             x += font.getlength(piece)
+
+
+def _direction(text: str) -> str:
+    """Return which way a text runs: as its first letter that has a direction does."""
+    strong = next((kind for kind in map(unicodedata.bidirectional, text) if kind in ("L", "R", "AL")), "L")
+    return "ltr" if strong == "L" else "rtl"
 
 
 @lru_cache(maxsize=64)
@@ -94,7 +101,34 @@ def text_size(size_wh: tuple[int, int]) -> int:
 
 def drawable(text: str) -> str:
     """The text with characters that no font at hand can draw written as code points, such as [U+4E2D]."""
-    return "".join(c if c in ISOLATES or _font_with(c) else f"[U+{ord(c):04X}]" for c in plain_text(text))
+    return "".join(c if c in ISOLATES or _font_with(c) else code_point(c) for c in plain_text(text))
+
+
+def font_notes(text: str, drawn: Callable[[str], object] | None = None) -> tuple[str, ...]:
+    """Return a note for the person where characters are written as code points: which fonts would show them.
+
+    `drawn` says of a character whether it can be drawn; by default, whether a font at hand has it.
+    """
+    is_drawn = drawn or _font_with
+    missing = [c for c in dict.fromkeys(plain_text(text)) if c not in ISOLATES and not is_drawn(c)]
+    if not missing:
+        return ()
+    scripts = list(dict.fromkeys(map(script_of, missing)))[:MOST_SCRIPTS]
+    columns = (
+        [one.name for one in scripts],
+        [one.install for one in scripts],
+        [one.package for one in scripts],
+    )
+    names, fonts, packages = (", ".join(dict.fromkeys(column)) for column in columns)
+    return (
+        f"No font here has these letters, which are written as code points such as {code_point(missing[0])}: "
+        f"{names}. To see them, install {fonts} (Debian, Ubuntu: {packages}).",
+    )
+
+
+def code_point(character: str) -> str:
+    """Return how a character is written that no font can draw: [U+4E2D]."""
+    return f"[U+{ord(character):04X}]"
 
 
 def font_files(text: str) -> list[str]:

@@ -7,6 +7,7 @@ help can read it at once. A method's function is imported when it first runs.
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -307,5 +308,5 @@ LAYERED = ("grad-cam", "gradient-norm")  # those that make a map of each layer t
 def method_named(name: object) -> Method:
     """Return the row of that name; ValueError, with all names, if there is none."""
     if not isinstance(name, str) or name not in METHODS:
-        raise ValueError(f"method must be one of {', '.join(METHODS)}; got {name!r}")
+        raise ValueError(f"method must be one of {', '.join(METHODS)}; got {reprlib.repr(name)}")
     return METHODS[name]

@@ -29,7 +29,7 @@ from records.look import VIEWS, Look
 from records.selection import parsed_selection
 from report.layers import Style, layer_grid
 from report.view import Subject, whole_drawing
-from utils import Stopped
+from utils import Stopped, shown
 
 NO_ANSWER = "Call /generate first, with the same client."
 
@@ -233,6 +233,8 @@ def _chosen() -> list[Any]:
 
 def look_said(colormap: Any, alpha: Any, view: Any, cells: Any) -> Look:
     """Return how a client wants a map drawn; what is None is `Look`'s own."""
+    if cells not in (None, "cells", "smooth"):
+        raise RefusedError(f'cells must be "cells" or "smooth"; got {shown(cells)}')
     smooth: Any = None if cells is None else cells == "smooth"
     return Look(colormap, alpha, view, smooth)
 
@@ -240,12 +242,12 @@ def look_said(colormap: Any, alpha: Any, view: Any, cells: Any) -> Look:
 def _looks() -> list[Any]:
     """Add how maps are folded and drawn. What is None depends on the colours: see `Look`."""
     return [
-        gr.Radio(list(SCALE_LABELS), value=config.AGGREGATION),
+        gr.Radio(list(SCALE_LABELS), value=config.AGGREGATION, label="aggregation"),
         gr.Dropdown(colormaps(), value=None, label="colormap", info=f"by default {config.HEATMAP_COLORMAP}"),
         gr.Number(None, label="alpha", info="0 to 1; without a colormap that of viridis"),
         gr.Radio(list(VIEWS), value=None, label="view", info=f"by default {config.HEATMAP_VIEW}"),
         gr.Radio(["cells", "smooth"], value=None, label="cells", info="glow is smooth by default"),
-        gr.Radio(["own", "shared"], value=config.HEATMAP_SCALE),
+        gr.Radio(["own", "shared"], value=config.HEATMAP_SCALE, label="scale"),
     ]
 
 

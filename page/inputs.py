@@ -13,7 +13,7 @@ from page.queue import FullError
 from page.sessions import RunGoneError
 from records.generation import GenerationSettings
 from records.grad_cam import LABELS
-from utils import WHOLE, disk_problem, one_line
+from utils import WHOLE, disk_problem, is_broken, one_line
 
 MOST_NEW_TOKENS = max(1024, config.MAX_NEW_TOKENS)
 MOST_ANSWER_CHARACTERS = 20_000  # of an answer that was written elsewhere
@@ -46,6 +46,8 @@ def asked(prompt: Any) -> str:
     if len(prompt) > config.MAX_PROMPT_CHARACTERS:
         limit = config.MAX_PROMPT_CHARACTERS
         raise RefusedError(f"The question has {len(prompt):,} characters; at most {limit:,} are allowed.")
+    if is_broken(prompt):
+        raise RefusedError("The question has half a character in it (a lone surrogate).")
     return prompt.strip()
 
 
@@ -60,12 +62,12 @@ def generation_settings(
     thinking: Any = None,
 ) -> dict[str, Any]:
     """Return the settings as keywords of `GenerationSettings.of`; None is config's, or none of one's own."""
-    limit = int(number_within(max_new_tokens, "Max new tokens", 1, MOST_NEW_TOKENS))
-    start = int(number_within(seed, "The seed", 0, 2**53))
+    limit = whole_within(max_new_tokens, "Max new tokens", 1, MOST_NEW_TOKENS)
+    start = whole_within(seed, "The seed", 0, 2**53)
     own = {
         "temperature": _own(temperature, "The temperature", 0, 10),
         "top_p": _own(top_p, "Top-p", 0, 1, above=True),
-        "top_k": _own(top_k, "Top-k", 0, 1_000_000, float_=False),
+        "top_k": None if top_k is None else whole_within(top_k, "Top-k", 0, 1_000_000),
         "repetition_penalty": _own(repetition_penalty, "The repetition penalty", 0, 10, above=True),
     }
     settings = {
@@ -101,33 +103,39 @@ def given_answer(text: Any) -> str | None:
     if len(text) > MOST_ANSWER_CHARACTERS:
         limit = MOST_ANSWER_CHARACTERS
         raise RefusedError(f"The answer has {len(text):,} characters; at most {limit:,} are allowed.")
+    if is_broken(text):
+        raise RefusedError("The answer has half a character in it (a lone surrogate).")
     return text
 
 
-def _own(
-    value: Any, name: str, low: float, high: float, *, above: bool = False, float_: bool = True
-) -> float | int | None:
+def _own(value: Any, name: str, low: float, high: float, *, above: bool = False) -> float | None:
     """Return a value of one's own from low to high, `above` low; None stays None."""
     if value is None:
         return None
     number = number_within(value, name, low, high)
     if above and number == low:
         raise RefusedError(f"{name} must be above {low:g}.")
-    if not float_ and number != int(number):
-        raise RefusedError(f"{name} must be a whole number.")
-    return float(number) if float_ else int(number)
+    return float(number)
 
 
 def gradient_settings(method: Any, samples: Any, noise: Any, seed: Any) -> dict[str, Any]:
     """Return the settings of Smooth Grad-CAM as keywords for it."""
-    if method not in LABELS:
+    if not isinstance(method, str) or method not in LABELS:
         raise RefusedError(f"The method must be one of {', '.join(LABELS)}.")
     return {
         "method": method,
-        "num_samples": int(number_within(samples, "Samples", 1, MOST_SAMPLES)),
+        "num_samples": whole_within(samples, "Samples", 1, MOST_SAMPLES),
         "noise_std": float(number_within(noise, "The noise", 0, 10)),
-        "seed": int(number_within(seed, "The seed", 0, 2**53)),
+        "seed": whole_within(seed, "The seed", 0, 2**53),
     }
+
+
+def whole_within(value: Any, name: str, low: int, high: int) -> int:
+    """Return a whole number from low to high, which may be written as 3.0; RefusedError for anything else."""
+    number = number_within(value, name, low, high)
+    if number != int(number):
+        raise RefusedError(f"{name} must be a whole number.")
+    return int(number)
 
 
 def number_within(value: Any, name: str, low: float, high: float) -> float:

@@ -13,6 +13,7 @@ import gradio as gr
 import config
 from model import DEMO, FAMILIES
 from model.families import known_families
+from page.calls import Calls
 from page.explorer import Explorer
 from page.gradcam_tab import GradCamTab
 from page.inputs import MOST_NEW_TOKENS
@@ -48,7 +49,7 @@ class Layout:
 
     def __init__(self, chosen: str, status: str, store: Store) -> None:
         """Build the blocks for the model `chosen`; `status` is the line beside it."""
-        with gr.Blocks(
+        with Calls(
             title="Where each word looks",
             fill_width=True,
             fill_height=True,

@@ -13,7 +13,7 @@ from methods import METHODS, Method
 from page.inputs import RefusedError
 from records.capture import Capture
 from records.choices import Aggregation
-from records.look import Look
+from records.look import LARGEST, Look
 from records.selection import Selection, key_of, parsed_selection, parsed_tokens
 
 ATTENTION = "attention"  # what an answer begins with: it is there at once
@@ -157,6 +157,8 @@ def look_of(look: Any) -> tuple[Look, Literal["own", "shared"]]:
     contrast, opacity = (_number(look.get(name), name) for name in ("contrast", "opacity"))
     if not -3 <= contrast <= 3:
         raise RefusedError("The contrast must be a number from -3 to 3.")
+    if look.get("cells") not in ("cells", "smooth"):
+        raise RefusedError("The cells must be drawn as cells or smooth.")
     view = "overlay" if look.get("view") == "wipe" else str(look.get("view"))
     drawn_as = Look(
         str(look.get("colormap")),
@@ -169,6 +171,6 @@ def look_of(look: Any) -> tuple[Look, Literal["own", "shared"]]:
 
 
 def _number(value: Any, name: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) < LARGEST:
         raise RefusedError(f"The {name} must be a number.")
     return float(value)

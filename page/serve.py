@@ -14,6 +14,7 @@ from contextlib import contextmanager
 import config
 import viewer
 from model import DEMO, ModelError, default_model
+from page.calls import handlers
 from page.guard import middleware
 from page.inputs import RefusedError
 from page.layout import theme
@@ -72,7 +73,7 @@ def serve(page: Page, network: Network) -> str:
                 pwa=False,
                 mcp_server=False,
                 footer_links=["api"],
-                app_kwargs={"middleware": middleware(network)},
+                app_kwargs={"middleware": middleware(network), "exception_handlers": handlers()},
                 theme=theme(),
                 css="".join(map(text_of, STYLES)),
                 # Gradio leaves container queries out of what it is given as css.

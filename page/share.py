@@ -91,7 +91,7 @@ class Share:
 
         def asked() -> tuple[str, Subject, Image]:
             visitor, run = self.around.asked(request, run_id, NO_ANSWER)
-            if kind not in FORMATS:
+            if not isinstance(kind, str) or kind not in FORMATS:
                 raise RefusedError(f"The file must be one of {', '.join(FORMATS)}.")
             word = key if kind in OF_THE_PICK else "all"
             selection = Controls.of(wanted).selection(run.capture, word, by, look)

@@ -11,6 +11,8 @@ from typing import Literal, get_args
 
 import numpy as np
 
+from utils import shown
+
 Aggregation = Literal["mean", "max", "min"]
 Fill = Literal["mean", "blur"]  # what covers a patch of the picture: its mean colour, or a blur of it
 Positions = int | Sequence[int]
@@ -19,9 +21,9 @@ Positions = int | Sequence[int]
 def fold_of(aggregation: Aggregation) -> Callable[..., np.ndarray]:
     """Return the numpy function that folds axes; ValueError for an unknown aggregation."""
     folds: dict[str, Callable[..., np.ndarray]] = {"mean": np.mean, "max": np.max, "min": np.min}
-    if aggregation not in folds:
+    if not isinstance(aggregation, str) or aggregation not in folds:
         raise ValueError(
-            f"aggregation must be one of {', '.join(get_args(Aggregation))}; got {aggregation!r}"
+            f"aggregation must be one of {', '.join(get_args(Aggregation))}; got {shown(aggregation)}"
         )
     return folds[aggregation]
 
@@ -37,7 +39,7 @@ def chosen_indices(indices: Positions, count: int, name: str) -> list[int]:
         raise ValueError(f"choose at least one {name}")
     for index in listed:
         if isinstance(index, (bool, np.bool_)) or not isinstance(index, (int, np.integer)):
-            raise ValueError(f"a {name} must be a whole number; got {index!r}")
+            raise ValueError(f"a {name} must be a whole number; got {shown(index)}")
         if not -count <= index < count:
             allowed = f"0 to {count - 1}" if count else "none"
             raise ValueError(f"there is no {name} {index}: there are {count} ({allowed})")

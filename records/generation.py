@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal, cast, get_args
 
 import config
+from utils import shown
 
 Generation = Literal["checkpoint", "greedy", "own"]
 OWN = ("temperature", "top_p", "top_k", "repetition_penalty")  # count with generation "own" only
@@ -38,15 +39,15 @@ class GenerationSettings:
         """Refuse what is out of range, and a value that would not count."""
         if self.generation not in get_args(Generation):
             known = ", ".join(get_args(Generation))
-            raise ValueError(f"generation must be one of {known}; got {self.generation!r}")
+            raise ValueError(f"generation must be one of {known}; got {shown(self.generation)}")
         if not _is_whole(self.max_new_tokens):
-            raise ValueError(f"max_new_tokens must be a whole number; got {self.max_new_tokens!r}")
+            raise ValueError(f"max_new_tokens must be a whole number; got {shown(self.max_new_tokens)}")
         if self.max_new_tokens < 1:
-            raise ValueError(f"max_new_tokens must be at least 1; got {self.max_new_tokens}")
+            raise ValueError(f"max_new_tokens must be at least 1; got {shown(self.max_new_tokens)}")
         if not _is_whole(self.seed) or not 0 <= self.seed < 2**63:
-            raise ValueError(f"seed must be a whole number from 0 to 2**63 - 1; got {self.seed!r}")
-        if self.thinking not in (None, True, False):
-            raise ValueError(f"thinking must be True or False; got {self.thinking!r}")
+            raise ValueError(f"seed must be a whole number from 0 to 2**63 - 1; got {shown(self.seed)}")
+        if self.thinking is not None and not isinstance(self.thinking, bool):
+            raise ValueError(f"thinking must be True or False; got {shown(self.thinking)}")
         if self.generation == "own":
             self._check_own()
         elif given := [name for name in OWN if getattr(self, name) is not None]:
@@ -55,13 +56,15 @@ class GenerationSettings:
     def _check_own(self) -> None:
         """Raise unless the four values are there and within their ranges."""
         if not _is_number(self.temperature) or not 0 <= cast(float, self.temperature) < math.inf:
-            raise ValueError(f"temperature must be 0 (greedy) or above; got {self.temperature}")
+            raise ValueError(f"temperature must be 0 (greedy) or above; got {shown(self.temperature)}")
         if not _is_number(self.top_p) or not 0 < cast(float, self.top_p) <= 1:
-            raise ValueError(f"top_p must be above 0 and at most 1; got {self.top_p}")
+            raise ValueError(f"top_p must be above 0 and at most 1; got {shown(self.top_p)}")
         if not _is_whole(self.top_k) or cast(int, self.top_k) < 0:
-            raise ValueError(f"top_k must be a whole number, 0 (all tokens) or above; got {self.top_k}")
+            raise ValueError(
+                f"top_k must be a whole number, 0 (all tokens) or above; got {shown(self.top_k)}"
+            )
         if not _is_number(self.repetition_penalty) or not 0 < cast(float, self.repetition_penalty) < math.inf:
-            raise ValueError(f"repetition_penalty must be above 0; got {self.repetition_penalty}")
+            raise ValueError(f"repetition_penalty must be above 0; got {shown(self.repetition_penalty)}")
 
     @classmethod
     def of(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import config
 from methods.catalog import ASK_AGAIN
+from utils import shown
 
 if TYPE_CHECKING:
     from records.capture import Capture
@@ -29,7 +30,7 @@ def keep_of(asked: Any = None) -> Keep:
     value = config.KEEP if asked is None else asked
     allowed, accepts = config.RULES["KEEP"]
     if not accepts(value):
-        raise ValueError(f"keep must be {allowed}; got {value!r}")
+        raise ValueError(f"keep must be {allowed}; got {shown(value)}")
     return value if isinstance(value, str) else tuple(sorted({(layer, head) for layer, head in value}))
 
 

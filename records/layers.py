@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
-from utils import as_ranges
+from utils import as_ranges, shown
 
 Layers = str | int | Sequence[int]
 WHY_NOT_LAST = (
@@ -32,7 +32,7 @@ def decoder_layer_numbers(count: int, layers: Sequence[int] | None) -> tuple[int
         raise ValueError(f"choose at least one of the model's {count} layers")
     for layer in layers:
         if isinstance(layer, bool) or not isinstance(layer, int):
-            raise ValueError(f"a layer must be a whole number; got {layer!r}")
+            raise ValueError(f"a layer must be a whole number; got {shown(layer)}")
         if not -count <= layer < count:
             raise ValueError(
                 f"there is no layer {layer}: the model has {count} layers, 0 to {count - 1} "
@@ -96,13 +96,15 @@ def chosen_layers(count: int, layers: Layers) -> tuple[tuple[int, ...], tuple[st
 def _named_layers(count: int, name: str) -> tuple[int, ...]:
     below = range(count - 1)
     if name not in NAMED_LAYERS:
-        raise ValueError(f"layers must be numbers or one of {', '.join(NAMED_LAYERS)}; got {name!r}")
+        raise ValueError(f"layers must be numbers or one of {', '.join(NAMED_LAYERS)}; got {shown(name)}")
     if name == "all":
         layers = tuple(below)
     else:
         layers = spread(below, REPRESENTATIVE) if name == "auto" else layer_thirds(count)[name]
     if not layers:
-        raise ValueError(f"{name!r} is no layer of a model with {count} layers, of which the last has no map")
+        raise ValueError(
+            f"{shown(name)} is no layer of a model with {count} layers, of which the last has no map"
+        )
     return layers
 
 

@@ -16,6 +16,7 @@ import matplotlib
 import numpy as np
 
 import config
+from utils import shown
 
 View = Literal["overlay", "side by side", "heatmap", "spotlight"]
 VIEWS: tuple[str, ...] = get_args(View)
@@ -28,7 +29,7 @@ def check_colormap(name: object) -> None:
     """Return if it is "glow" or a colour map of matplotlib; else raise ValueError."""
     if name != GLOW and (not isinstance(name, str) or name not in matplotlib.colormaps):
         raise ValueError(
-            f"unknown colour map {name!r}; {GLOW!r} works, and matplotlib's names, such as "
+            f"unknown colour map {shown(name)}; {GLOW!r} works, and matplotlib's names, such as "
             f"{', '.join(PERCEPTUAL)}"
         )
 
@@ -36,7 +37,10 @@ def check_colormap(name: object) -> None:
 def _is_number(value: object) -> bool:
     if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
         return False
-    return bool(abs(float(value)) < LARGEST)
+    try:
+        return bool(abs(float(value)) < LARGEST)
+    except OverflowError:  # a whole number of more than 300 digits
+        return False
 
 
 _FROM_CONFIG: Any = None  # and from the other fields: see `Look`
@@ -65,15 +69,17 @@ class Look:
         self._fill_in()
         check_colormap(self.colormap)
         if not (_is_number(self.alpha) and 0 <= self.alpha <= 1):
-            raise ValueError(f"alpha must be a number from 0 (picture) to 1 (map); got {self.alpha!r}")
+            raise ValueError(f"alpha must be a number from 0 (picture) to 1 (map); got {shown(self.alpha)}")
         if self.view not in VIEWS:
-            raise ValueError(f"view must be one of {', '.join(map(repr, VIEWS))}; got {self.view!r}")
+            raise ValueError(f"view must be one of {', '.join(map(repr, VIEWS))}; got {shown(self.view)}")
         if not (_is_number(self.gamma) and 0.1 <= self.gamma <= 10):
-            raise ValueError(f"gamma must be a number from 0.1 to 10; got {self.gamma!r}")
+            raise ValueError(f"gamma must be a number from 0.1 to 10; got {shown(self.gamma)}")
+        if not isinstance(self.smooth, (bool, np.bool_)):
+            raise ValueError(f"smooth must be True or False; got {shown(self.smooth)}")
         for name in ("vmin", "vmax"):
             value = getattr(self, name)
             if value is not None and not _is_number(value):
-                raise ValueError(f"{name} must be a finite number; got {value!r}")
+                raise ValueError(f"{name} must be a finite number; got {shown(value)}")
         if self.is_glow and self.vmin is not None:
             raise ValueError("under glow there is no vmin: an even share of the map is where it begins")
 

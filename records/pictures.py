@@ -10,11 +10,14 @@ that is seen, over all shades: a 12-bit X-ray in a 16-bit PNG would be all but b
 colours have one lowest and one highest value together.
 """
 
+import ctypes
 import hashlib
+import logging
 import math
 import os
 import re
 import warnings
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -32,6 +35,10 @@ SCALED_NOTE = "It is large, {} x {} pixels, and scaled down to {} x {}."
 RANGE_NOTE = "Its values run from {} to {}: they are spread over all shades from black to white."
 SAME_NOTE = "All its values are {}: it is shown as one grey."
 GAPS_NOTE = "Places without a finite value are black or white."
+TURN_NOTE = "Its EXIF data are damaged: it is shown as it is stored, not turned."
+DAMAGED = "The picture file is damaged or incomplete."
+NO_FILE = "There is no such picture file."
+TOO_MUCH_BESIDE = "The picture file carries too much beside its picture; save it without its metadata."
 MID_GREY = 128
 ROWS_AT_ONCE = 64  # rows scaled at a time, so that a 40-megapixel picture needs little memory
 
@@ -43,6 +50,11 @@ WHITE_IS_ZERO, UNSIGNED, SIGNED = 0, 1, 2
 # size itself, and a large JPEG is decoded at a part of it. OpenCV would print what a decoder has to say.
 Image.MAX_IMAGE_PIXELS = 500_000_000
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+# Of files that are odd: a person is told in our own words, and the terminal shows no path of a library.
+warnings.filterwarnings("ignore", category=UserWarning, module=r"(PIL|pillow_heif)\.")
+logging.getLogger("PIL").setLevel(logging.CRITICAL)
+with suppress(AttributeError, OSError):  # libtiff prints each error by itself, where it is a file of its own
+    ctypes.CDLL(Image.core.__file__).TIFFSetErrorHandler(None)
 pillow_heif.register_heif_opener()
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
@@ -66,30 +78,65 @@ def open_image(source: str | os.PathLike[str] | BinaryIO) -> Image.Image:
     """
     try:
         if isinstance(source, (str, os.PathLike)):
-            if not Path(source).is_file():
-                raise ImageError("There is no such picture file.")
-            with Path(source).open("rb") as file:
+            with _opened(Path(source)) as file:
                 return _decoded(file)
         return _decoded(source)
     except ImageError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise ImageError(f"The picture has more than {config.MAX_DECODED_PIXELS:,} pixels.") from None
+        raise ImageError(_too_many()) from None
     except PermissionError:
         raise ImageError("The picture file may not be read.") from None
     except MemoryError:
         raise ImageError("There is not enough memory to open the picture.") from None
     except Exception as error:  # Pillow's decoders raise a dozen kinds, with paths and offsets in their texts
-        raise ImageError("The picture file is damaged or incomplete.") from error
+        raise ImageError(_reason(str(error))) from error
+
+
+def _opened(path: Path) -> BinaryIO:
+    """Return the file, open; ImageError where there is none, as for a folder, a pipe, or too long a name."""
+    try:
+        if path.is_file():
+            return path.open("rb")
+    except PermissionError:
+        raise
+    except OSError:
+        pass
+    raise ImageError(NO_FILE)
+
+
+def _reason(said: str) -> str:
+    """Return why a picture cannot be decoded, from what a decoder says."""
+    if "Security limit exceeded" in said:  # libheif's, of the size that the file claims
+        return _too_many()
+    if "PngImagePlugin.MAX_TEXT_CHUNK" in said or "MAX_TEXT_MEMORY" in said:
+        return TOO_MUCH_BESIDE
+    return DAMAGED
+
+
+def _too_many() -> str:
+    return f"The picture has more than {config.MAX_DECODED_PIXELS:,} pixels."
+
+
+def _unread(file: BinaryIO) -> str:
+    """Return why a file is not read: it begins as a picture, and is damaged or too large; or it is none."""
+    file.seek(0)
+    start = file.read(4096)
+    for name in IMAGE_FORMATS:
+        _, accepts = Image.OPEN[name]
+        if accepts is not None and accepts(start[:16]) is True:
+            # An AVIF's size, of which Pillow says nothing where it is too large.
+            size = re.search(rb"ispe.{4}(.{4})(.{4})", start, re.DOTALL)
+            width, height = (int.from_bytes(side) for side in size.groups()) if size else (0, 0)
+            return _too_many() if width * height > config.MAX_DECODED_PIXELS else DAMAGED
+    return f"The file is not a picture in a format that is read: {', '.join(IMAGE_FORMATS)}."
 
 
 def _decoded(file: BinaryIO) -> Image.Image:
     try:
         image = Image.open(file, formats=IMAGE_FORMATS)
     except Image.UnidentifiedImageError:
-        raise ImageError(
-            f"The file is not a picture in a format that is read: {', '.join(IMAGE_FORMATS)}."
-        ) from None
+        raise ImageError(_unread(file)) from None
     with image:
         given = image.size
         _check_shape(given)
@@ -101,7 +148,10 @@ def _decoded(file: BinaryIO) -> Image.Image:
         halved = is_16_bits and image.mode in ("RGB", "RGBA")
         _correct_byte_order(image)
         image.load()
-        upright = ImageOps.exif_transpose(image)
+        upright = _upright(image)
+        if upright is None:
+            upright = image
+            notes.append(TURN_NOTE)
         if upright.size != image.size:
             given = given[::-1]
         tags = getattr(image, "tag_v2", {})
@@ -120,6 +170,16 @@ def _decoded(file: BinaryIO) -> Image.Image:
     result = smaller
     result.info = {"note": " ".join(notes)} if notes else {}
     return result
+
+
+def _upright(image: Image.Image) -> Image.Image | None:
+    """Return the picture turned as its EXIF data say; None where they cannot be read."""
+    try:
+        return ImageOps.exif_transpose(image)
+    except MemoryError:
+        raise
+    except Exception:  # Pillow's reader raises half a dozen kinds
+        return None
 
 
 def _correct_byte_order(image: Any) -> None:

@@ -15,7 +15,7 @@ from records.choices import Aggregation
 from records.keep import every_head
 from records.look import GLOW, Look
 from records.thoughts import said
-from utils import as_ranges, numbers_of
+from utils import as_ranges, numbers_of, shown
 
 if TYPE_CHECKING:
     from records.capture import Capture
@@ -53,8 +53,8 @@ class Selection:
         row = self.row
         if self.by not in ("token", "word"):
             raise ValueError("A map is for each word or token.")
-        if self.scale not in SCALES:
-            raise ValueError(f"scale must be one of {', '.join(SCALES)}; got {self.scale!r}")
+        if not isinstance(self.scale, str) or self.scale not in SCALES:
+            raise ValueError(f"scale must be one of {', '.join(SCALES)}; got {shown(self.scale)}")
         if self.of_prompt and not row.of_prompt:
             raise ValueError(f"{row.label} explains words of the answer, not of the prompt")
         if self.no_sinks and not row.sinks:

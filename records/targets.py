@@ -15,8 +15,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+import config
 from records.tokens import Vocabulary, spelled
-from utils import ranges_of
+from utils import is_broken, ranges_of, shown
 
 
 @dataclass(frozen=True)
@@ -84,9 +85,15 @@ class Words:
         self.tokenizer, self.vocabulary = tokenizer, Vocabulary(tokenizer)
 
     def ids(self, text: str) -> tuple[int, ...]:
-        """Return the tokens of a text; ValueError for none and for control tokens."""
+        """Return the tokens of a text; ValueError for none, too many, control tokens and half characters."""
         if not isinstance(text, str) or not text.strip():
             raise ValueError("the text to explain is empty")
+        if len(text) > (limit := config.MAX_PROMPT_CHARACTERS):
+            raise ValueError(
+                f"the text to explain has {len(text):,} characters; at most {limit:,} are allowed"
+            )
+        if is_broken(text):
+            raise ValueError("the text to explain has half a character in it (a lone surrogate)")
         ids = tuple(self.tokenizer(text, add_special_tokens=False)["input_ids"])
         control = self.tokenizer.added_tokens_decoder
         for token in ids:
@@ -100,7 +107,9 @@ class Words:
         """Return the tokens of a text that stands in the answer from token `at` on; a token id as it is."""
         if not isinstance(said, str):
             if isinstance(said, bool) or not 0 <= said < len(self.tokenizer):
-                raise ValueError(f"there is no token id {said!r} in a vocabulary of {len(self.tokenizer)}")
+                raise ValueError(
+                    f"there is no token id {shown(said)} in a vocabulary of {len(self.tokenizer)}"
+                )
             return (said,)
         spaced = 0 < at < len(answer) and self.vocabulary.piece(answer[at]).startswith(b" ")
         return self.ids(f" {said}" if spaced and said[:1].strip() else said)
@@ -151,7 +160,7 @@ def _token_numbers(tokens: Any, count: int) -> tuple[int, ...]:
         raise ValueError("choose at least one token to explain")
     for token in listed:
         if isinstance(token, bool) or not isinstance(token, (int, np.integer)):
-            raise ValueError(f"a token must be a whole number; got {token!r}")
+            raise ValueError(f"a token must be a whole number; got {shown(token)}")
         if not -count <= token < count:
             raise ValueError(f"there is no token {token}: the answer has {count} tokens, 0 to {count - 1}")
     return tuple(sorted({int(token) % count for token in listed}))
@@ -173,7 +182,7 @@ def _of_contrast(words: Words, target: Contrast, answer: tuple[int, ...]) -> Exp
     same = next((i for i, (one, other) in enumerate(zip(a, b, strict=False)) if one != other), None)
     if same is None:
         raise ValueError(
-            f"{target.a!r} and {target.b!r} cannot be contrasted: one begins with all of the other"
+            f"{shown(target.a)} and {shown(target.b)} cannot be contrasted: one begins with all of the other"
         )
     place = at + same
     said = answer if answer[at : at + len(a)] == a else (*answer[:at], *a)
@@ -190,7 +199,7 @@ def _place_said(words: Words, said: str | int, answer: tuple[int, ...]) -> int:
         if answer[at : at + len(ids)] == ids:
             places.append(at)
     if len(places) != 1:
-        found = f"says {said!r} {len(places)} times" if places else f"does not say {said!r}"
+        found = f"says {shown(said)} {len(places)} times" if places else f"does not say {shown(said)}"
         listed = f" (at tokens {', '.join(map(str, places))})" if places else ""
         raise ValueError(f"the answer {found}{listed}: name the position where the two are to be compared")
     return places[0]
@@ -198,7 +207,7 @@ def _place_said(words: Words, said: str | int, answer: tuple[int, ...]) -> int:
 
 def _check_place(at: int, count: int) -> None:
     if isinstance(at, bool) or not isinstance(at, (int, np.integer)) or not 0 <= at <= count:
-        raise ValueError(f"a position in the answer of {count} tokens must be 0 to {count}; got {at!r}")
+        raise ValueError(f"a position in the answer of {count} tokens must be 0 to {count}; got {shown(at)}")
 
 
 def needs_answer(target: Target) -> bool:
@@ -235,4 +244,4 @@ def target_choice(text: str) -> Chosen:
         if min(min(ends) for ends in ranges_of(text)) >= 0:
             return Chosen("tokens", text)
     wanted = "all, answer, tokens such as 3, 2-5 or 1,4, word:2, text:a red boat, or contrast:red/blue"
-    raise ValueError(f"{text!r} is not {wanted}")
+    raise ValueError(f"{shown(text)} is not {wanted}")

@@ -19,7 +19,18 @@ from drawing.colour_bar import colour_bar, number_labels
 from drawing.colours import FAINT, INK, MARKED, WHITE, palette
 from drawing.text import paragraph
 from records.look import Look
-from report.view import TITLE, Drawing, Subject, as_text, bounded, coloured, drawings, facts, notes_below
+from report.view import (
+    TITLE,
+    Drawing,
+    Subject,
+    as_text,
+    bounded,
+    coloured,
+    drawings,
+    facts,
+    notes_below,
+    unwritten,
+)
 from utils import Watch
 
 MAX_FRAMES = 200  # of an animation; Pillow holds all of a GIF in memory
@@ -74,10 +85,11 @@ def _frames(
 ) -> tuple[Iterator[Image.Image], tuple[str, ...]]:
     """Return the frames, each drawn when it is asked for, and notes."""
     found, notes = bounded(drawings(subject), MAX_FRAMES, "The animation")
+    letters = unwritten(subject)
     look, said = coloured(subject), facts(subject)
     side = FRAME_SIDE // 2 - 24 if look.view == "side by side" else FRAME_SIDE - 400
     picture = visualization.fitted(visualization.as_rgb(image), min(480, side), side)
-    stage = _Stage(picture, look, subject.text, tuple(notes_below(said)[1:]), len(found))
+    stage = _Stage(picture, look, subject.text, (*notes_below(said)[1:], *letters), len(found))
 
     def drawn() -> Iterator[Image.Image]:
         for done, one in enumerate(found):
@@ -85,7 +97,7 @@ def _frames(
             yield stage.frame(done, one)
         watch.tell(len(found), len(found))
 
-    return drawn(), notes
+    return drawn(), (*notes, *letters)
 
 
 def gif(subject: Subject, image: Image.Image, path: Path, watch: Watch) -> tuple[str, ...]:

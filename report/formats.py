@@ -21,7 +21,7 @@ from report.npz import npz
 from report.pdf import pdf
 from report.png import archive, png
 from report.view import Subject, short_id, whole_drawing
-from utils import Watch, atomic_write
+from utils import Watch, atomic_write, shown
 
 
 class Format(NamedTuple):
@@ -61,8 +61,8 @@ def export(
         ValueError: for an unknown format, nothing to draw, a token that is not there.
         Stopped: if the watch's event was set; nothing is left behind.
     """
-    if kind not in FORMATS:
-        raise ValueError(f"a format is one of {', '.join(FORMATS)}; got {kind!r}")
+    if not isinstance(kind, str) or kind not in FORMATS:
+        raise ValueError(f"a format is one of {', '.join(FORMATS)}; got {shown(kind)}")
     if not subject.shown:
         raise ValueError("the answer is empty: there is nothing to draw")
     form, chosen = FORMATS[kind], "-prompt" if subject.selection.of_prompt else ""

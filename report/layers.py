@@ -23,7 +23,7 @@ from records.grad_cam import LABELS, GradCam
 from records.layers import layer_thirds
 from records.look import Look
 from records.pictures import image_hash
-from utils import OnProgress, described_arrays, one_line, save_arrays
+from utils import OnProgress, described_arrays, one_line, save_arrays, shown
 from visualization import save_image
 
 Mode = Literal["single", "grid", "multi", "comparative"]
@@ -47,7 +47,7 @@ class Style:
 
     def __post_init__(self) -> None:
         if self.scale not in ("own", "shared"):
-            raise ValueError(f"scale must be 'own' or 'shared'; got {self.scale!r}")
+            raise ValueError(f"scale must be 'own' or 'shared'; got {shown(self.scale)}")
 
     def look_at(self, cam: GradCam) -> Look:
         """Return the look, with the range of all layers if they share it."""
@@ -75,7 +75,7 @@ def save_layers(
         ValueError: for another picture than the one that was explained, or an unknown mode.
     """
     if mode not in MODES:
-        raise ValueError(f"mode must be one of {', '.join(MODES)}; got {mode!r}")
+        raise ValueError(f"mode must be one of {', '.join(MODES)}; got {shown(mode)}")
     if image_hash(image) != cam.image_hash:
         raise ValueError("this is not the picture that was explained")
     folder, style = Path(save_dir), style or Style()

@@ -5,6 +5,7 @@ Goes in: a `Subject` and its picture. Comes out: a PDF of A4 pages whose text ca
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -17,10 +18,12 @@ import visualization
 from drawing.characters import ISOLATES, plain_text
 from drawing.colour_bar import colour_bar, number_labels
 from drawing.colours import FAINT, INK
-from drawing.fonts import drawable, font_files
+from drawing.fonts import code_point, drawable, font_files, font_notes
 from records.look import Look
 from report.view import TITLE, UNPROVEN, Drawing, Subject, bounded, coloured, drawings, facts
 from utils import Watch
+
+logging.getLogger("fontTools").setLevel(logging.ERROR)  # it tells of each table that it leaves out
 
 MAX_MAPS = 300
 LONGEST = 100  # characters of a word that are looked at: more do not fit above its map
@@ -55,9 +58,13 @@ class _Document(FPDF):
 
     def written(self, text: str) -> str:
         """Return one line of text in characters that the document's fonts have."""
-        has = {code for font in self.fonts.values() if isinstance(font, TTFFont) for code in font.cmap}
         shown = drawable(text).strip(f"{ISOLATES} ")
-        return "".join(c if ord(c) in has else f"[U+{ord(c):04X}]" for c in shown)
+        return "".join(c if self.has(c) else code_point(c) for c in shown)
+
+    def has(self, character: str) -> bool:
+        """Return whether a font of the document has the character."""
+        fonts = (font for font in self.fonts.values() if isinstance(font, TTFFont))
+        return any(ord(character) in font.cmap for font in fonts)
 
     def block(self, text: str, size: float, style: str = "", colour: tuple[int, int, int] = INK) -> None:
         """Write text, broken at the margin; the next one stands below it."""
@@ -81,7 +88,9 @@ def pdf(subject: Subject, image: Image.Image, path: Path, watch: Watch) -> tuple
     """Write a PDF: picture, question, answer and settings, then a map for each token or word."""
     found, notes = bounded(drawings(subject), MAX_MAPS, "The document")
     look, said = coloured(subject), facts(subject)
-    document = _Document("".join([*said.values(), *(one.text for one in found)]), said[UNPROVEN])
+    texts = "".join([*said.values(), *(one.text for one in found)])
+    document = _Document(texts, said[UNPROVEN])
+    notes += font_notes(texts, document.has)
     picture = visualization.fitted(visualization.as_rgb(image), max_side=1200)
     try:
         _first_page(document, picture, said, notes)

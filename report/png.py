@@ -29,6 +29,7 @@ from report.view import (
     facts,
     notes_below,
     short_id,
+    unwritten,
     whole_drawing,
 )
 from utils import Watch
@@ -57,8 +58,9 @@ def png(subject: Subject, image: Image.Image, path: Path, watch: Watch) -> tuple
     """Write one picture of all chosen tokens together, with its facts below it and in its metadata."""
     said = facts(subject)
     drawn = figure(image, whole_drawing(subject), coloured(subject))
-    _save_png(with_notes(drawn, notes_below(said)), path, said)
-    return ()
+    notes = unwritten(subject)
+    _save_png(with_notes(drawn, [*notes_below(said), *notes]), path, said)
+    return notes
 
 
 def _save_png(picture: Image.Image, file: Path | io.BytesIO, said: Mapping[str, str]) -> None:
@@ -78,6 +80,7 @@ def archive(subject: Subject, image: Image.Image, path: Path, watch: Watch) -> t
     """Write a ZIP with a picture of each token or word, and what they are, as text and as JSON."""
     said, look, mark = facts(subject), coloured(subject), short_id(subject.capture)
     found, notes = bounded(drawings(subject), MAX_PICTURES, "The archive")
+    notes += unwritten(subject)
     picture = visualization.fitted(
         visualization.as_rgb(image), visualization.MIN_SIDE, visualization.MAX_SIDE
     )

@@ -20,6 +20,7 @@ import visualization
 from attention_processor import AttentionProcessor
 from drawing.characters import isolated
 from drawing.colour_bar import number_labels
+from drawing.fonts import font_notes
 from records.generation import generation_text
 from records.keep import kept_pairs, pairs_text
 from records.look import Look
@@ -230,6 +231,11 @@ def notes_below(said: Mapping[str, str]) -> list[str]:
         f"{said['Model']} · {said['Method']} · {short}",
         said[UNPROVEN],
     ]
+
+
+def unwritten(subject: Subject) -> tuple[str, ...]:
+    """Return a note if letters of the question or the answer are drawn as code points, for want of a font."""
+    return font_notes(subject.capture.prompt + subject.capture.text)
 
 
 def short_id(capture: Capture) -> str:

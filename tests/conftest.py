@@ -23,6 +23,7 @@ from torch import nn
 
 import config
 from scripts.chromium import chromium_path
+from tests.inputs.tally import counted, table
 from tests.tiny import tiny_model
 
 torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
@@ -42,6 +43,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         item.add_marker("browser")
     first = {item.path for item in needing}
     items.sort(key=lambda item: item.path not in first)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print how many inputs the tests of tests/inputs tried, and what became of them."""
+    reports = [report for some in ("passed", "failed") for report in terminalreporter.stats.get(some, [])]
+    if counts := counted(reports):
+        terminalreporter.section("inputs")
+        for line in table(counts):
+            terminalreporter.write_line(line)
 
 
 @pytest.fixture(autouse=True)

@@ -25,7 +25,7 @@ def test_the_seeds_constants_are_kept() -> None:
 
 
 WRONG: list[tuple[str, list[object]]] = [
-    ("MODEL_NAME", ["", "  ", None, 3]),
+    ("MODEL_NAME", ["", "  ", "a\0b", "a\nb", None, 3]),
     ("ADAPTER", ["", " ", 3]),
     ("QUANTIZATION", ["4-bit", 4, "", True]),
     ("DEVICE", ["gpu", "cuda:", "cuda:x", "CPU", 0, None]),
@@ -56,7 +56,7 @@ WRONG: list[tuple[str, list[object]]] = [
     ("HEATMAP_SCALE", ["global", True]),
     ("GRADCAM_SAMPLES", [0, 10_001, 1.5, True, "10", None]),
     ("GRADCAM_NOISE", [-0.1, 10.5, True, "0.15", float("nan")]),
-    ("HOST", ["", "a b", None]),
+    ("HOST", ["", "a b", "a\0b", None]),
     ("PORT", [0, 65_536, "7860", 7860.0, True]),
     (
         "ALLOWED_ORIGINS",
@@ -73,7 +73,7 @@ WRONG: list[tuple[str, list[object]]] = [
     ("MAX_PROMPT_CHARACTERS", [0, "4000"]),
     ("MAX_KEPT_BYTES", [-1, 4e9, "4gb", None]),
     ("QUEUE_SIZE", [0, None]),
-    ("OUTPUT_DIR", ["", " ", None]),
+    ("OUTPUT_DIR", ["", " ", "a\0b", None]),
     ("CACHE_DIR", ["", 1]),
     ("MAX_CACHE_BYTES", [-1, 2e9, "2gb", True]),
 ]

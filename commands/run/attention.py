@@ -23,7 +23,7 @@ from records.keep import every_head
 from records.look import Look
 from records.selection import ANSWER, Selection, parsed_tokens
 from report.png import figure
-from report.view import Drawing, arrays_of, coloured, drawings
+from report.view import Drawing, arrays_of, coloured, drawings, unwritten
 from utils import as_ranges, one_line, save_arrays
 from visualization import save_image
 
@@ -51,6 +51,8 @@ def run(args: argparse.Namespace) -> None:
         files = sorted([*(file.name for file in folder.iterdir()), "maps.npz"])
         drawing = {**asdict(look), "scale": args.scale, "files": files}
         save_arrays(folder / "maps.npz", arrays_of(shown, drawing))
+    for note in unwritten(subject):
+        say(f"note: {note}")
     say(f"Wrote {len(files)} files to {args.output}")
 
 

@@ -29,7 +29,7 @@ from records.capture import Capture
 from records.map_check import MapCheck
 from records.targets import target_choice
 from records.token_maps import TokenMaps
-from utils import Stopped
+from utils import Stopped, shown
 from visualization import save_image
 
 
@@ -75,9 +75,9 @@ def tokens_meant(text: str, capture: Capture) -> tuple[int, ...]:
         return words[places[0]].tokens
     if not places:
         listed = ", ".join(f"{place} {word.text}" for place, word in enumerate(words))
-        raise UsageError(f"the answer does not say {text!r}; its words are {listed}")
+        raise UsageError(f"the answer does not say {shown(text)}; its words are {listed}")
     named = " or ".join(f"word:{place}" for place in places)
-    raise UsageError(f"the answer says {text!r} {len(places)} times; name one: {named}")
+    raise UsageError(f"the answer says {shown(text)} {len(places)} times; name one: {named}")
 
 
 def checked(

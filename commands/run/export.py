@@ -16,7 +16,7 @@ from records.capture import Capture
 from records.store import DamagedError, Kept, Store
 from report.formats import FORMATS, export
 from report.view import Subject
-from utils import Stopped, Watch
+from utils import Stopped, Watch, shown
 
 
 def run(args: argparse.Namespace) -> None:
@@ -55,7 +55,7 @@ def reopened(name: str) -> Kept:
         found = [one for one in found if one.startswith(name)]
     else:
         hint = "; for a picture file, add --prompt" if Path(name).is_file() else ""
-        raise UsageError(f"{name!r} is neither an id of --recent nor last{hint}")
+        raise UsageError(f"{shown(name)} is neither an id of --recent nor last{hint}")
     if len(found) != 1:
         raise UsageError(f"{len(found) or 'no'} kept answers are named {name}: see --recent")
     try:

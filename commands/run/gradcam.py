@@ -16,6 +16,7 @@ from commands.files import finished_folder
 from commands.gradcam import SINGLE_LAYER
 from commands.run.answers import generated, kept_answer, loaded, word_number
 from commands.terminal import bar, counter, printable, say, stop_on_interrupt
+from drawing.fonts import font_notes
 from methods.grad_cam import smooth_grad_cam
 from model import model_layer_count
 from records.capture import Capture
@@ -36,7 +37,7 @@ def run(args: argparse.Namespace) -> None:
         with bar("Pictures", "layer", len(cam.layers)) as progress:
             save_layers(cam, image, folder, args.mode, Style(args.look, args.scale), counter(progress))
         count = len(list(folder.iterdir()))
-    for note in cam.notes:
+    for note in (*font_notes(cam.text + cam.target), *cam.notes):
         say(f"note: {note}")
     say(f"Wrote {count} files to {args.output}")
 

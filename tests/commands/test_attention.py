@@ -13,6 +13,7 @@ import config
 from attention_processor import AttentionProcessor
 from cli import main
 from commands.files import DRAWN_NAME, earlier_pictures
+from drawing import fonts
 from records.capture import Capture
 from records.look import Look
 from records.pictures import open_image
@@ -237,3 +238,22 @@ def test_values_of_twelve_bits_are_spread_and_said(
     assert capsys.readouterr().err.startswith(
         "note: Its values run from 0 to 4,095: they are spread over all shades from black to white.\n"
     )
+
+
+@pytest.mark.parametrize(("command", "arguments"), [("run", ()), ("gradcam", ("--target", "text:这里"))])
+def test_letters_without_a_font_are_told_with_the_font_to_install(
+    command: str,
+    arguments: tuple[str, ...],
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(fonts, "_fallback_paths", tuple)
+    fonts._font_with.cache_clear()
+    try:
+        assert request.getfixturevalue(command)(*arguments) == 0  # the question has them too
+    finally:
+        fonts._font_with.cache_clear()
+    told = capsys.readouterr().err
+    assert "note: No font here has these letters, which are written as code points such as [U+8FD9]: " in told
+    assert "To see them, install Noto Sans CJK" in told

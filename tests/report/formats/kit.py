@@ -100,11 +100,20 @@ def strange(capture: Capture, prompt: str = "\ud83d lone \u202e猫") -> Capture:
     )
 
 
-def font_of_one_character(path: Path) -> Path:
-    """Write a font in which 猫 is drawn as the main font draws W."""
+def speaking(capture: Capture, said: str) -> Capture:
+    """Return an answer whose first token is this word, beside others as they were."""
+    tokens = (said, *capture.tokens[1:])
+    text, spans = spelled([token.encode() for token in tokens])
+    return replace(capture, tokens=tokens, text=text, token_spans=spans)
+
+
+def font_of(path: Path, letters: str = "猫") -> Path:
+    """Write a font in which these letters are drawn as the main font draws W."""
     font = TTFont(_main_font_path())
+    glyph = font.getBestCmap()[ord("W")]
     for table in font["cmap"].tables:
         if table.isUnicode():
-            table.cmap = {ord("猫"): table.cmap[ord("W")]}
+            last = 0x10FFFF if table.format == 12 else 0xFFFF
+            table.cmap = {ord(letter): glyph for letter in letters if ord(letter) <= last}
     font.save(path)
     return path

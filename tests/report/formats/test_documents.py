@@ -28,8 +28,9 @@ from tests.report.formats.kit import (
     SOME,
     WORDS,
     WRITTEN,
-    font_of_one_character,
+    font_of,
     of,
+    speaking,
     strange,
     texts_of,
 )
@@ -102,7 +103,7 @@ def test_a_font_that_cannot_be_embedded_leaves_code_points(
     fallback_fonts: Callable[..., None],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    fallback_fonts(font_of_one_character(tmp_path / "cat.ttf"))
+    fallback_fonts(font_of(tmp_path / "cat.ttf"))
     assert drawable("猫") == "猫"
     add_font = FPDF.add_font
 
@@ -119,10 +120,61 @@ def test_a_font_that_cannot_be_embedded_leaves_code_points(
 def test_a_document_takes_the_fonts_that_pictures_take(
     capture: Capture, image: Image.Image, tmp_path: Path, fallback_fonts: Callable[..., None]
 ) -> None:
-    fallback_fonts(font_of_one_character(tmp_path / "cat.ttf"))
+    fallback_fonts(font_of(tmp_path / "cat.ttf"))
     text = texts_of(export("pdf", of(strange(capture), ALL), image, tmp_path).path)[0]
     assert "猫" in text
     assert "[U+732B]" not in text
+
+
+SPOKEN = {
+    "Thai": "สวัสดี",
+    "Hindi": "नमस्ते",
+    "Chinese/Japanese/Korean": "中文",
+    "emoji": "🤖",
+    "Ethiopic": "ሰላም",
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "script"), [*(("pdf", script) for script in SPOKEN), *((kind, "Thai") for kind in WRITTEN[:4])]
+)
+def test_a_file_shows_a_script_or_says_which_font_to_install(
+    kind: str,
+    script: str,
+    capture: Capture,
+    image: Image.Image,
+    tmp_path: Path,
+    fallback_fonts: Callable[..., None],
+) -> None:
+    said = SPOKEN[script]
+    spoken = of(speaking(capture, said), replace(ALL, tokens=(0,), by="token"))
+    fallback_fonts()
+    made = export(kind, spoken, image, tmp_path)
+    (note,) = made.notes
+    assert f"written as code points such as [U+{ord(said[0]):04X}]: {script}. To see them, install " in note
+    if kind == "pdf":
+        text = " ".join(texts_of(made.path)[0].split())
+        assert note in text
+        assert said not in text
+        assert "\ufffd" not in text
+    if kind == "zip":
+        assert note in texts_of(made.path)[0]
+    fallback_fonts(font_of(tmp_path / "own.ttf", said))
+    made = export(kind, spoken, image, tmp_path)
+    assert made.notes == ()
+    if kind == "pdf":
+        assert set(said) <= set("".join(texts_of(made.path)))
+        assert "[U+" not in texts_of(made.path)[0]
+
+
+def test_a_script_that_the_main_font_has_is_shown(
+    capture: Capture, image: Image.Image, tmp_path: Path, fallback_fonts: Callable[..., None]
+) -> None:
+    fallback_fonts()
+    for said in ("مرحبا", "שלום", "Ελληνικά", "Кириллица"):
+        made = export("pdf", of(speaking(capture, said), ALL), image, tmp_path)
+        assert made.notes == ()
+        assert "[U+" not in texts_of(made.path)[0]
 
 
 def test_the_interactive_page_is_the_viewers(capture: Capture, image: Image.Image, tmp_path: Path) -> None:
