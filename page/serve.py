@@ -17,6 +17,7 @@ from model import DEMO, ModelError, default_model
 from page.guard import middleware
 from page.inputs import RefusedError
 from page.layout import theme
+from page.limits import WORKERS
 from page.model_room import ModelRoom
 from page.network import THIS_COMPUTER, Network
 from page.parts import text_of
@@ -65,6 +66,7 @@ def serve(page: Page, network: Network) -> str:
                 auth=list(network.people) or None,
                 root_path="",  # the guard knows it
                 num_workers=0,
+                max_threads=WORKERS,
                 max_file_size=config.MAX_UPLOAD.replace(" ", ""),
                 run_history=False,
                 enable_monitoring=False,
@@ -72,7 +74,7 @@ def serve(page: Page, network: Network) -> str:
                 pwa=False,
                 mcp_server=False,
                 footer_links=["api"],
-                app_kwargs={"middleware": middleware(network)},
+                app_kwargs={"middleware": middleware(network, page.people, page.files, page.blocks._queue)},
                 theme=theme(),
                 css="".join(map(text_of, STYLES)),
                 # Gradio leaves container queries out of what it is given as css.

@@ -72,6 +72,8 @@ WRONG: list[tuple[str, list[object]]] = [
     ("MAX_ASPECT_RATIO", [0.5, 201, "30", float("nan")]),
     ("MAX_PROMPT_CHARACTERS", [0, "4000"]),
     ("MAX_KEPT_BYTES", [-1, 4e9, "4gb", None]),
+    ("MAX_FILES_BYTES", [-1, 4e9, "4gb", None]),
+    ("MAX_VISITOR_BYTES", [-1, 1e9, "1gb", None]),
     ("QUEUE_SIZE", [0, None]),
     ("OUTPUT_DIR", ["", " ", None]),
     ("CACHE_DIR", ["", 1]),
