@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from gradio.utils import get_upload_folder
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers, MutableHeaders, QueryParams
 from starlette.middleware import Middleware
 from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -27,7 +27,7 @@ from page.files import Files, remove
 from page.limits import LONGEST_SESSION, Sending, TooMuchError, UnderWay
 from page.network import Network
 from page.people import People, person_at
-from page.routes import ASKED, DIRECT, UPLOAD, is_open
+from page.routes import ASKED, DIRECT, HEARD, UPLOAD, is_open
 from page.sources import bytes_of
 
 PIECE = 1 << 18  # bytes of an upload that are handed on at a time
@@ -42,6 +42,13 @@ _SAYS_REFUSALS = f"""<script type="module">
 {Path(__file__).with_name("refused.js").read_text("utf-8")}</script></head>"""
 _ALLOWED = "/gradio_api/allowed"  # what that script asks
 _MOST_TOLD = 20  # refusals that the terminal is told, each once
+STREAM = "text/event-stream"
+_NOTHING = {  # as Gradio's clients take it
+    "msg": "unexpected_error",
+    "message": "Nothing was asked for here.",
+    "session_not_found": True,
+    "success": False,
+}
 _RANGE = re.compile(r"bytes=([0-9]{1,15}-[0-9]{0,15}|-[0-9]{1,15})")  # Gradio fails at others
 
 log = logging.getLogger(__name__)
@@ -88,6 +95,8 @@ class Guard:
                 await Response(status_code=204)(scope, receive, send)
             elif not is_open(scope["method"], path):
                 await _refuse(404, "There is nothing here.", headers)(scope, receive, send)
+            elif (nothing := self._nothing_told(scope)) is not None:
+                await nothing(scope, receive, send)
             elif scope["method"] in READING:
                 await self.app(scope, receive, _rewritten(send) if is_page else _streamed(send))
             elif path.rstrip("/") == UPLOAD:
@@ -102,6 +111,18 @@ class Guard:
         if line not in self.told and len(self.told) < _MOST_TOLD:
             self.told.add(line)
             log.warning(line)
+
+    def _nothing_told(self, scope: Scope) -> Response | None:
+        """Return what is told a session that waits for nothing, at which Gradio would log an error."""
+        path = scope["path"].rstrip("/")
+        if scope["method"] not in READING:
+            return None
+        if path == HEARD and not self.under_way.tells(QueryParams(scope["query_string"]).get("session_hash")):
+            return Response(f"data: {json.dumps(_NOTHING)}\n\n", media_type=STREAM)
+        is_call = path.startswith(ASKED[1])
+        if is_call and not self.under_way.tells(event=path.rpartition("/")[2]):
+            return Response(f"event: error\ndata: {json.dumps(_NOTHING['message'])}\n\n", media_type=STREAM)
+        return None
 
     async def _read(self, scope: Scope, receive: Receive, send: Send, person: str) -> None:
         """Read the body, look at it, and pass it on."""
@@ -294,7 +315,7 @@ def _streamed(send: Send) -> Send:
     async def stream(message: Message) -> None:
         if message["type"] == "http.response.start":
             headers = MutableHeaders(scope=message)
-            if headers.get("content-type", "").startswith("text/event-stream"):
+            if headers.get("content-type", "").startswith(STREAM):
                 headers["x-accel-buffering"] = "no"
         await send(message)
 

@@ -74,6 +74,14 @@ class UnderWay:
             for one in [one for one, ids in events.items() if not ids and one not in messages]:
                 del events[one]
 
+    def tells(self, session: str | None = None, event: str = "") -> bool:
+        """Return whether there is something that is told this session, or of this event."""
+        messages = self._queue.pending_messages_per_session
+        if not event:
+            return session in messages
+        known = event in messages or event in self._queue.event_ids_to_events
+        return known or any(event in ids for ids in list(self._queue.pending_event_ids_session.values()))
+
     async def direct(self, person: str, work: Any) -> None:
         """Await work that is done without a queue; what is too much of one person's waits."""
         semaphore, there = self._direct.setdefault(person, (asyncio.Semaphore(MOST_AT_ONCE), []))

@@ -8,6 +8,7 @@ import re
 
 API = "/gradio_api"
 UPLOAD = f"{API}/upload"
+HEARD = f"{API}/queue/data"  # by session: all that is told
 DIRECT = (f"{API}/run/", f"{API}/api/")  # what begins so is done at once, without Gradio's queue
 ASKED = (f"{API}/queue/join", f"{API}/call/")  # and so, in the queue
 _READ = re.compile(
