@@ -263,6 +263,10 @@ RULES["AUTH"] = _texts(
     '"name:password", or "@FILE"',
     lambda value: re.fullmatch(r"@.*\S.*|[^:@\s][^:]*:.*\S.*", value) is not None,
 )
+# What visitors of a page for others may load beside what its list proposes: hub ids and folders. On a page
+# for this computer alone, at no other address, it is whatever they name.
+MODELS: list[str] = []
+RULES["MODELS"] = _texts("a hub id or a folder", lambda value: value.strip() != "")
 # The largest file that the page accepts.
 MAX_UPLOAD: str = "20mb"
 RULES["MAX_UPLOAD"] = _text('a size such as "20mb"', r"\d+(\.\d+)? *(b|kb|mb|gb)")

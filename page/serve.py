@@ -52,6 +52,7 @@ def serve(page: Page, network: Network) -> str:
     Raises:
         RefusedError: one line, if the port is taken or the host is none of this computer's.
     """
+    page.is_shared = network.is_shared
     host = f"[{network.host}]" if ":" in network.host else network.host
     try:
         with _without_proxy(network.host):

@@ -45,6 +45,7 @@ class Page(Layout):
     def __init__(self, room: ModelRoom, chosen: str, problem: str = "", store: Store | None = None) -> None:
         """Build the page. `chosen` is the model's name in the list, `problem` why it is not loaded."""
         self.room, self.chosen, self.problem_at_start = room, chosen, problem
+        self.is_shared = False  # whether it is for others too, who do not choose what lies on this computer
         self.people = People()
         self.sessions, self.jobs = Sessions(self.people), Jobs(self.people)
         self.files, self.store = Files(self.people), store or Store()
@@ -256,7 +257,7 @@ class Page(Layout):
         def refused(reason: str) -> Outputs:
             return {self.status: reason}
 
-        visitor, name = yield from refusing(refused, lambda: (visitor_of(request), named(name)))
+        visitor, name = yield from refusing(refused, lambda: (visitor_of(request), self.loadable(name)))
 
         def failed(reason: str) -> Outputs:
             kept = self.room.loaded
@@ -284,6 +285,16 @@ class Page(Layout):
         """Return the menu's settings as `generation_settings` takes them."""
         asks = self.room.loaded is not None and self.room.loaded.thinking == "asked"
         return menu_settings(*chosen, asks=asks)
+
+    def loadable(self, name: Any) -> str:
+        """Return the name of a model that may be loaded; RefusedError for another."""
+        if not isinstance(name, str) or not name.strip():
+            raise RefusedError("Choose a model first.")
+        if self.is_shared and name.strip() not in (*self.proposed, *config.MODELS):
+            raise RefusedError(
+                "This page loads what its list proposes. Whoever runs it can add more: MODELS in config.py."
+            )
+        return name.strip()
 
     def on_generate(self, request: gr.Request, *form: Any) -> Iterator[Outputs]:
         """Refuse at once what cannot be answered; write the answer; show its maps and pick a word.
@@ -356,13 +367,6 @@ class Page(Layout):
 def example_picture(kept: Kept) -> dict[str, Any]:
     """Return an example's picture as the viewer takes it: encoded once, for all visitors."""
     return viewer.picture_payload(kept.image)
-
-
-def named(name: Any) -> str:
-    """Return the name of the model to load."""
-    if not isinstance(name, str) or not name.strip():
-        raise RefusedError("Choose a model first.")
-    return name.strip()
 
 
 TOYS_ONLY = (

@@ -65,6 +65,7 @@ WRONG: list[tuple[str, list[object]]] = [
     ("ROOT_PATH", ["lens", "/a b", "//", "ftp://a.org", "https://", "https://a.org?x", None]),
     ("TRUSTED_PROXIES", ["127.0.0.1", ["localhost"], ["10.0.0.0/33"], [""], [1], None]),
     ("AUTH", ["ada:secret", ["ada"], ["ada:"], [":secret"], ["@"], [("ada", "secret")], None]),
+    ("MODELS", ["demo", [""], [" "], [1], None]),
     ("MAX_UPLOAD", ["20", "20 megabytes", "-1mb", 20, "mb"]),
     ("MAX_IMAGE_PIXELS", [0, 4e7, "40M"]),
     ("MAX_DECODED_PIXELS", [0, 1e8, None]),

@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
+import config
 from page.address import caller
 from page.network import Network
 from page.people import MOST_KNOWN, People, person_at
@@ -15,6 +16,7 @@ from page.routes import is_open
 from page.site import Page
 from tests.page.network.test_address import asked
 from tests.page.security.kit import LOOK, Visitor, picture, result_of
+from tests.page.telling import refused, request
 
 pytestmark = [
     pytest.mark.timeout(120),
@@ -187,6 +189,36 @@ def test_files_of_a_visitor_have_names_that_cannot_be_guessed(at: At) -> None:
     for path in (sent, drawn):
         assert len(Path(path).parent.name) == 64  # a hash of its content and of a secret of this computer's
         assert not one.has(str(Path(path).parent))  # and no folder is listed
+
+
+@pytest.mark.parametrize("name", ["/etc", "/etc/passwd", "/no/such/folder", "org/any-model", "~", "a + b"])
+def test_visitors_of_a_shared_page_name_no_folders_and_fetch_nothing(
+    page: Page, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither what lies on this computer can be tried out, nor its disk be filled from the hub."""
+    monkeypatch.setattr(page.room, "load", lambda *_: pytest.fail("it was loaded"))
+    shown, line = refused(page.on_load(request("anybody"), name))
+    assert shown == [{page.status: line}]
+    assert line == (
+        "This page loads what its list proposes. Whoever runs it can add more: MODELS in config.py."
+    )
+    monkeypatch.setattr(config, "MODELS", [name])
+    assert page.loadable(name) == name
+    assert page.loadable("demo") == "demo"
+    monkeypatch.setattr(page, "is_shared", False)
+    assert page.loadable("anything") == "anything"
+
+
+def test_a_page_is_shared_as_soon_as_others_can_have_it() -> None:
+    assert not Network().is_shared
+    for shared in (
+        Network(host="0.0.0.0"),
+        Network(origins=("https://a.org",)),
+        Network(prefix="/lens"),
+        Network(proxies=("127.0.0.1",)),
+        Network(people=(("ada", "x"),)),
+    ):
+        assert shared.is_shared
 
 
 # --- Whose a visitor is ---
