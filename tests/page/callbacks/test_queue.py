@@ -1,5 +1,6 @@
 """The page's callbacks: the queue for the model."""
 
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
@@ -98,10 +99,14 @@ def waits(line: Queue, order: list[str], name: str, person: str) -> Waiting:
     return one
 
 
+def longer_than(order: list[str], count: int) -> bool:
+    return len(order) > count
+
+
 def served_in_turn(line: Queue, people: list[Waiting], order: list[str]) -> None:
     """Let each go as soon as it has its turn."""
     for place in range(len(people)):
-        soon(lambda count=place: len(order) > count)
+        soon(partial(longer_than, order, place))
         next(one for one in people if one.name == order[place]).gone.set()
     for one in people:
         one.join(30)
@@ -126,7 +131,7 @@ def test_who_comes_again_and_again_overtakes_nobody() -> None:
         served = people[[one.name for one in people].index(order[-1])]
         served.gone.set()
         served.join(30)
-        soon(lambda count=number: len(order) > count)
+        soon(partial(longer_than, order, number))
     for one in people:
         one.gone.set()
     for one in people:

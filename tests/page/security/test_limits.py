@@ -3,12 +3,14 @@
 import os
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 import config
 import page.limits as limits
+from page.queue import Queue
 from page.site import Page
 from tests.page.app.kit import soon
 from tests.page.security.kit import (
@@ -131,6 +133,10 @@ def test_who_opens_many_sessions_loses_their_own_answers_first(
 # --- In the line ---
 
 
+def longer_than(line: Queue, count: int) -> bool:
+    return len(line) > count
+
+
 def test_who_waits_many_times_gives_a_place_to_who_waits_for_the_first_time(
     at: At, page: Page, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -142,7 +148,7 @@ def test_who_waits_many_times_gives_a_place_to_who_waits_for_the_first_time(
         events = []
         for number in range(3):
             events.append(one.joins("generate", asked, f"a{number}").json()["event_id"])
-            soon(lambda count=number: len(page.room.queue) == 2 + count)
+            soon(partial(longer_than, page.room.queue, number + 1))
         assert FULL in one.calls("generate", asked, "a3")  # one more of theirs is refused
         path = two.sends(picture(6))
         thread = threading.Thread(target=lambda: answered.append(two.asks(path, "b")))

@@ -135,7 +135,7 @@ def test_odd_ranges_are_left_out(at: At, said: str) -> None:
     visitor = at("10.0.1.2")
     content = picture(2)
     path = visitor.sends(content)
-    answer = visitor.http.get(f"/gradio_api/file={path}", headers={"Range": said.encode()})
+    answer = visitor.http.get(f"/gradio_api/file={path}", headers={b"Range": said.encode()})
     assert (answer.status_code, answer.content) == (200, content)
     part = visitor.http.get(f"/gradio_api/file={path}", headers={"Range": "bytes=1-3"})
     assert (part.status_code, part.content) == (206, content[1:4])
