@@ -263,6 +263,10 @@ RULES["AUTH"] = _texts(
     '"name:password", or "@FILE"',
     lambda value: re.fullmatch(r"@.*\S.*|[^:@\s][^:]*:.*\S.*", value) is not None,
 )
+# What visitors of a page for others may load beside what its list proposes: hub ids and folders. On a page
+# for this computer alone, at no other address, it is whatever they name.
+MODELS: list[str] = []
+RULES["MODELS"] = _texts("a hub id or a folder", lambda value: value.strip() != "")
 # The largest file that the page accepts.
 MAX_UPLOAD: str = "20mb"
 RULES["MAX_UPLOAD"] = _text('a size such as "20mb"', r"\d+(\.\d+)? *(b|kb|mb|gb)")
@@ -283,6 +287,15 @@ RULES["MAX_PROMPT_CHARACTERS"] = _whole(1, 1_000_000)
 # The one not looked at for longest goes first; the newest is always held.
 MAX_KEPT_BYTES: int = 4_000_000_000
 RULES["MAX_KEPT_BYTES"] = _whole(0, 10**15)
+# Files that the page has for a while, those of all visitors together, in bytes: uploads, and what is drawn
+# and written to be taken away. Whoever has most loses the one that they got first.
+MAX_FILES_BYTES: int = 4_000_000_000
+RULES["MAX_FILES_BYTES"] = _whole(0, 10**15)
+# What one visitor may have of each of these, in bytes: answers that the page holds, its files, and answers
+# kept on disk. Beyond it their own oldest goes first. All sessions from one address are one visitor's: behind
+# a proxy, name it in TRUSTED_PROXIES.
+MAX_VISITOR_BYTES: int = 1_000_000_000
+RULES["MAX_VISITOR_BYTES"] = _whole(0, 10**15)
 # Visitors who may wait for the model at a time; the next one is told to come back.
 QUEUE_SIZE: int = 32
 RULES["QUEUE_SIZE"] = _whole(1, 10_000)

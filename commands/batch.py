@@ -39,7 +39,8 @@ writes into the output folder:
   index.html               what came of each picture, to look at
   answers.csv              a row for each answer: tokens, shares of attention, probability, …
   words.csv                a row for each word: probability, share on the image, where its map is hottest, …
-  answers.parquet …        the same, where pyarrow is installed
+  answers.parquet …        the same, where pyarrow is installed; in CSV, a text that a spreadsheet would run
+                           as a formula (=, +, -, @ first) has ' before it
   failed.csv               the pictures that could not be used, each with its reason
   items/NAME-…/            overview.png (each word on the picture), answer.txt, item.json (its rows of the
                            tables), and a file of each --format

@@ -29,6 +29,8 @@ NOT_TAKEN = (  # what would change what A and B mean
     *("alora_invocation_tokens", "arrow_config", "layer_replication", "target_parameters", "use_bdlora"),
     *("use_qalora", "monteclora_config", "velora_config"),
 )
+# A pattern in a file can be made to take years: what repeats a group, or repeats more than three times.
+_COSTLY = re.compile(r"\)[*+?{]|\\\d|([*+{].*){4}", re.DOTALL)
 MERGE = "merge it into its base with PEFT (merge_and_unload), save that, and load the result"
 
 
@@ -43,8 +45,8 @@ class Adapter:
     whole: dict[str, Tensor] = field(default_factory=dict)  # parameter: what takes its place
 
 
-def check_adapter(folder: Path, name: str) -> None:
-    """Return if a folder's adapter can be read, before anything big is; ModelError if not."""
+def check_adapter(folder: Path, name: str) -> int:
+    """Return the bytes of a folder's adapter, before anything big is read; ModelError if it cannot be."""
     settings = read_json(folder / ADAPTER_CONFIG, name)
     kind = settings.get("peft_type")
     if str(kind).upper() != "LORA":
@@ -52,6 +54,11 @@ def check_adapter(folder: Path, name: str) -> None:
     odd = [setting for setting in NOT_TAKEN if settings.get(setting)]
     if odd:
         raise ModelError(f"{name} is a LoRA with {odd[0]}, which is not taken; {MERGE}.")
+    patterns = settings.get("alpha_pattern") or {}
+    if not isinstance(patterns, dict) or any(map(_COSTLY.search, patterns)):
+        raise ModelError(
+            f"{name} is a LoRA with alpha_pattern {one_line(patterns, 60)}, which is not taken; {MERGE}."
+        )
     if not (folder / ADAPTER_WEIGHTS).is_file():
         pickled = sorted(file.name for file in folder.glob("adapter_model*.bin"))
         if pickled:
@@ -60,7 +67,7 @@ def check_adapter(folder: Path, name: str) -> None:
                 "save the adapter again in safetensors."
             )
         raise ModelError(f"{name} has no weights: {ADAPTER_WEIGHTS} is missing; fetch it, or train it again.")
-    stored_tensors([folder / ADAPTER_WEIGHTS], name)
+    return sum(tensor.size for tensor in stored_tensors([folder / ADAPTER_WEIGHTS], name).values())
 
 
 def apply_adapter(model: Any, folder: Path, name: str, base: str, merge: bool) -> tuple[Any, str]:

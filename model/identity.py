@@ -17,6 +17,7 @@ import torch
 import transformers
 
 import config
+from model.checkpoint import read_config
 from model.errors import ModelError
 from model.families import attention_layers_in
 from model.hub import folder_on_disk
@@ -45,7 +46,7 @@ def checkpoint(name: str) -> Checkpoint | None:
     """Return the checkpoint that a model's name means; None if it is not on this computer or not readable."""
     try:
         source = source_of(name, _folder_here)
-        settings = json.loads((source.base / "config.json").read_text("utf-8-sig"))
+        settings = read_config(source.base / "config.json", name)
         layers = (settings.get("text_config") or settings)["num_hidden_layers"]
         attended = attention_layers_in(settings)
         lora = source.adapter

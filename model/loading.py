@@ -74,13 +74,13 @@ def load_model(
         device or config.DEVICE, dtype or config.DTYPE, attention_backend or config.ATTENTION_BACKEND
     )
     source = source_of(name, partial(checkpoint_folder, settings=placement))
-    family = check_folder(source.base, source.base_name, *source.folders)
-    if source.adapter is not None:
-        check_adapter(source.adapter, source.adapter_name)
-    stored = stored_tensors(weight_files(source.base, source.base_name), source.base_name)
+    with _one_line_errors(name, source.base):
+        family = check_folder(source.base, source.base_name, *source.folders)
+        adapted = 0 if source.adapter is None else check_adapter(source.adapter, source.adapter_name)
+        stored = stored_tensors(weight_files(source.base, source.base_name), source.base_name)
     with _quiet(), _one_line_errors(name, source.base), _small_files(source, family, stored) as files:
         held = quantised(files.settings, source.base_name, placement)
-        check_memory(name, needed_bytes(stored, held, placement), placement, bool(held.method))
+        check_memory(name, needed_bytes(stored, held, placement) + adapted, placement, bool(held.method))
         processor = _load_processor(source, family, files)
         model = _load_weights(source, files, placement, held)
         if source.adapter is not None:

@@ -17,7 +17,15 @@ from typing import Any
 
 from transformers import AutoConfig
 
-from model.checkpoint import has_tokenizer, read_json
+from model.checkpoint import (
+    AGAIN,
+    MOST_SETTINGS,
+    MOST_VOCABULARY,
+    check_size,
+    has_tokenizer,
+    read_config,
+    read_json,
+)
 from model.errors import ModelError
 from model.image_settings import image_settings
 from model.standard import Standard
@@ -25,7 +33,9 @@ from model.standard import Standard
 PREFIX = "small-files-"  # of the folder for a while
 TOKENIZER_FILES = ("tokenizer.json", "vocab.json", "merges.txt")  # taken byte by byte
 TOKENIZER_SETTINGS = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
-OF_CODE = ("auto_map", "custom_generate")  # name code that comes with a checkpoint, which is never run
+# Name code that comes with a checkpoint or is fetched from the hub, which is never run, and other files.
+LEFT_OUT = {"auto_map", "custom_generate", "transformers_weights", "kernel_config"}
+LEFT_OUT |= {f"{start}{kind}_implementation" for start in ("", "_") for kind in ("attn", "experts")}
 
 
 @dataclass
@@ -52,7 +62,7 @@ def mended_files(
     """
     with tempfile.TemporaryDirectory(prefix=PREFIX) as made:
         folder, base = Path(made), folders[-1]
-        settings = read_json(base / "config.json", name)
+        settings = read_config(base / "config.json", name)
         notes = _mend_config(settings, stored, name)
         _write(folder / "config.json", settings)
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
@@ -68,8 +78,15 @@ def mended_files(
 
 
 def _write(path: Path, content: Mapping[str, Any]) -> None:
-    plain = {key: value for key, value in content.items() if key not in OF_CODE}
-    path.write_text(json.dumps(plain), "utf-8")
+    path.write_text(json.dumps(_plain(content)), "utf-8")
+
+
+def _plain(value: Any) -> Any:
+    """Return settings without what is left out; they are nested a little only."""
+    if isinstance(value, Mapping):
+        kept = {key: entry for key, entry in value.items() if key not in LEFT_OUT}
+        return {key: _plain(entry) for key, entry in kept.items() if not str(key).endswith("_file")}
+    return [_plain(entry) for entry in value] if isinstance(value, list) else value
 
 
 def _mend_config(settings: dict[str, Any], stored: Mapping[str, Any], name: str) -> list[str]:
@@ -112,6 +129,7 @@ def _take_tokenizer(folders: Sequence[Path], target: Path, name: str) -> None:
     source = next(folder for folder in folders if has_tokenizer(folder))
     for file in TOKENIZER_FILES:
         if (source / file).is_file():
+            check_size(source / file, name, MOST_VOCABULARY)
             shutil.copyfile(source / file, target / file)
     for file in TOKENIZER_SETTINGS:
         if (source / file).is_file():
@@ -123,10 +141,14 @@ def _take_tokenizer(folders: Sequence[Path], target: Path, name: str) -> None:
 
 def _generation_notes(base: Path, name: str) -> list[str]:
     """Return a note for a generation_config.json that transformers would leave out without a word."""
-    if not (base / "generation_config.json").is_file():
+    file = base / "generation_config.json"
+    if not file.is_file():
         return []
+    check_size(file, name, MOST_SETTINGS)
     try:
-        json.loads((base / "generation_config.json").read_text("utf-8"))
+        json.loads(file.read_text("utf-8"))
+    except RecursionError:
+        raise ModelError(f"{name}: {file.name} is nested too deep; {AGAIN}.") from None
     except ValueError:
         return ["its generation_config.json cannot be read as JSON and is left out: answers are greedy"]
     return []

@@ -6,17 +6,24 @@ is of use if it writes one picture, then the question as it was put.
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from model.checkpoint import AGAIN, read_json
+from model.checkpoint import AGAIN, MOST_TEMPLATE, check_size, read_json
 from model.errors import ModelError
 from model.families import Processor
 from model.thinking import template_keywords
 from utils import one_line
 
 MARK = "\ue000"  # stands for the question; for private use, so that no template writes it
+TRIAL = Path(__file__).with_name("template_trial.py")
+IS_ENDLESS = 3  # the trial's exit code
+PATIENCE = 30.0  # seconds; the trial itself has fewer of the processor's
+ENDLESS = "does not end, or takes too much memory"
 QUESTION = "What <is> “this”, & where?"  # what escaping, quoting and changing cases would spoil
 
 
@@ -29,6 +36,7 @@ def templates_in(folders: Iterable[Path], name: str) -> list[tuple[str, str]]:
     found: list[tuple[str, Any]] = []
     for folder in folders:
         if (folder / "chat_template.jinja").is_file():
+            check_size(folder / "chat_template.jinja", name, MOST_TEMPLATE)
             try:
                 text = (folder / "chat_template.jinja").read_text("utf-8-sig")
             except (OSError, ValueError):
@@ -75,6 +83,8 @@ def chosen_template(
 
 def fault_of(processor: Processor, template: str) -> str:
     """Return what is wrong with a template, "" where it is of use."""
+    if not ends(template):
+        return ENDLESS
     try:
         around = _rendered(processor, template, MARK)
         question = _rendered(processor, template, QUESTION)
@@ -88,6 +98,29 @@ def fault_of(processor: Processor, template: str) -> str:
     if around.index(MARK) < around.index(processor.image_token):
         return "puts the question before the picture"
     return "" if question == around.replace(MARK, QUESTION) else "changes the question"
+
+
+@cache
+def ends(template: str) -> bool:
+    """Return whether a template comes to its end, in a process of its own with little time and memory.
+
+    It is a program that came with the checkpoint. It reaches nothing but its own texts, and still can count
+    to a billion. Where none can be tried, it is taken as it is.
+    """
+    try:
+        done = subprocess.run(  # noqa: S603  (our own script)
+            [sys.executable, "-P", str(TRIAL)],
+            input=template.encode("utf-8", "replace"),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            timeout=PATIENCE,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return False
+    except OSError:
+        return True
+    return done.returncode != IS_ENDLESS and done.returncode >= 0  # below 0: the system ended it
 
 
 def _rendered(processor: Processor, template: str, prompt: str) -> str:

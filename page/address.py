@@ -14,6 +14,7 @@ from page.network import Network
 
 _HOST = re.compile(r"([\w.-]+|\[[0-9a-f:.]+\])(:\d{1,5})?")  # as a header has it, in small letters
 _PREFIX = re.compile(r"(/[\w.~%!$&'()*+,;=:@-]+)*")
+LONGEST_ADDRESS = 64  # characters; longer ones are none
 READING = ("GET", "HEAD", "OPTIONS")
 _FOR_EVERYONE = ("/assets/", "/static/", "/theme.css")  # the same for each visitor, and nobody's
 
@@ -66,6 +67,25 @@ def seen(network: Network, scope: Scope) -> Address:
         return Address(scheme, host, prefix, stripped)
     host = told.get("host") or host
     return Address(told.get("scheme") or network.scheme_of(host) or scope["scheme"], host, prefix, stripped)
+
+
+def caller(network: Network, scope: Scope) -> str:
+    """Return the address from which a request comes, as far as trusted proxies tell it.
+
+    Each proxy adds the one that called it at the end of X-Forwarded-For; what stands before the last that is
+    no proxy's can be anybody's invention. Where every caller is trusted the last one counts.
+    """
+    client = scope.get("client")
+    address = str(client[0]) if client else ""
+    told = Headers(scope=scope).getlist("x-forwarded-for")
+    hops = (
+        [hop.strip() for hop in ",".join(told).split(",") if hop.strip()] if network.trusts(address) else []
+    )
+    if "*" in network.proxies:
+        address, hops = (hops or [address])[-1], []
+    while hops and network.trusts(address):
+        address = hops.pop()
+    return address[:LONGEST_ADDRESS]
 
 
 def _origin(network: Network, headers: Headers, own: list[str], is_public: bool) -> str:

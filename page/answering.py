@@ -141,13 +141,15 @@ class Answering:
         capture, same = self.room.work(write, job)
         run = Run(capture, question.image)
         if capture.token_ids:
-            self.keep(run, question, key if same and not job.left_to else None, otherwise)
+            self.keep(run, question, key if same and not job.left_to else None, otherwise, job.person)
         return run
 
-    def keep(self, run: Run, question: Inquiry, key: str | None, otherwise: str | None = None) -> None:
-        """Keep an answer in the store; one that cannot be kept is shown all the same."""
+    def keep(
+        self, run: Run, question: Inquiry, key: str | None, otherwise: str | None = None, person: str = ""
+    ) -> None:
+        """Keep an answer in the store for a person; one that cannot be kept is shown all the same."""
         try:
-            run.kept = self.store.save(run.capture, run.original, key, question.image_hash, otherwise)
+            run.kept = self.store.save(run.capture, run.original, key, question.image_hash, otherwise, person)
         except OSError as error:
             log.warning("the answer could not be kept in %s: %s", self.store.folder, one_line(error))
 

@@ -137,7 +137,8 @@ class Api:
                     STOPPED,
                 )
             subject = subject_of(run, selection)
-            yield drawn(run, subject), heatmap_facts(run, subject)
+            picture = self.around.files.drawn(visitor, drawn(run, subject))
+            yield picture, heatmap_facts(run, subject)
 
     def gradcam(
         self,
@@ -172,7 +173,8 @@ class Api:
                 lambda progress: (gr.skip(), {**cams.state_of(progress), "finished": False}),
                 STOPPED,
             )
-            yield layer_grid(cam, run.picture, "grid", drawing.look_at(cam)), cams.described(cam)
+            picture = layer_grid(cam, run.picture, "grid", drawing.look_at(cam))
+            yield self.around.files.drawn(visitor, picture), cams.described(cam)
 
     def followed(
         self,

@@ -6,6 +6,7 @@ from typing import Any
 import gradio as gr
 
 from page.answering import Answering
+from page.files import Files
 from page.inputs import RefusedError
 from page.jobs import Jobs
 from page.model_room import ModelRoom
@@ -15,12 +16,13 @@ from page.sessions import Run, Sessions
 
 @dataclass(frozen=True)
 class Around:
-    """One model, the answers of each visitor, what they have running, and the answer at hand."""
+    """One model, the answers and files of each visitor, what they have running, and the answer at hand."""
 
     room: ModelRoom
     sessions: Sessions
     jobs: Jobs
     answering: Answering
+    files: Files
     run_id: Any  # the component that holds the id of the answer at hand
 
     def asked(self, request: gr.Request, run_id: Any, otherwise: str) -> tuple[str, Run]:

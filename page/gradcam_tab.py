@@ -27,7 +27,7 @@ from page.cams import (
 from page.explorer import LOOK, Explorer
 from page.inputs import MOST_SAMPLES
 from page.jobs import Job, Shown, refusing
-from page.parts import AGAIN, AT_ONCE, LATEST, Outputs, line, text_of, told
+from page.parts import AGAIN, AT_ONCE, LATEST, Outputs, line, text_of, told, visitor_of
 from page.sessions import Run
 from records.grad_cam import GradCam
 from records.layers import NAMED_LAYERS
@@ -218,18 +218,20 @@ class GradCamTab:
                 return gr.skip()
             layer = layer if isinstance(layer, int) else first_layer(run.cam)
             drawing = style(look)
-            outputs = self.picture(run, layer, drawing)
+            outputs = self.picture(visitor_of(request), run, layer, drawing)
             if drawn != drawing:
                 outputs[self.shown] = gr.HTML(tiles=tiles(run, drawing), picked=layer)
                 outputs[self.drawn] = drawing
             return outputs
 
-    def picture(self, run: Run, layer: int, drawing: Style) -> Outputs:
-        """Return one layer enlarged, and the line beneath it."""
+    def picture(self, visitor: str, run: Run, layer: int, drawing: Style) -> Outputs:
+        """Return one layer enlarged for a visitor, and the line beneath it."""
         assert run.cam is not None
         alt = f"The picture under the Grad-CAM of layer {layer}, explaining {run.cam.target}"
         return {
-            self.overlay: gr.Image(enlarged(run, layer, drawing), alt_text=alt),
+            self.overlay: gr.Image(
+                self.around.files.drawn(visitor, enlarged(run, layer, drawing)), alt_text=alt
+            ),
             self.caption: caption(run.cam, layer),
         }
 

@@ -18,6 +18,7 @@ import gradio as gr
 
 from page.inputs import refusal
 from page.parts import Outputs, already_told, told, visitor_of
+from page.people import People
 from records.plan import Plan
 from utils import Stopped
 
@@ -51,9 +52,9 @@ class Progress:
 class Job:
     """Work that goes on in a thread, tells how far it is, and can be stopped."""
 
-    def __init__(self, visitor: str, part: Part) -> None:
-        """Begin to count the seconds; the work begins with `follow`."""
-        self.visitor, self.part = visitor, part
+    def __init__(self, visitor: str, part: Part, person: str = "") -> None:
+        """Begin to count the seconds; the work begins with `follow`. `person` is whose the visitor is."""
+        self.visitor, self.part, self.person = visitor, part, person or visitor
         self.stop = threading.Event()  # set: nobody wants the rest
         self.left_to: set[Successor] = set()  # what took its place since; empty while it is wanted
         self._start, self._progress = time.monotonic(), Progress()
@@ -161,7 +162,8 @@ class Shown(Generic[Result]):
 class Jobs:
     """The jobs of all visitors that are not at their end yet; at most one of a kind each is wanted."""
 
-    def __init__(self) -> None:
+    def __init__(self, people: People | None = None) -> None:
+        self._people = people or People()
         self._lock = threading.Lock()
         self._jobs: list[Job] = []
 
@@ -171,7 +173,7 @@ class Jobs:
     @contextmanager
     def started(self, visitor: str, part: Part) -> Iterator[Job]:
         """Yield a new job in the place of an earlier one of its kind; at the end it is stopped and freed."""
-        job = Job(visitor, part)
+        job = Job(visitor, part, self._people.of(visitor))
         with self._lock:
             for earlier in self._jobs:
                 if (earlier.visitor, earlier.kind) == (visitor, job.kind):

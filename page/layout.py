@@ -83,6 +83,7 @@ class Layout:
         gr.HTML(LOGO, elem_id="logo", js_on_load=None)
         published = [family.example for family in FAMILIES.values()]
         names = dict.fromkeys([chosen, DEMO, config.MODEL_NAME, *SIBLINGS, *published])
+        self.proposed = tuple(names)
         self.model = gr.Dropdown(
             [("demo (tiny: toy scenes only)" if name == DEMO else name, name) for name in names],
             value=chosen,

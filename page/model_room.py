@@ -76,19 +76,23 @@ class ModelRoom:
             ModelError: if no model is loaded, or another one than the answer's.
             FullError: if too many wait for the model already.
         """
-        with self.queue.turn(lambda ahead: job.waits(ahead, self.queue.wait_for(ahead)), job.stop):
+
+        def waits(ahead: int) -> None:
+            job.waits(ahead, self.queue.wait_for(ahead))
+
+        with self.queue.turn(waits, job.stop, job.person):
             loaded = self._one_for(about)
             job.begins()
             return task(loaded)
 
-    def load(self, name: str) -> Loaded:
+    def load(self, name: str, person: str = "") -> Loaded:
         """Free the model in memory, load another in its place, and return it.
 
         Raises:
             ModelError: one line. The model from before is then in memory again, if it can be.
             FullError: if too many wait for the model already.
         """
-        with self.queue.turn():
+        with self.queue.turn(person=person):
             before = self._loaded.name if self._loaded else None
             self._free()
             try:

@@ -85,6 +85,11 @@ class Network:
         return any(caller in ipaddress.ip_network(proxy, strict=False) for proxy in self.proxies)
 
     @property
+    def is_shared(self) -> bool:
+        """Whether other people can have it: directly, by a proxy or a tunnel, or by a login."""
+        return self.is_open or bool(self.root or self.prefix or self.origins or self.proxies or self.people)
+
+    @property
     def is_open(self) -> bool:
         """Whether other computers reach it without a proxy."""
         return self.host != "localhost" and not (

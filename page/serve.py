@@ -18,6 +18,7 @@ from page.calls import handlers
 from page.guard import middleware
 from page.inputs import RefusedError
 from page.layout import theme
+from page.limits import WORKERS
 from page.model_room import ModelRoom
 from page.network import THIS_COMPUTER, Network
 from page.parts import text_of
@@ -52,6 +53,7 @@ def serve(page: Page, network: Network) -> str:
     Raises:
         RefusedError: one line, if the port is taken or the host is none of this computer's.
     """
+    page.is_shared = network.is_shared
     host = f"[{network.host}]" if ":" in network.host else network.host
     try:
         with _without_proxy(network.host):
@@ -66,6 +68,7 @@ def serve(page: Page, network: Network) -> str:
                 auth=list(network.people) or None,
                 root_path="",  # the guard knows it
                 num_workers=0,
+                max_threads=WORKERS,
                 max_file_size=config.MAX_UPLOAD.replace(" ", ""),
                 run_history=False,
                 enable_monitoring=False,
@@ -73,7 +76,10 @@ def serve(page: Page, network: Network) -> str:
                 pwa=False,
                 mcp_server=False,
                 footer_links=["api"],
-                app_kwargs={"middleware": middleware(network), "exception_handlers": handlers()},
+                app_kwargs={
+                    "middleware": middleware(network, page.people, page.files, page.blocks._queue),
+                    "exception_handlers": handlers(),
+                },
                 theme=theme(),
                 css="".join(map(text_of, STYLES)),
                 # Gradio leaves container queries out of what it is given as css.

@@ -19,9 +19,11 @@ import config
 import viewer
 from attention_processor import AttentionProcessor
 from methods import TokenMaps
+from page.people import People
 from records.capture import Capture
 from records.grad_cam import GradCam
 from records.map_check import MapCheck
+from records.shares import Held, leaving
 from records.store import Kept
 from records.thoughts import said
 from utils import as_ranges
@@ -137,11 +139,13 @@ class RunGoneError(KeyError):
 class Sessions:
     """One answer for each visitor.
 
-    Over all visitors they are of at most `config.MAX_KEPT_BYTES` together; the one not looked at for longest
-    goes first. The one that was kept last stays, however large it is.
+    Over all visitors they are of at most `config.MAX_KEPT_BYTES` together, and those of one person of
+    `config.MAX_VISITOR_BYTES`. Whoever has most loses the one that they have not looked at for longest. The
+    one that was kept last stays, however large it is.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, people: People | None = None) -> None:
+        self._people = people or People()
         self._lock = threading.Lock()
         self._runs: OrderedDict[RunKey, Run] = OrderedDict()
 
@@ -151,9 +155,12 @@ class Sessions:
         with self._lock:
             self._drop(visitor)
             self._runs[visitor, run_id] = run
-            total = sum(one.bytes for one in self._runs.values())
-            while total > config.MAX_KEPT_BYTES and len(self._runs) > 1:
-                total -= self._runs.popitem(last=False)[1].bytes
+            held = [
+                Held(key, self._people.of(key[0]), one.bytes, key == (visitor, run_id))
+                for key, one in self._runs.items()
+            ]
+            for one in leaving(held, config.MAX_KEPT_BYTES, config.MAX_VISITOR_BYTES):
+                del self._runs[one.item]
         return run_id
 
     def run(self, visitor: str, run_id: str) -> Run:

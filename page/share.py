@@ -4,20 +4,19 @@ Goes in: a format and what the page shows. Comes out: a file to download, made i
 stopped. What is in the files is said in `report/`.
 """
 
-import secrets
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
-from gradio.utils import get_upload_folder
 from PIL.Image import Image
 
 from page.around import Around
 from page.explorer import LOOK, PICKED, WANTED, Explorer
+from page.files import new_folder
 from page.inputs import RefusedError
 from page.jobs import Job, Progress, Shown, refusing
-from page.parts import AT_ONCE, HIDDEN, Outputs, line
+from page.parts import AT_ONCE, LONG, Outputs, line
+from page.queue import Queue
 from page.selection import Controls
 from page.shown import subject_of
 from report.formats import FORMATS, Exported, export
@@ -26,6 +25,7 @@ from utils import Watch
 
 OF_THE_PICK = ("png", "html")  # formats that show, or open on, the picked word; others show all of them
 STOPPED = "Stopped: no file was made."
+AT_A_TIME = 2  # files that are made
 NO_ANSWER = "There is no answer to share yet: ask something first."
 # What the viewer shows now: an event's own data may be from before.
 SHOWN = f"(run, kind, by) => [run, kind, by, ({PICKED})(), ({LOOK})(), ({WANTED})()]"
@@ -57,20 +57,13 @@ class Share:
         self.line = line("", "share_line")
         self.file = gr.DownloadButton("Download", visible=False, elem_id="share_file", variant="primary")
         self.outputs = [self.line, self.file, self.stop, self.make]
+        self.queue = Queue(AT_A_TIME)
 
     def wire(self, around: Around, explorer: Explorer) -> None:
         """Connect the components with each other and with the page around them."""
         self.around = around
         asked = [around.run_id, self.kind, self.by, explorer.key, explorer.look, explorer.wanted]
-        made = self.make.click(
-            self.on_make,
-            asked,
-            self.outputs,
-            js=SHOWN,
-            concurrency_id="files",
-            concurrency_limit=2,
-            **HIDDEN,
-        )
+        made = self.make.click(self.on_make, asked, self.outputs, js=SHOWN, **LONG)
         made.success(None, None, None, js=SAVED, queue=False, api_visibility="private")
         self.on_stop = around.jobs.stopper("file")
         self.stop.click(self.on_stop, None, None, **AT_ONCE)
@@ -98,11 +91,14 @@ class Share:
             return visitor, subject_of(run, selection), run.original
 
         visitor, subject, picture = yield from refusing(lambda reason: {self.line: reason}, asked)
-        yield from self.around.jobs.run(
-            visitor, "file", lambda job: made(kind, subject, picture, job), self._shown_of(kind)
-        )
 
-    def _shown_of(self, kind: str) -> Shown[Exported]:
+        def make(job: Job) -> Exported:
+            with self.queue.turn(job.waits, job.stop, job.person):
+                return made(kind, subject, picture, job)
+
+        yield from self.around.jobs.run(visitor, "file", make, self._shown_of(kind, visitor))
+
+    def _shown_of(self, kind: str, visitor: str) -> Shown[Exported]:
         """Return what is shown of a file that is being made."""
 
         def so_far(progress: Progress) -> Outputs:
@@ -111,7 +107,8 @@ class Share:
         def done(file: Exported, seconds: float) -> Outputs:
             notes = "".join(f" · {note}" for note in file.notes)
             text = f"{FORMATS[kind].name}, {sized(file.path.stat().st_size)}, {seconds:.1f} s{notes}"
-            button = gr.DownloadButton(f"Download {file.path.name}", value=str(file.path), visible=True)
+            path = self.around.files.placed(visitor, file.path)
+            button = gr.DownloadButton(f"Download {file.path.name}", value=path, visible=True)
             return {**self.blank(), self.line: text, self.file: button}
 
         return Shown(
@@ -130,9 +127,12 @@ class Share:
 
 def made(kind: str, subject: Subject, picture: Image, job: Job) -> Exported:
     """Return a file of an answer, in a folder of its own that nobody can guess."""
-    folder = Path(get_upload_folder()) / secrets.token_hex(20)
-    folder.mkdir(parents=True)
-    return export(kind, subject, picture, folder, Watch(job.steps, job.stop))
+    folder = new_folder()
+    try:
+        return export(kind, subject, picture, folder, Watch(job.steps, job.stop))
+    except BaseException:
+        folder.rmdir()
+        raise
 
 
 def sized(size: int) -> str:

@@ -8,9 +8,11 @@ import json
 import secrets
 from collections.abc import Iterator
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from PIL.Image import Image
 
 import config
 import viewer
@@ -21,12 +23,14 @@ from page.answering import Answering
 from page.api import Api
 from page.around import Around
 from page.explorer import NO_ANSWER, PICKED, ROOT, WANTED
+from page.files import Files
 from page.hiding import hidden_name, without_half
 from page.inputs import RefusedError, menu_settings
 from page.jobs import OF_THE_MODEL, Jobs, Progress, Shown, refusing
 from page.layout import Layout
 from page.model_room import Loaded, ModelRoom
 from page.parts import AGAIN, AT_ONCE, IN_BROWSER, LATEST, LONG, Outputs, told, visitor_of
+from page.people import People
 from page.selection import Controls
 from page.sessions import Run, Sessions
 from page.shown import subject_of
@@ -41,15 +45,18 @@ class Page(Layout):
     def __init__(self, room: ModelRoom, chosen: str, problem: str = "", store: Store | None = None) -> None:
         """Build the page. `chosen` is the model's name in the list, `problem` why it is not loaded."""
         self.room, self.chosen, self.problem_at_start = room, chosen, problem
-        self.sessions, self.jobs, self.store = Sessions(), Jobs(), store or Store()
+        self.is_shared = False  # whether it is for others too, who do not choose what lies on this computer
+        self.people = People()
+        self.sessions, self.jobs = Sessions(self.people), Jobs(self.people)
+        self.files, self.store = Files(self.people), store or Store()
         self.store.tidy()
         self.answering = Answering(room, self.store)
         super().__init__(chosen, self.status_text(), self.store)
-        self.around = Around(room, self.sessions, self.jobs, self.answering, self.run_id)
+        self.around = Around(room, self.sessions, self.jobs, self.answering, self.files, self.run_id)
         with self.blocks:
             self._wire()
             Api(self.around, self.gradcam)
-        self.blocks.queue(max_size=config.QUEUE_SIZE)
+        self.blocks.queue(max_size=None, api_open=False)  # the guard has bounds for each person
 
     # Which callback hears what
 
@@ -200,12 +207,19 @@ class Page(Layout):
 
     def answered_before(self, visitor: str, run: Run, mine: Any, is_new: bool = True) -> Outputs:
         """Return what is shown of an answer that was not asked for now, with its picture and question."""
-        source = self.sources.of(run.original)
+        source = self.chosen_for(visitor, run.original)
         return {
             **self.answered(visitor, run, mine, source, is_new=is_new),
             self.sources.image: source,
             self.prompt: run.capture.prompt,
         }
+
+    def chosen_for(self, visitor: str, picture: Image, name: str = "your picture") -> dict[str, Any]:
+        """Return a picture as one that its visitor chose."""
+        source = self.sources.of(picture, name)
+        if "path" in source:
+            self.files.hold(self.people.of(visitor), [Path(source["path"])])
+        return source
 
     # Callbacks: guard, call, format
 
@@ -245,7 +259,7 @@ class Page(Layout):
         def refused(reason: str) -> Outputs:
             return {self.status: reason}
 
-        visitor, name = yield from refusing(refused, lambda: (visitor_of(request), named(name)))
+        visitor, name = yield from refusing(refused, lambda: (visitor_of(request), self.loadable(name)))
 
         def failed(reason: str) -> Outputs:
             kept = self.room.loaded
@@ -263,7 +277,7 @@ class Page(Layout):
             stopped=dict,
             failed=failed,
         )
-        yield from self.jobs.run(visitor, "load", lambda _: self.room.load(name), shown)
+        yield from self.jobs.run(visitor, "load", lambda job: self.room.load(name, job.person), shown)
 
     def on_plan(self, upload: Any, prompt: Any, given: Any, *chosen: Any) -> Outputs:
         """Say what an answer to the question as it stands would record at most, before it is asked."""
@@ -273,6 +287,16 @@ class Page(Layout):
         """Return the menu's settings as `generation_settings` takes them."""
         asks = self.room.loaded is not None and self.room.loaded.thinking == "asked"
         return menu_settings(*chosen, asks=asks)
+
+    def loadable(self, name: Any) -> str:
+        """Return the name of a model that may be loaded; RefusedError for another."""
+        if not isinstance(name, str) or not name.strip():
+            raise RefusedError("Choose a model first.")
+        if self.is_shared and name.strip() not in (*self.proposed, *config.MODELS):
+            raise RefusedError(
+                "This page loads what its list proposes. Whoever runs it can add more: MODELS in config.py."
+            )
+        return name.strip()
 
     def on_generate(self, request: gr.Request, *form: Any) -> Iterator[Outputs]:
         """Refuse at once what cannot be answered; write the answer; show its maps and pick a word.
@@ -320,13 +344,14 @@ class Page(Layout):
         """Blur what the map of the picked word points at, and ask again."""
         prompt, _, *chosen, mine = form  # an answer that was given belongs to the picture as it was
 
-        def checked() -> tuple[Run, Subject]:
-            _, run = self.around.asked(request, run_id, NO_ANSWER)
-            return run, subject_of(run, Controls.of(wanted).selection(run.capture, key))
+        def checked() -> tuple[str, Run, Subject]:
+            visitor, run = self.around.asked(request, run_id, NO_ANSWER)
+            return visitor, run, subject_of(run, Controls.of(wanted).selection(run.capture, key))
 
-        run, subject = yield from refusing(self.explorer.complaint, checked)
+        visitor, run, subject = yield from refusing(self.explorer.complaint, checked)
         one = whole_drawing(subject)
-        source = self.sources.of(without_half(run.original, one.values), hidden_name(one.text))
+        hidden = without_half(run.original, one.values)
+        source = self.chosen_for(visitor, hidden, hidden_name(one.text))
         source["hidden"] = f"“{one.text}”"
         yield {self.sources.image: source}
         yield from self.on_generate(request, source, prompt, None, *chosen, True, mine)
@@ -344,13 +369,6 @@ class Page(Layout):
 def example_picture(kept: Kept) -> dict[str, Any]:
     """Return an example's picture as the viewer takes it: encoded once, for all visitors."""
     return viewer.picture_payload(kept.image)
-
-
-def named(name: Any) -> str:
-    """Return the name of the model to load."""
-    if not isinstance(name, str) or not name.strip():
-        raise RefusedError("Choose a model first.")
-    return name.strip()
 
 
 TOYS_ONLY = (

@@ -7,7 +7,6 @@ is meant, safe to use. An example is named by its number; a picture of one's own
 import base64
 import io
 import json
-import secrets
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from PIL import Image
 
 import config
 from demo.bundled import FOLDER
+from page.files import new_folder
 from page.inputs import RefusedError, refusal
 from page.parts import LATEST, text_of
 from records.pictures import image_hash, open_image
@@ -41,7 +41,7 @@ class Sources:
             js_on_load=text_of("sources.js"),
             apply_default_css=False,
             examples=shown,
-            most=_bytes(config.MAX_UPLOAD),
+            most=bytes_of(config.MAX_UPLOAD),
             checked=None,
             elem_id="image",
         )
@@ -65,9 +65,7 @@ class Sources:
         number = _known().get(image_hash(picture))
         if number is not None:
             return {"example": number, "orig_name": examples()[number][0].name}
-        folder = Path(get_upload_folder()) / secrets.token_hex(20)
-        folder.mkdir(parents=True)
-        path = folder / "picture.png"
+        path = new_folder() / "picture.png"
         picture.save(path)
         return {"path": str(path), "url": _address(path), "orig_name": name}
 
@@ -138,7 +136,7 @@ def _address(path: Path) -> str:
     return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode('ascii')}"
 
 
-def _bytes(size: str) -> int:
+def bytes_of(size: str) -> int:
     """Return a size such as "20mb" in bytes."""
     number = size.lower().rstrip("bkmg ")
     return int(float(number) * _UNITS[size.lower()[len(number) :].strip()])

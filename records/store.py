@@ -44,6 +44,7 @@ from records.additions import (
 from records.capture import Capture
 from records.map_check import MapCheck
 from records.pictures import image_hash, open_image, rgb
+from records.shares import Held, leaving
 from records.token_maps import TokenMaps
 from utils import PRIVATE, one_line, remove_abandoned, unfinished_folder
 
@@ -119,6 +120,7 @@ class Store:
         """
         self.folder = cache_folder() if folder is None else ROOT / folder
         self.max_bytes = config.MAX_CACHE_BYTES if max_bytes is None else max_bytes
+        self.holders: dict[str, str] = {}  # whose an entry is; each of the others is nobody else's
 
     def save(
         self,
@@ -127,12 +129,14 @@ class Store:
         key: str | None = None,
         known_hash: str | None = None,
         otherwise: str | None = None,
+        holder: str = "",
     ) -> str | None:
         """Keep a capture with its picture, and return its id; None if it is larger than the whole store.
 
         Under `key` it answers the same question again. Without a key, or where the answer was stopped, it is
         only listed and opened, under the id `otherwise` or a new one. `known_hash` is the picture's
-        `image_hash`, for who has worked it out already.
+        `image_hash`, for who has worked it out already. With a `holder`, who holds most loses theirs first,
+        and each holds at most `config.MAX_VISITOR_BYTES` of what they were the first to ask for.
 
         Raises:
             ValueError: if the picture is not the capture's, or the key is none.
@@ -150,6 +154,8 @@ class Store:
             if _size(unfinished) > self.max_bytes:
                 return None
             self._place(unfinished, entry_id)
+        if holder:
+            self.holders.setdefault(entry_id, holder)
         self._shrink(keep=entry_id)
         return entry_id
 
@@ -279,12 +285,12 @@ class Store:
         for folder in self._folders():
             with suppress(OSError):  # removed by another process meanwhile
                 used.append((folder.name == keep, folder.stat().st_mtime_ns, folder.name, _size(folder)))
-        total = sum(size for *_, size in used)
-        for _, _, name, size in sorted(used):
-            if total <= self.max_bytes:
-                return
-            self.remove(name)
-            total -= size
+        whose = {name: self.holders.get(name, name if self.holders else "") for _, _, name, _ in used}
+        held = [Held(name, whose[name], size, is_kept) for is_kept, _, name, size in sorted(used)]
+        each = config.MAX_VISITOR_BYTES if self.holders else self.max_bytes
+        for one in leaving(held, self.max_bytes, each):
+            self.remove(one.item)
+            self.holders.pop(one.item, None)
 
 
 def _checked_id(entry_id: str) -> str:

@@ -176,11 +176,17 @@ def _at(row: Row) -> str:
     return f"items/{row['folder']}"
 
 
+def no_formula(value: Any) -> Any:
+    """Return a cell as it is, but with ' before a text that a spreadsheet would run as a formula."""
+    is_formula = isinstance(value, str) and len(value) > 1 and value[0] in "=+-@\t\r"
+    return f"'{value}" if is_formula and not re.fullmatch(r"[+-][\d.,]+", value) else value
+
+
 def _write_csv(path: Path, table: Sequence[Row]) -> None:
     with atomic_write(path) as unfinished, unfinished.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(table[0]))
         writer.writeheader()
-        writer.writerows(table)
+        writer.writerows({name: no_formula(value) for name, value in row.items()} for row in table)
 
 
 def _write_parquet(path: Path, table: Sequence[Row]) -> None:

@@ -1,11 +1,9 @@
 """Fixtures that several tests here share."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-import page.share as share_room
 from page.model_room import ModelRoom
 from page.site import Page
 from records.capture import Capture
@@ -22,13 +20,12 @@ def pictures() -> list[dict[str, str]]:
     return [{"path": str(folder / f"{number}.png")} for number in range(2)]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def files_of_the_page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Put what is made to be downloaded into a folder of these tests."""
-    folder = tmp_path_factory.mktemp("files")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(share_room, "get_upload_folder", lambda: str(folder))
-        yield folder
+@pytest.fixture
+def files_of_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Put what is made to be downloaded into a folder of the test's own."""
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "files"))
+    (tmp_path / "files").mkdir()
+    return tmp_path / "files"
 
 
 @pytest.fixture

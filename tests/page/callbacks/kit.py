@@ -40,9 +40,9 @@ def empty_answer(room: ModelRoom, picture: Image.Image) -> Capture:
 class Waiting(threading.Thread):
     """Somebody in a line, who stays at the front until told to go."""
 
-    def __init__(self, line: Queue, order: list[str], name: str) -> None:
+    def __init__(self, line: Queue, order: list[str], name: str, person: str = "") -> None:
         super().__init__(daemon=True, name=name)
-        self.line, self.order = line, order
+        self.line, self.order, self.person = line, order, person
         self.stop, self.turned, self.gone = threading.Event(), threading.Event(), threading.Event()
         self.told: list[int] = []
         self.heard = threading.Condition()
@@ -50,7 +50,7 @@ class Waiting(threading.Thread):
 
     def run(self) -> None:
         try:
-            with self.line.turn(self.on_place, self.stop):
+            with self.line.turn(self.on_place, self.stop, self.person):
                 self.order.append(self.name)
                 self.turned.set()
                 self.gone.wait(30)

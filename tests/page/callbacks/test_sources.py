@@ -10,7 +10,7 @@ from PIL import Image
 
 from page.hiding import hidden_name, without_half
 from page.inputs import RefusedError
-from page.sources import Sources, _bytes, examples, opened
+from page.sources import Sources, bytes_of, examples, opened
 from tests.serving import noise
 
 
@@ -88,7 +88,7 @@ def test_a_picture_of_the_servers_can_be_chosen_again() -> None:
 
 @pytest.mark.parametrize(("size", "count"), [("20mb", 20_000_000), ("1.5 GB", 1_500_000_000), ("7b", 7)])
 def test_sizes_are_numbers_of_bytes(size: str, count: int) -> None:
-    assert _bytes(size) == count
+    assert bytes_of(size) == count
 
 
 # --- Hiding -------------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from gradio_client import Client, handle_file  # type: ignore[import-untyped]
+from PIL import Image
 
 from page.gradcam_tab import GradCamTab
 from tests.page.telling import request
@@ -56,7 +57,8 @@ def computed(tab: GradCamTab, run_id: str, form: Sequence[Any]) -> list[dict[Any
 
 def pixels(component: Any) -> np.ndarray:
     """The picture (H, W, 3) that an update of an image component carries."""
-    return np.asarray(component.constructor_args["value"])
+    with Image.open(component.constructor_args["value"]) as picture:
+        return np.asarray(picture)
 
 
 def at_work(tab: GradCamTab) -> bool:

@@ -1,0 +1,1 @@
+"""The page against people who mean harm, over HTTP."""
