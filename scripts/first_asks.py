@@ -9,8 +9,9 @@ there is no new answer on it. Meanwhile as many processes as `--busy` says do no
 from __future__ import annotations
 
 import argparse
-import multiprocessing
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 
@@ -23,18 +24,13 @@ from scripts.chromium import chromium_path
 from tests.serving import served
 
 PATIENCE = 60_000  # milliseconds
+BUSY = "while True: sum(range(10_000))"
 NEW = 12  # tokens of an answer: fewer than the example has that is there at once
 WRITTEN = """example => {
   const { phase } = document.querySelector('.lens-viewer').dataset;
   const { textContent } = document.querySelector('[data-part=words]');
   return phase === 'answered' && textContent && textContent !== example;
 }"""
-
-
-def busy() -> None:
-    """Take time."""
-    while True:
-        sum(range(10_000))
 
 
 def asked(browser: Browser, url: str, example: str) -> float | None:
@@ -75,8 +71,7 @@ def main() -> None:
         config.MAX_NEW_TOKENS = NEW
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         with served("demo") as (_, url):
-            for other in others:
-                other.start()
+            others = [subprocess.Popen([sys.executable, "-c", BUSY]) for _ in range(args.busy)]
             kept = bundled_example()
             example = kept.capture.text if kept else ""
             for number in range(1, args.tabs + 1):
@@ -89,7 +84,7 @@ def main() -> None:
                     print(f"{number} tabs, {silent} silent; {told}", flush=True)
         browser.close()
     for other in others:
-        other.terminate()
+        other.kill()
     raise SystemExit(silent > 0)
 
 
