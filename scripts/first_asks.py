@@ -61,9 +61,6 @@ def main() -> None:
     chromium = chromium_path()
     if chromium is None:
         raise SystemExit("There is no Chromium on this computer: apt install chromium")
-    others = [
-        multiprocessing.get_context("spawn").Process(target=busy, daemon=True) for _ in range(args.busy)
-    ]
     seconds: list[float] = []
     silent = 0
     with tempfile.TemporaryDirectory() as cache, sync_playwright() as playwright:
@@ -71,7 +68,7 @@ def main() -> None:
         config.MAX_NEW_TOKENS = NEW
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         with served("demo") as (_, url):
-            others = [subprocess.Popen([sys.executable, "-c", BUSY]) for _ in range(args.busy)]
+            others = [subprocess.Popen([sys.executable, "-c", BUSY]) for _ in range(args.busy)]  # noqa: S603
             kept = bundled_example()
             example = kept.capture.text if kept else ""
             for number in range(1, args.tabs + 1):
