@@ -291,9 +291,9 @@ RULES["MAX_KEPT_BYTES"] = _whole(0, 10**15)
 # and written to be taken away. Whoever has most loses the one that they got first.
 MAX_FILES_BYTES: int = 4_000_000_000
 RULES["MAX_FILES_BYTES"] = _whole(0, 10**15)
-# What one visitor may have of each of these, in bytes: answers that the page holds, its files, and answers
-# kept on disk. Beyond it their own oldest goes first. All sessions from one address are one visitor's: behind
-# a proxy, name it in TRUSTED_PROXIES.
+# What one visitor may have of each of these, in bytes, where others have something too: answers that the page
+# holds, its files, and answers kept on disk. Beyond it their own oldest goes first. All sessions from one
+# address are one visitor's: behind a proxy, name it in TRUSTED_PROXIES.
 MAX_VISITOR_BYTES: int = 1_000_000_000
 RULES["MAX_VISITOR_BYTES"] = _whole(0, 10**15)
 # Visitors who may wait for the model at a time; the next one is told to come back.

@@ -27,7 +27,8 @@ class Held(Generic[Item]):
 def leaving(held: Sequence[Held[Item]], most: int, each: int) -> list[Held[Item]]:
     """Return what goes, so that the rest is of at most `most` bytes, and what each person has of `each`.
 
-    `held` is in the order of last use, the oldest first.
+    Who is alone has all of it to themselves: `each` counts where several hold something. `held` is in the
+    order of last use, the oldest first.
     """
     totals: defaultdict[str, int] = defaultdict(int)  # by person, who used theirs longest ago first
     for one in held:
@@ -37,7 +38,7 @@ def leaving(held: Sequence[Held[Item]], most: int, each: int) -> list[Held[Item]
     while True:
         able = [person for person, theirs in left.items() if theirs]
         if sum(totals.values()) <= most:
-            able = [person for person in able if totals[person] > each]
+            able = [person for person in able if len(totals) > 1 and totals[person] > each]
         if not able:
             return going
         person = max(able, key=totals.__getitem__)  # of equal ones the first

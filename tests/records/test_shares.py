@@ -35,6 +35,13 @@ def test_each_has_a_bound_of_their_own() -> None:
     assert gone(leaving(some, 100, 3)) == [0, 2]
 
 
+def test_who_is_alone_has_all_of_it() -> None:
+    alone = [("a", 3), ("a", 3), ("a", 3)]
+    assert gone(leaving(held(*alone), 9, 3)) == []
+    assert gone(leaving(held(*alone), 8, 3)) == [0]
+    assert gone(leaving(held(*alone, ("b", 1)), 100, 3)) == [0, 1]
+
+
 def test_the_newest_stays_however_large_it_is() -> None:
     assert gone(leaving(held(("a", 3), ("b", 3), ("a", 99)), 10, 5)) == [0, 1]
     assert gone(leaving(held(("a", 99)), 10, 5)) == []
