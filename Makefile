@@ -4,11 +4,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
+# As many processes as there are cores, though no more than four, each with a model stack in memory of its own. Each takes
+# a whole file at a time, so that what a file's tests share is made once; tests/conftest.py puts the long ones first.
+SIDE_BY_SIDE := --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 CORES = $(shell cores=$$(getconf _NPROCESSORS_ONLN); echo $$((cores > 4 ? 4 : cores)))
-# One process more than there are cores, since browsers and networks are waited for; five at most, each with a model stack
-# in memory of its own. Each takes a whole file at a time, so that what a file's tests share is made once;
-# tests/conftest.py puts the long ones first.
-SIDE_BY_SIDE = --numprocesses $$(($(CORES) + 1)) --dist loadfile --no-loadscope-reorder
 NUMERIC_RUNS := numeric-default-1 numeric-avx2-2
 NUMERIC = $(shell grep -rl --include='test_*.py' 'mark\.numeric' tests)  # so that no other file is imported
 

@@ -29,7 +29,15 @@ AT_A_TIME = 2  # files that are made
 NO_ANSWER = "There is no answer to share yet: ask something first."
 # What the viewer shows now: an event's own data may be from before.
 SHOWN = f"(run, kind, by) => [run, kind, by, ({PICKED})(), ({LOOK})(), ({WANTED})()]"
-SAVED = "() => { setTimeout(() => document.querySelector('#share_file')?.click(), 100); }"
+# The button comes a while after it is told of, on a busy computer later still.
+SAVED = """() => {
+  const save = (tries) => {
+    const button = document.querySelector('#share_file');
+    if (button) button.click();
+    else if (tries > 0) setTimeout(save, 100, tries - 1);
+  };
+  setTimeout(save, 100, 100);
+}"""
 
 
 class Share:
