@@ -116,9 +116,9 @@ class AttentionExtractor:
         self.float16 = config.USE_FLOAT16 if float16 is None else float16
         self._modules: list[Any] = [decoder_layers(model)[layer].self_attn for layer in self.layers]
         check_full_attention(self._modules)
-        heads = int(self._modules[0].config.num_attention_heads)
+        self._heads = int(self._modules[0].config.num_attention_heads)
         if not isinstance(self.keep, str):
-            chosen_indices([head for _, head in self.keep], heads, "head")
+            chosen_indices([head for _, head in self.keep], self._heads, "head")
 
     def generate(
         self,
@@ -253,9 +253,10 @@ class AttentionExtractor:
 
     def _planned(self, counts: Counts, new: int) -> Plan:
         """Return what so many new tokens would record at most; ValueError if there is no room for it."""
-        heads = int(self._modules[0].config.num_attention_heads)
         text, itemsize = counts.length - counts.visual, self._room.dtype.itemsize
-        plan = Plan(counts.visual, text, counts.prompt, new, len(self.layers), heads, itemsize, self.keep)
+        plan = Plan(
+            counts.visual, text, counts.prompt, new, len(self.layers), self._heads, itemsize, self.keep
+        )
         device = self._room.device or model_device(self.model)
         plan = replace(plan, in_file=plan.bytes > config.MAX_CAPTURE_BYTES and device.type == "cpu")
         check_room(plan, device)

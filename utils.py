@@ -182,6 +182,9 @@ def one_line(text: object, limit: int = 300) -> str:
     return line if len(line) <= limit else line[: limit - 1].rstrip() + "…"
 
 
+HALF = "has half a character in it (a lone surrogate)"  # what is said of a text that is broken
+
+
 def is_broken(text: str) -> bool:
     """Return whether a text has half a character in it (a lone surrogate), which nothing can write."""
     return any("\ud800" <= character <= "\udfff" for character in text)

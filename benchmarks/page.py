@@ -19,7 +19,7 @@ from playwright.sync_api import Browser, sync_playwright
 from playwright.sync_api import Page as Tab
 
 import viewer
-from scripts.chromium import chromium_path
+from scripts.chromium import needed_chromium
 from tests.large import large_payload
 from tests.seeing import choose, look, part, state, until
 from tests.serving import served
@@ -83,9 +83,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="The time to the page's first picture, and to a pick's.")
     parser.add_argument("--rounds", type=int, default=3)
     rounds = parser.parse_args().rounds
-    chromium = chromium_path()
-    if chromium is None:
-        raise SystemExit("There is no Chromium on this computer: apt install chromium")
+    chromium = needed_chromium()
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         with served(None) as (_, url):

@@ -15,7 +15,7 @@ from methods import METHODS
 from records.generation import GenerationSettings
 from records.look import VIEWS
 from records.selection import ANSWER
-from utils import Range, is_broken, numbers_in, one_line, ranges_of, shown
+from utils import HALF, Range, is_broken, numbers_in, one_line, ranges_of, shown
 
 SOME: config.Rule = ("a whole number of at least 1", lambda value: isinstance(value, int) and value >= 1)
 
@@ -91,7 +91,7 @@ def prompt_text(text: str) -> str:
 def whole_text(text: str) -> str:
     """Return the text; what the shell could not read as characters is refused."""
     if is_broken(text):
-        raise argparse.ArgumentTypeError("it has half a character in it (a lone surrogate)")
+        raise argparse.ArgumentTypeError(f"it {HALF}")
     return text
 
 

@@ -18,7 +18,7 @@ from PIL import Image
 from commands.terminal import UsageError
 from records.pictures import IMAGE_FORMATS
 from report.batch import TABLES
-from utils import is_broken
+from utils import HALF, is_broken
 
 WITH_COLUMNS = (".csv", ".jsonl")
 ENDINGS = (".txt", *WITH_COLUMNS)
@@ -146,6 +146,6 @@ def _asked(row: Mapping[str, Any], folder: Path, prompt: str | None, columns: Co
         raise UsageError(f"{at}: {columns.answer!r} holds no answer")
     for text in (asked, answer or ""):
         if is_broken(text):
-            raise UsageError(f"{at}: it has half a character in it (a lone surrogate)")
+            raise UsageError(f"{at}: it {HALF}")
     shown = name.strip().encode("utf-8", "backslashreplace").decode()  # of a file whose name is no text
     return Asked(shown, folder / name.strip(), asked, answer)

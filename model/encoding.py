@@ -19,7 +19,7 @@ from model.errors import PromptError
 from model.families import Processor, model_device
 from model.thinking import template_keywords
 from records.pictures import ImageError, check_image_size, image_hash, rgb
-from utils import is_broken
+from utils import HALF, is_broken
 
 OF_PICTURES = re.compile("vision|image|video")  # in the names of tokens that stand for them, or around them
 MARK = "\ue000"  # stands for the prompt in the chat template; for private use, so that no template writes it
@@ -175,7 +175,7 @@ def check_text(text: str, name: str) -> None:
     if not isinstance(text, str) or not text.strip():
         raise PromptError(f"The {name} is empty.")
     if is_broken(text):
-        raise PromptError(f"The {name} has half a character in it (a lone surrogate).")
+        raise PromptError(f"The {name} {HALF}.")
 
 
 def check_tokens(

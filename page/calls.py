@@ -12,6 +12,7 @@ from gradio.route_utils import FnIndexInferError
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from page.inputs import UNEXPECTED
 from page.parts import toast
 
 UNREADABLE = (
@@ -46,7 +47,7 @@ def handlers() -> dict[Any, Any]:
         FnIndexInferError: _told(NO_CALL, 404),
         KeyError: _told(NO_CALL, 404),  # by a number that no callback has
         TypeError: _told(NO_VALUE, 400),  # an upload without a name
-        Exception: _told("Something went wrong. The terminal in which the page was started shows what.", 500),
+        Exception: _told(UNEXPECTED, 500),
     }
 
 

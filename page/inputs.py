@@ -13,8 +13,9 @@ from page.queue import FullError
 from page.sessions import RunGoneError
 from records.generation import GenerationSettings
 from records.grad_cam import LABELS
-from utils import WHOLE, disk_problem, is_broken, one_line
+from utils import HALF, WHOLE, disk_problem, is_broken, one_line
 
+UNEXPECTED = "Something went wrong. The terminal in which the page was started shows what."
 MOST_NEW_TOKENS = max(1024, config.MAX_NEW_TOKENS)
 MOST_ANSWER_CHARACTERS = 20_000  # of an answer that was written elsewhere
 MOST_SAMPLES = max(50, config.GRADCAM_SAMPLES)
@@ -36,7 +37,7 @@ def refusal(error: Exception) -> str:
     log.error("unexpected", exc_info=error)
     if problem := disk_problem(error):
         return f"This page cannot write what it needs to: {problem}. Whoever runs it can mend that."
-    return "Something went wrong. The terminal in which the page was started shows what."
+    return UNEXPECTED
 
 
 def asked(prompt: Any) -> str:
@@ -47,7 +48,7 @@ def asked(prompt: Any) -> str:
         limit = config.MAX_PROMPT_CHARACTERS
         raise RefusedError(f"The question has {len(prompt):,} characters; at most {limit:,} are allowed.")
     if is_broken(prompt):
-        raise RefusedError("The question has half a character in it (a lone surrogate).")
+        raise RefusedError(f"The question {HALF}.")
     return prompt.strip()
 
 
@@ -104,7 +105,7 @@ def given_answer(text: Any) -> str | None:
         limit = MOST_ANSWER_CHARACTERS
         raise RefusedError(f"The answer has {len(text):,} characters; at most {limit:,} are allowed.")
     if is_broken(text):
-        raise RefusedError("The answer has half a character in it (a lone surrogate).")
+        raise RefusedError(f"The answer {HALF}.")
     return text
 
 

@@ -17,7 +17,7 @@ import numpy as np
 
 import config
 from records.tokens import Vocabulary, spelled
-from utils import is_broken, ranges_of, shown
+from utils import HALF, is_broken, ranges_of, shown
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ class Words:
                 f"the text to explain has {len(text):,} characters; at most {limit:,} are allowed"
             )
         if is_broken(text):
-            raise ValueError("the text to explain has half a character in it (a lone surrogate)")
+            raise ValueError(f"the text to explain {HALF}")
         ids = tuple(self.tokenizer(text, add_special_tokens=False)["input_ids"])
         control = self.tokenizer.added_tokens_decoder
         for token in ids:

@@ -14,13 +14,14 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import ExitStack
 
 from playwright.sync_api import Browser, sync_playwright
 from playwright.sync_api import TimeoutError as TooLateError
 
 import config
 from demo.bundled import bundled_example
-from scripts.chromium import chromium_path
+from scripts.chromium import needed_chromium
 from tests.serving import served
 
 PATIENCE = 60_000  # milliseconds
@@ -58,19 +59,18 @@ def main() -> None:
     parser.add_argument("--tabs", type=int, default=200)
     parser.add_argument("--busy", type=int, default=2)
     args = parser.parse_args()
-    chromium = chromium_path()
-    if chromium is None:
-        raise SystemExit("There is no Chromium on this computer: apt install chromium")
+    chromium = needed_chromium()
     seconds: list[float] = []
     silent = 0
-    with tempfile.TemporaryDirectory() as cache, sync_playwright() as playwright:
+    kept = bundled_example()
+    example = kept.capture.text if kept else ""
+    with tempfile.TemporaryDirectory() as cache, sync_playwright() as playwright, ExitStack() as busy:
         config.CACHE_DIR = cache
         config.MAX_NEW_TOKENS = NEW
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         with served("demo") as (_, url):
-            others = [subprocess.Popen([sys.executable, "-c", BUSY]) for _ in range(args.busy)]  # noqa: S603
-            kept = bundled_example()
-            example = kept.capture.text if kept else ""
+            for _ in range(args.busy):
+                busy.callback(subprocess.Popen([sys.executable, "-c", BUSY]).kill)  # noqa: S603
             for number in range(1, args.tabs + 1):
                 found = asked(browser, url, example)
                 silent += found is None
@@ -80,8 +80,6 @@ def main() -> None:
                     told = f"answers after {median:.1f} s in the median, {longest:.1f} at most"
                     print(f"{number} tabs, {silent} silent; {told}", flush=True)
         browser.close()
-    for other in others:
-        other.kill()
     raise SystemExit(silent > 0)
 
 

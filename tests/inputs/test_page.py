@@ -19,21 +19,12 @@ from tests.inputs.kit import TIMES
 from tests.inputs.pictures import animated, every_format, rotated, sizes
 from tests.inputs.served import nothing_left, told_by
 from tests.inputs.tally import Tally
-from tests.inputs.values import ADDED, EMPTY, LONE, LONG, ODD, anything, ranges
+from tests.inputs.values import ADDED, EMPTY, LONE, LONG, LOOK, ODD, WANTED, anything, ranges
 from tests.page.telling import request
 from tests.serving import FIRST, PROMPT, noise, uploads
 from tests.tiny import save_tiny
 
 ME = request("me")
-LOOK = {
-    "colormap": "magma",
-    "opacity": 0.5,
-    "contrast": 0,
-    "view": "overlay",
-    "cells": "smooth",
-    "scale": "own",
-}
-WANTED = {"method": "attention", "layers": None, "heads": None, "aggregation": "mean", "no_sinks": False}
 GENERATION = [1, 0, "greedy", False, 0, 1, 0, 1]  # as the menu has it
 
 

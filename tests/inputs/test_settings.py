@@ -26,7 +26,7 @@ from tests.attention_processor.kit import made_capture
 from tests.inputs.clear import one_clear_line
 from tests.inputs.kit import TIMES, refusal_of
 from tests.inputs.tally import Tally
-from tests.inputs.values import anything, ranges
+from tests.inputs.values import LOOK, WANTED, anything, ranges
 
 CAPTURE = made_capture()
 RUN = Run(CAPTURE, Image.new("RGB", (196, 140)))
@@ -42,16 +42,7 @@ GENERATION = {
     "thinking": None,
 }
 GRADIENT = {"method": "grad-cam", "samples": 3, "noise": 0.1, "seed": 0}
-LOOK = {
-    "colormap": "magma",
-    "opacity": 0.5,
-    "contrast": 0,
-    "view": "overlay",
-    "cells": "smooth",
-    "scale": "own",
-}
 SAID = {"colormap": None, "alpha": None, "view": None, "cells": None}
-WANTED = {"method": "attention", "layers": None, "heads": None, "aggregation": "mean", "no_sinks": False}
 CHOSEN = {"tokens": "0", "layers": "all", "heads": "all", "method": "attention", "scale": "own", "by": "word"}
 
 

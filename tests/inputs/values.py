@@ -29,6 +29,16 @@ LONE = (
     "\ud83d",
     "\udc80",
 )  # half a character; the last as a shell writes bytes
+# As the viewer sends them: how a map is drawn, and what it is made of.
+LOOK = {
+    "colormap": "magma",
+    "opacity": 0.5,
+    "contrast": 0,
+    "view": "overlay",
+    "cells": "smooth",
+    "scale": "own",
+}
+WANTED = {"method": "attention", "layers": None, "heads": None, "aggregation": "mean", "no_sinks": False}
 EMPTY = ("", " ", "\n\t ", "\u2028\x1c", "\u3000")
 
 texts = st.one_of(

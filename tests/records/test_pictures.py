@@ -19,6 +19,7 @@ from records.pictures import (
     image_hash,
     open_image,
 )
+from tests.inputs.pictures import TURNS
 
 # 23 x 14 pixels: never square, so that no swap of sides can pass.
 WIDTH, HEIGHT = 23, 14
@@ -319,24 +320,11 @@ def test_an_animation_gives_its_first_frame_and_says_so(image_format: str) -> No
     assert np.array_equal(np.array(image), np.array(frames[0]))
 
 
-# Where the picture's top left corner, marked red, lies in the stored pixels for each EXIF orientation.
-ORIENTATIONS = {
-    1: None,
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_90,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_270,
-}
-
-
-@pytest.mark.parametrize("orientation", ORIENTATIONS)
+@pytest.mark.parametrize("orientation", TURNS)
 @pytest.mark.parametrize("image_format", ["PNG", "TIFF"])
 def test_exif_rotation_is_applied_once(tmp_path: Path, orientation: int, image_format: str) -> None:
     upright = gradient()
-    turn = ORIENTATIONS[orientation]
+    turn = TURNS[orientation]
     stored = upright if turn is None else upright.transpose(turn)
     exif = Image.Exif()
     exif[0x0112] = orientation

@@ -1,13 +1,13 @@
 """Fixtures that several tests here share."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from page.network import Network
 from page.site import Page
-from tests.page.security.kit import Visitor
+from tests.page.security.kit import At, Visitor
 from tests.serving import free_port, served
 
 
@@ -24,7 +24,7 @@ def page(behind: tuple[Page, str]) -> Page:
 
 
 @pytest.fixture
-def at(behind: tuple[Page, str]) -> Iterator[Callable[[str], Visitor]]:
+def at(behind: tuple[Page, str]) -> Iterator[At]:
     """Return a visitor at an address."""
     visitors: list[Visitor] = []
 

@@ -3,7 +3,7 @@
 import io
 import json
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -57,6 +57,9 @@ class Visitor:
     def sees(self, session: str) -> str:
         """Return what is told of a map of the session's answer."""
         return self.calls("heatmap", ["3", *LOOK], session)
+
+
+At = Callable[[str], Visitor]  # a visitor, by the address
 
 
 def file_at(path: str) -> dict[str, Any]:

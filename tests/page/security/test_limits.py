@@ -2,7 +2,6 @@
 
 import os
 import threading
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from tests.page.security.kit import (
     ANSWER,
     GONE,
     LOOK,
-    Visitor,
+    At,
     connected,
     file_at,
     files_in,
@@ -33,7 +32,6 @@ pytestmark = [
     # Gradio's queue statistics use what this pandas deprecates.
     pytest.mark.filterwarnings("ignore::pandas.errors.Pandas4Warning"),
 ]
-At = Callable[[str], Visitor]
 ONE, TWO = "10.0.0.1", "10.0.0.2"
 FULL = "Too many people wait for the model. Try again in a minute."
 

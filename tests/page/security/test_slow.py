@@ -2,7 +2,6 @@
 
 import socket
 import time
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -12,7 +11,7 @@ from page.site import Page
 from tests.page.app.kit import soon
 from tests.page.security.kit import (
     ANSWER,
-    Visitor,
+    At,
     connected,
     file_at,
     head,
@@ -27,7 +26,6 @@ pytestmark = [
     # Gradio's queue statistics use what this pandas deprecates.
     pytest.mark.filterwarnings("ignore::pandas.errors.Pandas4Warning"),
 ]
-At = Callable[[str], Visitor]
 
 
 def test_a_file_that_comes_byte_by_byte_holds_up_nobody(at: At, behind: tuple[Page, str]) -> None:

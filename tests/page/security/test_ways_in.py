@@ -1,7 +1,6 @@
 """What is open of the page, and whose: Gradio's other ways in, paths, others' ids, forged addresses."""
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from page.people import MOST_KNOWN, People, person_at
 from page.routes import is_open
 from page.site import Page
 from tests.page.network.test_address import asked
-from tests.page.security.kit import LOOK, Visitor, picture, result_of
+from tests.page.security.kit import LOOK, At, picture, result_of
 from tests.page.telling import refused, request
 
 pytestmark = [
@@ -23,7 +22,6 @@ pytestmark = [
     # Gradio's queue statistics use what this pandas deprecates.
     pytest.mark.filterwarnings("ignore::pandas.errors.Pandas4Warning"),
 ]
-At = Callable[[str], Visitor]
 
 
 # --- Ways in ---
