@@ -20,8 +20,9 @@ from page.serve import serve
 from page.site import Page
 from tests.tiny import save_tiny
 
-# Every axis a different size: 3 layers, 4 heads, a 5 × 8 grid; the other model has 2 layers and 6 heads.
-FIRST: dict[str, Any] = {"layers": 3, "heads": 4, "seed": 2, "vocabulary": "bytes"}
+# Every axis a different size: 3 layers, 4 heads, a 5 × 8 grid; the other model has 2 layers and 6 heads. Neither ends
+# an answer before its limit.
+FIRST: dict[str, Any] = {"layers": 3, "heads": 4, "seed": 2, "vocabulary": "bytes", "ends": False}
 OTHER: dict[str, Any] = {
     "layers": 2,
     "heads": 6,
@@ -29,10 +30,11 @@ OTHER: dict[str, Any] = {
     "hidden": 48,
     "seed": 3,
     "vocabulary": "bytes",
+    "ends": False,
 }
 LAYERS, HEADS = 3, 4
 PROMPT = "Describe this image."
-LONG = 200  # tokens: the first model does not end an answer about the first picture before that
+LONG = 200  # tokens
 
 
 def noise(seed: int, size_hw: tuple[int, int] = (140, 224)) -> Image.Image:

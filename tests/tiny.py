@@ -69,13 +69,16 @@ def tiny_model(
     max_pixels: int = 28 * 28 * 1280,
     vision_layers: int = 2,
     spread: float = 0.2,
+    ends: bool = True,
     **text_config: Any,
 ) -> tuple[Qwen2_5_VLForConditionalGeneration, ImageOnlyProcessor]:
     """Return a random-weight model (eval mode, float32, CPU) and its processor. Same seed, same weights.
 
     `vocabulary="bytes"` is a fast stand-in: 256 bytes and the same added tokens at small ids. `spread` is the
-    standard deviation of the weights: large enough that attention is far from uniform. `hidden // heads` must
-    be a multiple of 4. Further keywords go to the text config.
+    standard deviation of the weights: large enough that attention is far from uniform. Without `ends`, which
+    needs tied weights, no answer ends before its limit, on whatever processor: the logits of the tokens that
+    end one are 0, and some others are always larger. `hidden // heads` must be a multiple of 4. Further
+    keywords go to the text config.
     """
     processor = tiny_processor(vocabulary, max_pixels=max_pixels)
     config = tiny_config(
@@ -94,6 +97,9 @@ def tiny_model(
         torch.manual_seed(seed)
         model = Qwen2_5_VLForConditionalGeneration(config)
     model.generation_config = generation_config(processor.tokenizer)
+    if not ends:
+        with torch.no_grad():
+            model.get_input_embeddings().weight[model.generation_config.eos_token_id] = 0
     model.name_or_path = "tiny"
     return model.eval(), processor
 
