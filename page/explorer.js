@@ -2,7 +2,8 @@
 //   `props.value`: what viewer.payload() returns without its picture, and `run`, the answer's id; null without one
 //   `props.picture`: the answer's picture, and the same `run`
 //   `props.heads`, `.without`, `.check`, `.compared`: what was asked for, of that answer
-//   `props.progress`: how far an answer is; `.work`: what the model does beside; `.notice`: one line
+//   `props.progress`: how far the next answer is, null or `back` without one; `.work`: what the model does beside
+//   `props.notice`: one line, and `.said`, another number whenever that is said once more
 //   `props.ended`: the controls that were asked for, once their maps are there, or none will come of them
 // A pick is told as `click`, another look as `select` (and to the rest of the page as an event `look`). What is asked for
 // is told as an event of its name, its details in the element's dataset: an event that has to wait is sent with the data
@@ -84,7 +85,7 @@ function show() {
   }
   run = value.run;
   root.viewer.update({ ...value, picture });
-  root.viewer.update({ work: props.work ?? null, ...standing() }); // another picture may be chosen meanwhile
+  root.viewer.update({ work: props.work ?? null, ...now() });
   tellPick();
 }
 
@@ -103,18 +104,11 @@ watch('check', () => isOfThis(props.check) && root.viewer.update({ check: props.
 watch('compared', () => isOfThis(props.compared) && root.viewer.update({ compared: props.compared }));
 watch('ended', () => props.ended && root.viewer?.update({ ended: props.ended }));
 watch('work', () => root.viewer?.update({ work: props.work ?? null }));
-watch('notice', () => {
+watch('progress', () => root.viewer?.update({ progress: null, ...now() }));
+watch(['notice', 'said'], () => {
   if (!root.viewer) return;
   const isThere = ['answered', 'stale'].includes(root.viewer.state().phase);
   root.viewer.update({ notice: props.notice ?? (isThere ? standing().notice : null) });
-});
-watch('progress', () => {
-  const { progress } = props;
-  if (!progress) return;
-  const isBack = progress.phase === 'back'; // there is no new answer
-  root.viewer.update(
-    isBack ? { phase: phaseNow(), progress: null } : { phase: progress.phase, progress, notice: null },
-  );
 });
 document.addEventListener('picture-chosen', ({ detail }) => chosen(detail));
 
@@ -124,6 +118,16 @@ function phaseNow() {
   const state = root.viewer.state();
   if (!state.pick && !props.value) return 'empty';
   return source && !isSame(source, answered) ? 'stale' : 'answered';
+}
+
+// Whether a new answer is waited for, read or written: `back` says that there is none.
+const isAsking = () => Boolean(props.progress) && props.progress.phase !== 'back';
+
+// Returns where the page is, and the line above the words: more maps of an answer may come while the next one is written,
+// and another picture may be chosen meanwhile.
+function now() {
+  const { progress } = props;
+  return isAsking() ? { phase: progress.phase, progress, notice: null } : standing();
 }
 
 // Returns where an answer that is there is, and the line above it.
@@ -137,6 +141,7 @@ function standing() {
 
 // Another picture is chosen: the answer that is there is about the one before.
 function chosen(picture) {
+  const isOther = !isSame(picture, source);
   source = picture;
   if (!picture) return;
   const image = new Image();
@@ -145,7 +150,7 @@ function chosen(picture) {
     root.viewer.update({ source: { url: image.src, width, height } });
   };
   if (picture.url) image.src = picture.url;
-  if (['answered', 'stale'].includes(root.viewer.state().phase)) root.viewer.update(standing());
+  if (isOther && ['answered', 'stale'].includes(root.viewer.state().phase)) root.viewer.update(standing());
 }
 
 show();

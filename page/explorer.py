@@ -20,7 +20,7 @@ from page.around import Around
 from page.inputs import RefusedError
 from page.jobs import Job, Part, Progress, Shown, Successor, refusing
 from page.model_room import Loaded
-from page.parts import AGAIN, AT_ONCE, IN_BROWSER, LATEST, LONG, Outputs, told, visitor_of
+from page.parts import AGAIN, AT_ONCE, IN_BROWSER, LATEST, LONG, Outputs, new_number, told, visitor_of
 from page.parts import text_of as file_of
 from page.reading_again import UNASKED, Work, read_again
 from page.selection import ATTENTION, Controls, Pick, pick_of
@@ -44,6 +44,7 @@ STOPPABLE: tuple[Part, ...] = ("method", "check", "answer")
 NOTHING: dict[str, Any] = dict.fromkeys(
     ("heads", "without", "check", "compared", "progress", "work", "notice", "ended")
 )
+BACK: dict[str, Any] = {"progress": {"phase": "back"}}  # there is no next answer
 NEED = Work("need", "Reading the answer without the picture", "need")
 NO_ANSWER = "There is no answer yet: ask something first."
 
@@ -84,6 +85,7 @@ class Explorer:
             js_on_load=f"{assets['js']}\n{file_of('explorer.js')}",
             apply_default_css=False,
             picture=None,
+            said=None,
             **NOTHING,
             elem_id="viewer",
         )
@@ -128,7 +130,7 @@ class Explorer:
 
     def unanswered(self, reason: str) -> Outputs:
         """Return the viewer with the reason why there is no new answer; the one from before stays."""
-        return {self.viewer: gr.HTML(progress={"phase": "back"}, work=None, notice=error_line(reason))}
+        return {self.viewer: gr.HTML(**BACK, work=None, **refusal_line(reason))}
 
     def shown(self, run_id: str, run: Run, facts: dict[str, Any], is_new: bool = False) -> Outputs:
         """Return the explorer with an answer, by attention, or by config's method where its maps are there.
@@ -179,7 +181,8 @@ class Explorer:
         """Show an answer that was just given by config's method; attention is there until then."""
         chosen = isinstance(wanted, dict) and wanted.get("method") != ATTENTION
         run = yield from refusing(self.complaint, lambda: self.around.own(request, run_id))
-        if config.METHOD == ATTENTION or chosen or run is None or not run.capture.token_ids:
+        is_there = run is not None and run.capture.token_ids and not self._is_asked_again(request)
+        if config.METHOD == ATTENTION or chosen or not is_there:
             yield gr.skip()
             return
         yield from self.on_maps(request, run_id, details, key, {"method": config.METHOD})
@@ -195,7 +198,7 @@ class Explorer:
             return *self.around.asked(request, run_id, NO_ANSWER), Controls.of(wanted)
 
         def refused(reason: str) -> Outputs:
-            return {self.viewer: gr.HTML(ended=wanted, notice=error_line(reason))}
+            return {self.viewer: gr.HTML(ended=wanted, **refusal_line(reason))}
 
         visitor, run, controls = yield from refusing(refused, checked)
         jobs, row = self.around.jobs, controls.row
@@ -227,7 +230,7 @@ class Explorer:
             so_far=so_far,
             done=lambda *_: maps(),
             stopped=lambda: {self.viewer: gr.HTML(work=None, ended=wanted)},
-            failed=lambda reason: {self.viewer: gr.HTML(work=None, ended=wanted, notice=error_line(reason))},
+            failed=lambda reason: {self.viewer: gr.HTML(work=None, ended=wanted, **refusal_line(reason))},
             left=self.left,
         )
         yield from jobs.run(
@@ -243,10 +246,15 @@ class Explorer:
         """Go on with the maps that are shown, where something else came between."""
         run = self.around.own(request, run_id)
         controls = Controls.of(wanted)
-        if run is None or not controls.row.needs_model or not run.missing(controls.method):
+        is_due = run is not None and controls.row.needs_model and run.missing(controls.method)
+        if not is_due or self._is_asked_again(request):
             yield gr.skip()
             return
         yield from self.on_maps(request, run_id, details, key, wanted)
+
+    def _is_asked_again(self, request: gr.Request) -> bool:
+        """Return whether the next answer is on its way already: what nobody asked for must not end it."""
+        return self.around.jobs.has(visitor_of(request), "answer")
 
     def on_heads(self, request: gr.Request, run_id: Any, details: Any, key: Any, _: Any) -> Outputs:
         """Show every layer and head of the picked word."""
@@ -357,16 +365,16 @@ class Explorer:
 
     def failed(self, reason: str) -> Outputs:
         """Return the viewer with the reason why work came to nothing."""
-        return {self.viewer: gr.HTML(work=None, notice=error_line(reason))}
+        return {self.viewer: gr.HTML(work=None, **refusal_line(reason))}
 
     def complaint(self, reason: str) -> Outputs:
         """Return the viewer with the reason why something was refused."""
-        return {self.viewer: gr.HTML(notice=error_line(reason))}
+        return {self.viewer: gr.HTML(**refusal_line(reason))}
 
 
-def error_line(reason: str) -> dict[str, str]:
+def refusal_line(reason: str) -> dict[str, Any]:
     """Return why something went wrong, as the viewer takes what it says in a line."""
-    return {"kind": "error", "text": reason}
+    return {"notice": {"kind": "error", "text": reason}, "said": new_number()}
 
 
 def pick_tokens(run: Run, key: Any) -> tuple[int, ...]:

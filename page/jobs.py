@@ -29,7 +29,8 @@ Part = Literal[
     "answer", "need", "method", "grad-cam", "check", "file", "load"
 ]  # of the page, whose job it is
 OF_THE_MODEL: tuple[Part, ...] = ("answer", "method", "grad-cam", "check")  # one of these at a time
-Successor = Part | Literal["nobody"]  # what takes a job's place; nobody where the page was closed
+# What takes a job's place: nobody where the page was closed, "recent" where an answer from before is shown.
+Successor = Part | Literal["nobody", "recent"]
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -185,6 +186,10 @@ class Jobs:
             job.stop.set()
             with self._lock:
                 self._jobs.remove(job)
+
+    def has(self, visitor: str, *parts: Part) -> bool:
+        """Return whether the visitor has a job of these parts that is still wanted."""
+        return any(not job.left_to for job in self._of(visitor, *parts))
 
     def stop(self, visitor: str, *parts: Part) -> bool:
         """Stop the visitor's jobs of these parts after the step at hand; return whether there was one."""

@@ -7,6 +7,7 @@ models and maps.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from html import escape
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,17 @@ def text_of(name: str) -> str:
 
 
 # --- Callbacks ---
+
+
+_numbers = count()
+
+
+def new_number() -> int:
+    """Return a number that goes along with what has to be heard even if it is what was told last.
+
+    The browser hears of nothing that is as it was, though what it showed may be gone by then.
+    """
+    return next(_numbers)
 
 
 def already_told(line: str) -> gr.Error:

@@ -22,7 +22,7 @@ from model import DEMO
 from page.answering import Answering
 from page.api import Api
 from page.around import Around
-from page.explorer import NO_ANSWER, PICKED, ROOT, WANTED
+from page.explorer import BACK, NO_ANSWER, PICKED, ROOT, WANTED
 from page.files import Files
 from page.hiding import hidden_name, without_half
 from page.inputs import RefusedError, menu_settings
@@ -166,6 +166,10 @@ class Page(Layout):
             self.generate: gr.Button(visible=not begins),
             self.stop: gr.Button(visible=begins, interactive=begins),
         }
+
+    def not_asking(self) -> Outputs:
+        """Return the page with what it shows instead of the next answer."""
+        return {**self.asking(False), self.explorer.viewer: gr.HTML(**BACK)}
 
     def answered(
         self,
@@ -333,6 +337,7 @@ class Page(Layout):
             },
             stopped=lambda: refused("Stopped before the answer began."),
             failed=refused,
+            left=lambda others: {} if "answer" in others else self.not_asking(),
         )
         yield from self.jobs.run(
             visitor, "answer", lambda job: self.answering.answer(question, job, reuse is True, ticket), shown
@@ -361,7 +366,7 @@ class Page(Layout):
         with told():
             visitor = visitor_of(request)
             run = self.recent.opened(mine, wanted)
-            self.jobs.end(visitor, *OF_THE_MODEL, by="answer")
+            self.jobs.end(visitor, *OF_THE_MODEL, by="recent")
             return self.answered_before(visitor, run, mine, is_new=False)
 
 

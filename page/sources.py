@@ -19,7 +19,7 @@ import config
 from demo.bundled import FOLDER
 from page.files import new_folder
 from page.inputs import RefusedError, refusal
-from page.parts import LATEST, text_of
+from page.parts import LATEST, new_number, text_of
 from records.pictures import image_hash, open_image
 from visualization import fitted
 
@@ -58,7 +58,7 @@ class Sources:
             found = {"url": _address(uploaded(path))}
         except Exception as error:
             found = {"reason": refusal(error)}
-        return {self.image: gr.HTML(checked={"path": path, **found})}
+        return {self.image: gr.HTML(checked={"path": path, **found, "said": new_number()})}
 
     def of(self, picture: Image.Image, name: str = "your picture") -> dict[str, Any]:
         """Return a picture as one that was chosen: an example, or written as an upload in its own folder."""

@@ -31,6 +31,7 @@ from tests.page.browser.kit import (
     key_of,
     labels,
     listed,
+    map_changes,
     map_of,
     panel,
     picked,
@@ -233,6 +234,34 @@ def test_stop_keeps_what_is_there(tab: Tab, site: tuple[Page, str], files: Path,
     assert 1 <= part(tab, "words").locator(".lens-word").count() < 900
     assert tab.is_hidden("#stop")
     assert not site[0].room.busy
+
+
+def test_maps_of_the_answer_before_that_come_late_leave_the_next_one_as_it_is(
+    tab: Tab, files: Path, direct: Capture, waiting: None
+) -> None:
+    ask(tab, files / "a.png")
+    allow(tab, 1000)
+    tab.evaluate(LISTEN)
+    tab.click("#generate")
+    tab.wait_for_selector('.lens-viewer[data-phase="writing"]')
+    map_changes(tab, lambda: restrict_unseen(tab, "layers", "1-2"))
+    assert set(tab.evaluate("window.phases")) <= {"waiting", "reading", "writing"}
+    assert tab.is_hidden("[data-part=tabs]")
+    assert part(tab, "progress").is_visible()
+    tab.click("#stop")
+    answered(tab)
+
+
+def restrict_unseen(tab: Tab, axis: str, numbers: str) -> None:
+    """Ask for maps of these layers or heads, whose fields are hidden."""
+    tab.evaluate(
+        """([axis, numbers]) => {
+             const field = document.querySelector(`[data-axis=${axis}]`);
+             field.value = numbers;
+             field.dispatchEvent(new Event('change', { bubbles: true }));
+           }""",
+        [axis, numbers],
+    )
 
 
 def test_leaving_in_the_middle_of_an_answer_frees_everything_and_is_no_error(

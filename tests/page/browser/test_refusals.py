@@ -1,5 +1,6 @@
 """The page in a browser: what cannot be done."""
 
+import threading
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,8 @@ from playwright.sync_api import (
 )
 from playwright.sync_api import Page as Tab
 
-from tests.page.browser.kit import ask, choose, panel, problem, recent, typed, upload
+import page.sources
+from tests.page.browser.kit import PATIENCE, ask, choose, panel, problem, recent, typed, upload
 from tests.seeing import part, state
 
 pytestmark = [
@@ -38,6 +40,37 @@ def test_what_cannot_be_answered_is_one_line(tab: Tab, files: Path) -> None:
     tab.fill("#prompt textarea", "what is <|image_pad|> here?")
     refused("The prompt may not contain the control token <|image_pad|>")
     assert part(tab, "words").text_content() == before  # the answer that is there stays
+
+
+def test_the_same_refusal_is_told_again(tab: Tab, files: Path) -> None:
+    line = "Type a question first."
+    upload(tab, files / "a.png")
+    tab.fill("#prompt textarea", " ")
+    for example in (3, 4):
+        tab.click("#generate")
+        problem(tab, line)
+        tab.locator("#image .thumb").nth(example).click()
+        problem(tab, "This answer is about ")
+        tab.fill("#prompt textarea", " ")
+
+
+def test_what_is_found_of_a_file_later_leaves_a_refusal_where_it_is(
+    tab: Tab, files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address, go = page.sources._address, threading.Event()
+
+    def late(file: Path) -> str:
+        assert go.wait(PATIENCE / 1000)
+        return str(address(file))
+
+    monkeypatch.setattr(page.sources, "_address", late)
+    upload(tab, files / "a.png")
+    tab.fill("#prompt textarea", " ")
+    tab.click("#generate")
+    problem(tab, "Type a question first.")
+    go.set()
+    tab.wait_for_selector("#image .thumb[title='a.png'] img:not([src^=blob])", state="attached")
+    problem(tab, "Type a question first.")
 
 
 def test_text_never_becomes_html(tab: Tab, files: Path) -> None:
@@ -78,6 +111,11 @@ def test_a_file_that_is_no_picture_is_said_so_at_once_and_is_gone(tab: Tab, file
     assert tab.locator("#image .thumb").count() == before
     assert tab.locator("#image .thumb[aria-pressed=true]").count() == 1  # what was chosen before
     assert tab.get_attribute(".lens-viewer", "data-phase") == "answered"
+    tab.locator("#image .thumb").nth(3).click()
+    tab.wait_for_function("document.querySelector('.sources-line').textContent === ''")
+    tab.set_input_files("#image input[type=file]", str(files / "text.png"))  # the same once more
+    tab.wait_for_function("document.querySelector('.sources-line').textContent.startsWith('text.png: ')")
+    assert tab.locator("#image .thumb").count() == before
 
 
 def test_a_typed_question_stays_where_an_examples_own_would_not(tab: Tab) -> None:

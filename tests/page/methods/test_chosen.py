@@ -319,6 +319,25 @@ def test_an_answer_is_followed_by_the_method_of_config(
     assert followed(mine, ALL) == [gr.skip()]
 
 
+def test_what_follows_an_answer_does_not_end_the_next_one(
+    page: Page, run: Run, mine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(config, "METHOD", "tam")
+    explorer, chosen = page.explorer, wanted(method="tam")
+    followed = [
+        lambda: list(explorer.on_default(request(), mine, None, "1", ALL)),
+        lambda: list(explorer.on_rest(request(), mine, None, "1", chosen)),
+    ]
+    with page.jobs.started("me", "answer") as job, page.jobs.started("you", "answer"):
+        for follow in followed:
+            assert follow() == [gr.skip()]
+        assert (job.left_to, job.stop.is_set()) == (set(), False)
+    with page.jobs.started("you", "answer"):
+        for follow in followed:
+            run.maps.clear()
+            assert viewed(page, follow()[-1])["value"]["method"]["id"] == "tam"
+
+
 def test_the_work_is_named_as_the_method_is() -> None:
     named = {name: Work.reading(METHODS[name]).title for name in METHODS}
     assert named[best_method().name] == "Best map"
