@@ -1,6 +1,6 @@
-"""Generate an answer about an image, or read a given one, and record where each token's attention went.
+"""Generate an answer about pictures, or read a given one, and record where each token's attention went.
 
-Goes in: a model, its processor, an image and a prompt. Comes out: a `Capture`, a plain record that needs no
+Goes in: a model, its processor, pictures and a prompt. Comes out: a `Capture`, a plain record that needs no
 model to be read or drawn. Knows nothing of maps, pictures or pages.
 
 The attention is exact and costs next to nothing: the model keeps the kernel that it uses for its output
@@ -20,7 +20,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL.Image import Image
 from torch import Tensor
 from transformers import GenerationConfig
 
@@ -35,6 +34,7 @@ from internals.teacher_forcing import head_logprobs, teacher_forced_inputs
 from model import (
     Counts,
     Encoded,
+    Pictures,
     Processor,
     answer_ids,
     attention_layers,
@@ -57,6 +57,7 @@ from records.layers import attention_layer_numbers
 from records.plan import Plan
 from records.store import cache_folder
 from records.tokens import Vocabulary, spelled, unfinished
+from records.visuals import Visual
 
 __all__ = ["AttentionExtractor", "Capture", "OnMap", "OnPlan", "OnToken"]
 
@@ -122,7 +123,7 @@ class AttentionExtractor:
 
     def generate(
         self,
-        image: Image,
+        visuals: Pictures,
         prompt: str,
         max_new_tokens: int | None = None,
         temperature: float | None = None,
@@ -139,7 +140,10 @@ class AttentionExtractor:
         repetition_penalty: float | None = None,
         thinking: bool | None = None,
     ) -> Capture:
-        """Return an answer to the prompt about the image, with its attention; None is read from `config`.
+        """Return an answer to the prompt about the visuals, with its attention; None is read from `config`.
+
+        `visuals` is a picture, or a list of pictures: they stand before the prompt, or each where the prompt
+        says `<image>`.
 
         With `generation="checkpoint"` it is the answer of `torch.manual_seed(seed)` and
         `model.generate(**inputs, max_new_tokens=max_new_tokens)`: the checkpoint's own generation_config
@@ -152,10 +156,10 @@ class AttentionExtractor:
 
         `on_token(text so far, number of tokens)` is called after each token. Now and then, and before
         `on_token` tells of it, `on_map(token, map (h, w))` is called with where the attention of the latest
-        token went, the mean over layers and the heads that are kept. Setting `stop` ends the answer after the
-        token at hand. `on_plan` is called with the `Plan` of what will be recorded at most, before the model
-        begins. `known_hash` is the picture's `image_hash`, for who has worked it out already. The model is
-        put back as it was, also after an error.
+        token went, the mean over layers and the heads that are kept; of several pictures it is not called.
+        Setting `stop` ends the answer after the token at hand. `on_plan` is called with the `Plan` of what
+        will be recorded at most, before the model begins. `known_hash` is the one picture's `image_hash`, for
+        who has worked it out already. The model is put back as it was, also after an error.
 
         Raises:
             ValueError: for a setting out of range or one that would not count, a checkpoint that asks for
@@ -171,9 +175,9 @@ class AttentionExtractor:
         thinks = chosen_thinking(self.processor, settings.thinking)
 
         def answered() -> Capture:
-            encoded = encode(self.model, self.processor, image, prompt, known_hash, thinking=thinks)
+            encoded = encode(self.model, self.processor, visuals, prompt, known_hash, thinking=thinks)
             recording = self._recording(encoded, settings.max_new_tokens, on_plan)
-            tell = self._teller(on_token, map_teller(recording, encoded.grid, on_map))
+            tell = self._teller(on_token, map_teller(recording, encoded.visuals, on_map))
             each, backend = self._run(encoded, recording, settings, chosen, tell, stop)
             asked = {name: getattr(settings, name) for name in ("generation", "max_new_tokens", "seed")}
             facts = {**asked, **told(chosen), **self._thought(thinks), "attention_backend": backend}
@@ -183,7 +187,7 @@ class AttentionExtractor:
 
     def read(
         self,
-        image: Image,
+        visuals: Pictures,
         prompt: str,
         answer: str | Sequence[int],
         known_hash: str | None = None,
@@ -206,7 +210,7 @@ class AttentionExtractor:
         thinks = chosen_thinking(self.processor, thinking)
 
         def answered() -> Capture:
-            encoded = encode(self.model, self.processor, image, prompt, known_hash, thinking=thinks)
+            encoded = encode(self.model, self.processor, visuals, prompt, known_hash, thinking=thinks)
             ids = answer_ids(self.model, self.processor, encoded.prompt_length, answer)
             recording = self._recording(encoded, len(ids))
             start = encoded.prompt_length - 1
@@ -228,7 +232,7 @@ class AttentionExtractor:
 
     def plan(
         self,
-        size_wh: tuple[int, int],
+        size_wh: tuple[int, int] | list[tuple[int, int]],
         prompt: str,
         max_new_tokens: int | None = None,
         *,
@@ -237,7 +241,8 @@ class AttentionExtractor:
     ) -> Plan:
         """Return what `generate` would record at most of a picture of this `Image.size`; nothing is computed.
 
-        With `answer` it is what `read` would record. What is None is read from `config`.
+        Of several pictures `size_wh` is a list. With `answer` it is what `read` would record. What is None is
+        read from `config`.
 
         Raises:
             ValueError: for what `generate` and `read` refuse before the model begins, above all more to
@@ -349,7 +354,7 @@ class AttentionExtractor:
             attention=answer.attention,
             layers=self.layers,
             layer_count=model_layer_count(self.model),
-            grid=encoded.grid,
+            visuals=encoded.visuals,
             shares=answer.shares,
             logprobs=torch.stack(said.logprobs).cpu() if said.logprobs else torch.empty(0),
             token_spans=spans,
@@ -363,8 +368,6 @@ class AttentionExtractor:
             context_tokens=tuple(map(vocabulary.shown, context)),
             prompt_places=tuple((outside.cumsum(0) - 1)[encoded.prompt_positions].tolist()),
             text_attention=answer.text,
-            image_size=encoded.image_size,
-            image_hash=encoded.image_hash,
             model_name=str(self.model.name_or_path),
             settings={
                 **settings,
@@ -373,18 +376,20 @@ class AttentionExtractor:
                 "dtype": str(self.model.dtype).removeprefix("torch."),
             },
             stopped=said.stopped,
-            picture=encoded.picture,
+            pictures=encoded.pictures,
         )
 
 
-def map_teller(recording: Recording, grid: tuple[int, int], on_map: OnMap | None) -> Callable[[int], None]:
+def map_teller(
+    recording: Recording, visuals: Sequence[Visual], on_map: OnMap | None
+) -> Callable[[int], None]:
     """Return a function of a token's number that calls `on_map` with its map, though not all too often."""
     told = 0.0
 
     def tell(token: int) -> None:
         nonlocal told
-        if on_map is not None and time.monotonic() - told >= MAP_EVERY:
-            on_map(token, recording.latest_map().reshape(grid).numpy())
+        if on_map is not None and len(visuals) == 1 and time.monotonic() - told >= MAP_EVERY:
+            on_map(token, recording.latest_map().reshape(visuals[0].grid[1:]).numpy())
             told = time.monotonic()
 
     return tell

@@ -32,21 +32,26 @@ class AttentionProcessor:
         layer_indices: Sequence[int] | None = None,
         head_indices: Sequence[int] | None = None,
         aggregation: Aggregation = "mean",
+        *,
+        visual: int = 0,
     ) -> np.ndarray:
         """Return the attention map (h, w) of a generated token: shares of attention, 0..1, un-normalised.
 
         The aggregation folds all chosen layers and heads at once; None chooses all that were recorded, of
         heads those that were kept (`Capture.keep`). For several tokens (a word, the whole answer) it is the
         mean of their maps. Layers are decoder layer numbers. Negative tokens, layers and heads count from the
-        last.
+        last. `visual` is the number of a picture among several, in the order of the prompt; a head's shares
+        over all of them sum to what it gave them together.
 
         Raises:
-            ValueError: for a token beyond the capture, a layer or head beyond the model or not recorded, no
-                choice at all, an unknown aggregation, or "max" or "min" where the mean over heads was kept.
+            ValueError: for a token or a picture beyond the capture, a layer or head beyond the model or not
+                recorded, no choice at all, an unknown aggregation, or "max" or "min" where the mean over
+                heads was kept.
         """
-        return self._map(
+        found = self._folded(
             self.capture.attention, "token", token_position, layer_indices, head_indices, aggregation
         )
+        return self._map_of(found, visual)
 
     def get_attention_heatmap_for_prompt_token(
         self,
@@ -54,9 +59,11 @@ class AttentionProcessor:
         layer_indices: Sequence[int] | None = None,
         head_indices: Sequence[int] | None = None,
         aggregation: Aggregation = "mean",
+        *,
+        visual: int = 0,
     ) -> np.ndarray:
         """Return the attention map (h, w) of a token of the prompt; otherwise as for a generated token."""
-        return self._map(
+        found = self._folded(
             self.capture.prompt_attention,
             "prompt token",
             token_position,
@@ -64,6 +71,26 @@ class AttentionProcessor:
             head_indices,
             aggregation,
         )
+        return self._map_of(found, visual)
+
+    def visual_shares(
+        self,
+        token_position: Positions,
+        layer_indices: Sequence[int] | None = None,
+        head_indices: Sequence[int] | None = None,
+        *,
+        of_prompt: bool = False,
+    ) -> np.ndarray:
+        """Return how much of a token's attention each picture got (visual,), in the order of the prompt.
+
+        The mean over tokens, layers and heads, those that a map is made of; they sum to its maps' sums.
+        """
+        capture = self.capture
+        attention, name = (
+            (capture.prompt_attention, "prompt token") if of_prompt else (capture.attention, "token")
+        )
+        found = self._folded(attention, name, token_position, layer_indices, head_indices, "mean")
+        return np.array([found[one.patches].sum() for one in capture.visuals], dtype=np.float32)
 
     def shares(
         self,
@@ -126,7 +153,7 @@ class AttentionProcessor:
         """Return the words of the prompt, in order."""
         return grouped_words(self.capture.prompt, self.capture.prompt_token_spans, self.capture.prompt_tokens)
 
-    def _map(
+    def _folded(
         self,
         attention: Tensor,
         name: str,
@@ -135,6 +162,7 @@ class AttentionProcessor:
         head_indices: Sequence[int] | None,
         aggregation: Aggregation,
     ) -> np.ndarray:
+        """Return the map of all visuals (patch,)."""
         fold = fold_of(aggregation)
         tokens = chosen_indices(token_position, len(attention), name)
         rows = self.rows(layer_indices, head_indices, aggregation)
@@ -142,7 +170,14 @@ class AttentionProcessor:
         total = np.zeros(attention.shape[-1], dtype=np.float32)  # (patch,)
         for token in tokens:
             total += fold(attention[token, layers, places].float().cpu().numpy(), axis=0)  # of (row, patch)
-        return (total / len(tokens)).reshape(self.capture.grid)
+        return total / len(tokens)
+
+    def _map_of(self, found: np.ndarray, visual: int) -> np.ndarray:
+        """Return the part (h, w) of a map of all visuals that is one picture's."""
+        (number,) = chosen_indices(visual, len(self.capture.visuals), "picture")
+        chosen = self.capture.visuals[number]
+        _, h, w = chosen.grid
+        return found[chosen.patches].reshape(h, w)
 
     def _mean_shares(
         self,

@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
-from records.store import Kept, read_entry
+from records.entries import Kept, read_entry
 
 FOLDER = Path(__file__).parent / "examples"
 FIRST = "star"  # the example that the page opens with

@@ -23,7 +23,7 @@ from evaluation.without_picture import logprobs_without
 from methods import TokenMaps, token_maps
 from model import DEMO, load_model
 from records.additions import write_check, write_maps, write_without
-from records.store import write_capture
+from records.entries import write_capture
 
 BEST, WORD = config.METHOD, "heart"  # the maps that are kept, and the word whose maps are tested
 DRAWN = 0.0  # when they were kept: the same each time, so that the files are too

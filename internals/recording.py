@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,31 +26,55 @@ Heads = str | tuple[int, ...]  # of a layer: all, their mean, or the named ones
 BLOCK = 64  # tokens whose rows are computed together: full rows of one layer are what has to fit
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Places:
-    """Where in the sequence the image and the prompt stand."""
+    """Where in the sequence the visuals and the prompt stand."""
 
-    image: slice
+    image: slice | Tensor  # of the visual tokens: one run, or the position of each (patch,)
     prompt_rows: tuple[int, ...]
     prompt_length: int
 
+    @cached_property
+    def patches(self) -> int:
+        """The visual tokens."""
+        return self.image.stop - self.image.start if isinstance(self.image, slice) else len(self.image)
+
+    @cached_property
+    def _outside(self) -> Tensor:
+        """The positions before the answer that are no visual's (position,)."""
+        outside = torch.ones(self.prompt_length, dtype=torch.bool)
+        outside[self.image] = False
+        return outside.nonzero()[:, 0]
+
+    def of_visuals(self, rows: Tensor) -> Tensor:
+        """Return the columns (…, patch) of rows (…, key)."""
+        return rows[..., self.image if isinstance(self.image, slice) else self.image.to(rows.device)]
+
+    def of_text(self, rows: Tensor) -> Tensor:
+        """Return the mean over heads of the other columns (token, text) of rows (head, token, key)."""
+        if isinstance(self.image, slice):  # no copy of all heads
+            parts = [rows[..., : self.image.start], rows[..., self.image.stop :]]
+        else:
+            parts = [rows[..., self._outside.to(rows.device)], rows[..., self.prompt_length :]]
+        return torch.cat([part.mean(0) for part in parts], dim=-1)
+
     def shares(self, rows: Tensor) -> Tensor:
-        """Return the mass (…, 3) on image, rest of the prompt and answer so far of rows (…, key)."""
-        before, after = rows[..., : self.image.start], rows[..., self.image.stop : self.prompt_length]
-        parts = (
-            rows[..., self.image].sum(-1),
-            before.sum(-1) + after.sum(-1),
-            rows[..., self.prompt_length :].sum(-1),
-        )
+        """Return the mass (…, 3) on the visuals, rest of the prompt and answer so far of rows (…, key)."""
+        if isinstance(self.image, slice):
+            before, after = rows[..., : self.image.start], rows[..., self.image.stop : self.prompt_length]
+            rest = before.sum(-1) + after.sum(-1)
+        else:
+            rest = rows[..., self._outside.to(rows.device)].sum(-1)
+        parts = (self.of_visuals(rows).sum(-1), rest, rows[..., self.prompt_length :].sum(-1))
         return torch.stack(parts, dim=-1)
 
 
 def places_of(encoded: Encoded) -> Places:
-    """Return where things stand; ValueError unless the image's tokens are one run."""
-    positions = encoded.image_positions.tolist()
-    image = slice(positions[0], positions[-1] + 1)
-    if image.stop - image.start != len(positions):
-        raise ValueError("expected the image's tokens in one run; several images cannot be captured")
+    """Return where things stand."""
+    positions = encoded.image_positions.cpu()
+    first, last = int(positions[0]), int(positions[-1])
+    is_run = last - first + 1 == len(positions)
+    image = slice(first, last + 1) if is_run else positions
     return Places(image, tuple(encoded.prompt_positions.tolist()), encoded.prompt_length)
 
 
@@ -67,13 +92,13 @@ class Rows(NamedTuple):
     def file(self, first: int, layer: int, rows: Tensor, places: Places, heads: Heads) -> None:
         """Keep what is wanted of the rows (head, token, key) of one layer, from token `first` on."""
         tokens = slice(first, first + rows.shape[1])
-        image = kept_rows(rows[..., places.image], heads).transpose(0, 1)  # (token, kept head, patch)
+        image = kept_rows(places.of_visuals(rows), heads).transpose(0, 1)  # (token, kept head, patch)
         self.attention[tokens, layer, : image.shape[1]] = image.to(self.attention.dtype)
         self.shares[tokens, layer] = places.shares(rows).transpose(0, 1).to(self.shares.device)
         if self.text.shape[-1]:
-            parts = rows[..., : places.image.start], rows[..., places.image.stop :]
-            text = torch.cat([part.mean(0) for part in parts], dim=-1)  # (token, text)
-            text = text[:, : self.text.shape[-1]]  # an answer read at once has keys that no token here sees
+            text = places.of_text(rows)[
+                :, : self.text.shape[-1]
+            ]  # an answer read at once has keys that no token here sees
             self.text[tokens, layer, : text.shape[-1]] = text.to(self.text.device)
 
 
@@ -144,7 +169,7 @@ class Recording:
         self.places, self.room = places, room
         self.scaling = [float(module.scaling) for module in modules]
         self.heads = int(modules[0].config.num_attention_heads)
-        self.patches = places.image.stop - places.image.start
+        self.patches = places.patches
         # Of the last forward, for each layer: the queries of the answer's rows in it (1, head, row, dim), one
         # where an answer is being written, and the keys (1, kv head, key, dim).
         self.latest: list[Tensor | None] = [None] * len(modules)
@@ -199,8 +224,8 @@ class Recording:
         for layer, query in enumerate(self.last):
             key = self.keys[layer]
             assert key is not None
-            rows = attention_rows(query, key, self.scaling[layer], position)[:, 0, self.places.image]
-            maps.append(kept_rows(rows, self.room.heads(layer)).float().cpu())
+            rows = attention_rows(query, key, self.scaling[layer], position)[:, 0]
+            maps.append(kept_rows(self.places.of_visuals(rows), self.room.heads(layer)).float().cpu())
         return torch.cat(maps).mean(dim=0)
 
     def _file_block(self) -> None:

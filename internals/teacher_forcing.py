@@ -53,10 +53,11 @@ def head_logprobs(model: Any, hidden: Tensor, said: Sequence[int]) -> Tensor:
 def check_belongs(capture: Capture, encoded: Encoded, model: Any) -> None:
     """Raise ValueError unless the capture is of this picture, prompt and model, read in the same way."""
     asked = tuple(encoded.input_ids[encoded.prompt_positions].tolist())
-    here = (encoded.image_hash, asked, str(model.name_or_path))
-    if (capture.image_hash, capture.prompt_token_ids, capture.model_name) != here:
+    here = ([visual.hash for visual in encoded.visuals], asked, str(model.name_or_path))
+    if ([one.hash for one in capture.visuals], capture.prompt_token_ids, capture.model_name) != here:
         raise ValueError("the answer was given to another picture or prompt, or by another model")
-    if (capture.grid, capture.prompt_length) != (encoded.grid, encoded.prompt_length):
+    grids = [[visual.grid for visual in one.visuals] for one in (capture, encoded)]
+    if (grids[0], capture.prompt_length) != (grids[1], encoded.prompt_length):
         raise ValueError(
             "the model reads this prompt otherwise than when it answered: by another chat template, or "
             "with the picture at another size"

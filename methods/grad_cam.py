@@ -46,6 +46,7 @@ from records.grad_cam import LABELS, GradCam
 from records.layers import Layers, chosen_layers
 from records.targets import Explained, Target, Words, explanation, needs_answer, token_explanations
 from records.tokens import spelled
+from records.visuals import only_picture
 from utils import OnProgress, Stopped, Watch
 
 EXPERTS = "Each noisy copy may be read by other experts of the model: the mean is over more than the noise."
@@ -272,6 +273,7 @@ class _Run:
     ) -> GradCam:
         """Return the record of one score."""
         score, vocabulary = explained.scores[index], self.words.vocabulary
+        picture = only_picture(self.encoded.visuals)
         pieces = [vocabulary.piece(token) for token in explained.token_ids]
         return GradCam(
             maps=maps,
@@ -285,8 +287,8 @@ class _Run:
             tokens=tuple(map(vocabulary.shown, explained.token_ids)),
             text=spelled(pieces)[0],
             prompt=self.prompt,
-            image_size=self.encoded.image_size,
-            image_hash=self.encoded.image_hash,
+            image_size=picture.size,
+            image_hash=picture.hash,
             model_name=str(self.model.name_or_path),
             settings={
                 "method": self.method,

@@ -1,11 +1,11 @@
-"""Checkpoints: which family, which files, where; loading one; an image and a prompt as it reads them.
+"""Checkpoints: which family, which files, where; loading one; pictures and a prompt as it reads them.
 
-Goes in: a name, or an image and a prompt. Comes out: `(model, processor)`, or an `Encoded`. Knows nothing of
+Goes in: a name, or pictures and a prompt. Comes out: `(model, processor)`, or an `Encoded`. Knows nothing of
 attention, maps or pages.
 """
 
 import model.torchvision_guard  # noqa: F401 - before all that follows, which imports transformers
-from model.encoding import Counts, Encoded, count, encode
+from model.encoding import Counts, Encoded, Pictures, count, encode
 from model.errors import ModelError, PromptError
 from model.families import (
     FAMILIES,
@@ -36,6 +36,7 @@ __all__ = [
     "Encoded",
     "Family",
     "ModelError",
+    "Pictures",
     "Placement",
     "Processor",
     "PromptError",

@@ -32,7 +32,11 @@ def answer_ids(
     if isinstance(answer, str):
         check_text(answer, "answer")
         check_tokens(
-            tokenizer, "".join(template_around(processor, "…", thinking=False)), answer, "answer", MARKS
+            tokenizer,
+            "".join(template_around(processor, [None, "…"], thinking=False)),
+            answer,
+            "answer",
+            MARKS,
         )
         ids = tuple(tokenizer(answer, add_special_tokens=False)["input_ids"])
     else:

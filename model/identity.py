@@ -25,9 +25,9 @@ from model.placement import Placement
 from model.source import source_of
 from records.generation import GenerationSettings, thinking_identity
 from records.keep import ALL, Keep, as_json, keep_of, layers_of
-from records.store import FORMAT
 
 Files = tuple[tuple[str, int, int], ...]
+KEY = 1  # raised when what is kept under a key must not be found by it any more
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ def answer_key(
     else:
         how = {"given": answer, **thinking_identity(thinking)}
     question = {
-        "format": FORMAT,
+        "format": KEY,
         "model": asdict(source),
         **_running(),
         "pixels": (config.MIN_PIXELS, config.MAX_PIXELS),

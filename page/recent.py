@@ -15,7 +15,8 @@ import gradio as gr
 from page.inputs import RefusedError
 from page.parts import Outputs, text_of
 from page.sessions import Run
-from records.store import DamagedError, Entry, Store
+from records.entries import Entry
+from records.store import DamagedError, Store
 
 LISTED = 24
 PATIENCE = 3.0  # seconds

@@ -21,10 +21,10 @@ from attention_processor import AttentionProcessor
 from methods import TokenMaps
 from page.people import People
 from records.capture import Capture
+from records.entries import Kept
 from records.grad_cam import GradCam
 from records.map_check import MapCheck
 from records.shares import Held, leaving
-from records.store import Kept
 from records.thoughts import said
 from utils import as_ranges
 from visualization import fitted

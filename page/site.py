@@ -34,7 +34,8 @@ from page.people import People
 from page.selection import Controls
 from page.sessions import Run, Sessions
 from page.shown import subject_of
-from records.store import Kept, Store
+from records.entries import Kept
+from records.store import Store
 from report.view import Subject, whole_drawing
 from utils import one_line
 

@@ -14,7 +14,7 @@ import json
 import logging
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -107,12 +107,14 @@ def _files(folder: Path, pattern: str) -> list[Path]:
 
 def _facts(capture: Capture) -> dict[str, Any]:
     """Return what ties a part to its answer."""
-    said = [capture.model_name, capture.image_hash, capture.prompt_token_ids, capture.token_ids]
+    hashes = [visual.hash for visual in capture.visuals]
+    picture = hashes[0] if len(hashes) == 1 else hashes
+    said = [capture.model_name, picture, capture.prompt_token_ids, capture.token_ids]
     return {"format": FORMAT, "answer": hashlib.sha256(json.dumps(said).encode()).hexdigest()[:32]}
 
 
 def _check_belongs(facts: Mapping[str, Any], capture: Capture) -> None:
-    check_format(facts, FORMAT)
+    check_format(facts, (FORMAT,))
     if facts["answer"] != _facts(capture)["answer"]:
         raise ValueError("it was worked out for another answer")
 
@@ -223,7 +225,7 @@ def damage_text(error: Exception) -> str:
     return type(error).__name__ if isinstance(error, KeyError) else one_line(error, 120)
 
 
-def check_format(facts: Mapping[str, Any], expected: int) -> None:
-    """Raise ValueError for a file that was written in another format."""
-    if facts["format"] != expected:
-        raise ValueError(f"it is in format {facts['format']}, not {expected}")
+def check_format(facts: Mapping[str, Any], expected: Sequence[int]) -> None:
+    """Raise ValueError for a file that was written in another format than these."""
+    if facts["format"] not in expected:
+        raise ValueError(f"it is in format {facts['format']}, not {' or '.join(map(str, expected))}")

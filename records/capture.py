@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from records.keep import ALL, HEAD_MEAN, Keep, heads_in, keep_of, layers_of, rows_kept
 from records.shown import cell
 from records.tokens import Span
+from records.visuals import Visual, check_in_order, only_picture, patch_count
 
 if TYPE_CHECKING:  # torch takes seconds to import: who lists what is kept does not wait for it
     from PIL.Image import Image
@@ -32,11 +33,14 @@ class Capture:
     token_ids: tuple[int, ...]
     tokens: tuple[str, ...]  # display text of each token; a piece of a split character says so: "⟨E4 BD⟩"
     text: str  # the answer, special tokens left out
-    attention: Tensor  # (token, layer, head, patch): share of that head's attention, 0..1; see `keep`
+    attention: Tensor  # (token, layer, head, patch): share of that head's attention, 0..1; see `keep`;
+    # the patches of all visuals, in the order of the prompt
     layers: tuple[int, ...]  # decoder layer of each index of axis 1, ascending
     layer_count: int  # decoder layers of the model, recorded or not
-    grid: tuple[int, int]  # (h, w) in merged patches; patch = row * w + col
-    shares: Tensor  # (token, layer, head, 3): mass on image, rest of the prompt, answer so far; sums to 1
+    visuals: tuple[Visual, ...]  # the pictures of the prompt, in its order
+    shares: (
+        Tensor  # (token, layer, head, 3): mass on all visuals, rest of the prompt, answer so far; sums to 1
+    )
     logprobs: Tensor  # (token,): log-probability under the model itself, before penalties and draws
     token_spans: tuple[
         Span, ...
@@ -48,26 +52,22 @@ class Capture:
     prompt_token_spans: tuple[Span, ...]
     prompt_attention: Tensor  # (prompt token, layer, head, patch)
     prompt_shares: Tensor  # (prompt token, layer, head, 3)
-    prompt_length: int  # positions before the answer: template, image and prompt
-    context_tokens: tuple[
-        str, ...
-    ]  # display text of every position before the answer that is not the image's
+    prompt_length: int  # positions before the answer: template, visuals and prompt
+    context_tokens: tuple[str, ...]  # display text of every position before the answer that is no visual's
     prompt_places: tuple[int, ...]  # which of them are the prompt's tokens
     text_attention: Tensor  # (token, layer, text): share on each context token, then on each token of the
-    # answer (0 from the token itself on), mean over heads; sums to the share that is not the image's
+    # answer (0 from the token itself on), mean over heads; sums to the share that is not the visuals'
 
-    image_size: tuple[int, int]  # (h, w) of the picture given, in its own pixels
-    image_hash: str
     model_name: str
     settings: dict[str, Any] = field(default_factory=dict)  # how the answer was generated, JSON-ready
     stopped: bool = False  # True: the person ended it early
-    picture: Image | None = field(default=None, repr=False)  # RGB, as it was given, while it is at hand
+    pictures: tuple[Image, ...] = field(default=(), repr=False)  # RGB, as they were given, while at hand
 
     def __post_init__(self) -> None:
         """Refuse parts that disagree."""
-        h, w = self.grid
-        if h < 1 or w < 1:
-            raise ValueError(f"expected a grid (h, w) of at least 1 x 1; got {self.grid}")
+        check_in_order(self.visuals)
+        if self.pictures and len(self.pictures) != len(self.visuals):
+            raise ValueError(f"expected {len(self.visuals)} pictures; got {len(self.pictures)}")
         if not self.layers or list(self.layers) != sorted(set(self.layers)) or self.layers[0] < 0:
             raise ValueError(f"expected layers ascending, each once, from 0; got {self.layers}")
         if self.layers[-1] >= self.layer_count:
@@ -96,11 +96,38 @@ class Capture:
         self._check_text()
         if self.logprobs.shape != (len(ids),) or not bool((self.logprobs <= 1e-4).all()):
             raise ValueError(f"expected one logprob of at most 0 for each of {len(ids)} tokens")
-        if self.prompt_length < h * w + len(self.prompt_token_ids):
+        if self.prompt_length < self.patch_count + len(self.prompt_token_ids):
             raise ValueError(
-                f"a prompt of {self.prompt_length} positions cannot hold {h * w} visual tokens "
+                f"a prompt of {self.prompt_length} positions cannot hold {self.patch_count} visual tokens "
                 f"and {len(self.prompt_token_ids)} prompt tokens"
             )
+
+    @property
+    def patch_count(self) -> int:
+        """The visual tokens of the prompt, those of all its visuals."""
+        return patch_count(self.visuals)
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """The one picture's patches (h, w), merged; ValueError where there are several."""
+        _, h, w = only_picture(self.visuals).grid
+        return h, w
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """The size (h, w) of the one picture as it was given; ValueError where there are several."""
+        return only_picture(self.visuals).size
+
+    @property
+    def image_hash(self) -> str:
+        """The one picture's `image_hash`; ValueError where there are several."""
+        return only_picture(self.visuals).hash
+
+    @property
+    def picture(self) -> Image | None:
+        """The one picture, RGB, as it was given, while it is at hand; ValueError where there are several."""
+        only_picture(self.visuals)
+        return self.pictures[0] if self.pictures else None
 
     @property
     def hybrid(self) -> bool:
@@ -156,11 +183,12 @@ class Capture:
 
     def _check_rows(self, name: str, attention: Tensor, shares: Tensor, count: int) -> None:
         """Raise unless attention and shares belong to so many tokens, are finite and agree."""
-        (h, w), layers = self.grid, len(self.layers)
-        if attention.ndim != 4 or (*attention.shape[:2], attention.shape[3]) != (count, layers, h * w):
+        layers, patches = len(self.layers), self.patch_count
+        if attention.ndim != 4 or (*attention.shape[:2], attention.shape[3]) != (count, layers, patches):
+            grids = ", ".join(str(visual.grid) for visual in self.visuals)
             raise ValueError(
-                f"expected {name} of shape (token, layer, head, patch)=({count}, {layers}, head, {h * w}) "
-                f"for grid (h, w)={self.grid}; got {tuple(attention.shape)}"
+                f"expected {name} of shape (token, layer, head, patch)=({count}, {layers}, head, {patches}) "
+                f"for grids (t, h, w)={grids}; got {tuple(attention.shape)}"
             )
         heads = attention.shape[2] if self.keep == ALL or shares.ndim != 4 else shares.shape[2]
         if shares.shape != (count, layers, heads, 3):
@@ -195,9 +223,9 @@ class Capture:
     def _check_text(self) -> None:
         """Raise unless the attention to text agrees with the tokens and the shares."""
         context, places = len(self.context_tokens), self.prompt_places
-        if context != self.prompt_length - self.grid[0] * self.grid[1]:
+        if context != self.prompt_length - self.patch_count:
             raise ValueError(
-                f"expected context tokens for {self.prompt_length} positions less the image's; got {context}"
+                f"expected context tokens for {self.prompt_length} positions less the visuals'; got {context}"
             )
         if len(places) != len(self.prompt_token_ids) or any(not 0 <= place < context for place in places):
             raise ValueError(f"expected the place of each prompt token in the context; got {places}")

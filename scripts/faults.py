@@ -34,7 +34,8 @@ from page.answering import Answering, Inquiry
 from page.jobs import Job
 from page.model_room import ModelRoom
 from page.sources import examples
-from records.store import Kept, Store
+from records.entries import Kept
+from records.store import Store
 from report.formats import FORMATS
 
 ROOT = Path(__file__).parent.parent

@@ -20,8 +20,8 @@ from page.serve import serve
 from page.site import Page
 from tests.tiny import save_tiny
 
-# Every axis a different size: 3 layers, 4 heads, a 5 × 8 grid; the other model has 2 layers and 6 heads. Neither ends
-# an answer before its limit.
+# Every axis a different size: 3 layers, 4 heads, a 5 × 8 grid; the other model has 2 layers and 6 heads.
+# Neither ends an answer before its limit.
 FIRST: dict[str, Any] = {"layers": 3, "heads": 4, "seed": 2, "vocabulary": "bytes", "ends": False}
 OTHER: dict[str, Any] = {
     "layers": 2,

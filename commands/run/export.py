@@ -13,7 +13,8 @@ from commands.run.answers import answered, subject_of
 from commands.run.attention import selection_of
 from commands.terminal import UsageError, bar, counter, printable, say, stop_on_interrupt
 from records.capture import Capture
-from records.store import DamagedError, Kept, Store
+from records.entries import Kept
+from records.store import DamagedError, Store
 from report.formats import FORMATS, export
 from report.view import Subject
 from utils import Stopped, Watch, shown

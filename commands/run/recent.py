@@ -6,7 +6,8 @@ import argparse
 from datetime import datetime
 
 from commands.terminal import printable
-from records.store import Entry, Store
+from records.entries import Entry
+from records.store import Store
 from utils import one_line
 
 LISTED_ID = 8  # digits of an id in the list

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from attention_extractor import AttentionExtractor
-from internals import recording
 from model import encode
 from records.capture import Capture
+from records.visuals import picture_visual
 from tests.attention_extractor.kit import PROMPT, picture
 
 pytestmark = pytest.mark.numeric
@@ -19,7 +19,7 @@ def test_a_capture_says_where_it_comes_from(small: tuple[Any, Any]) -> None:
     capture = AttentionExtractor(model, processor).generate(picture(), PROMPT, 2, 0)
     encoded = encode(model, processor, picture(), PROMPT)
     assert (capture.model_name, capture.image_size) == ("tiny", (224, 140))
-    assert (capture.image_hash, capture.prompt_length) == (encoded.image_hash, encoded.prompt_length)
+    assert (capture.image_hash, capture.prompt_length) == (encoded.visuals[0].hash, encoded.prompt_length)
     assert capture.prompt_tokens == tuple(PROMPT)
     assert capture.settings == {
         "generation": "own",
@@ -36,10 +36,12 @@ def test_a_capture_says_where_it_comes_from(small: tuple[Any, Any]) -> None:
     ("change", "message"),
     [
         (
-            lambda c: {"grid": (5, 7)},
-            r"patch\)=\(4, 2, head, 35\) for grid \(h, w\)=\(5, 7\); got \(4, 2, 6, 40\)",
+            lambda c: {"visuals": (picture_visual((5, 7), (9, 9), ""),)},
+            r"patch\)=\(4, 2, head, 35\) for grids \(t, h, w\)=\(1, 5, 7\); got \(4, 2, 6, 40\)",
         ),
-        (lambda c: {"grid": (0, 40)}, "grid"),
+        (lambda c: {"visuals": ()}, "at least one picture; got none"),
+        (lambda c: {"visuals": c.visuals * 2}, "patches of picture 1 from 40 on; got 0"),
+        (lambda c: {"pictures": c.pictures * 2}, "expected 1 pictures; got 2"),
         (lambda c: {"layers": (0, 1, 2)}, "expected attention of shape"),
         (lambda c: {"layers": (2, 0)}, "ascending"),
         (lambda c: {"layers": (2, 2)}, "ascending"),
@@ -83,6 +85,5 @@ def test_image_tokens_apart_are_refused(small: tuple[Any, Any]) -> None:
     encoded = encode(*small, picture(), PROMPT)
     positions = encoded.image_positions.clone()
     positions[20:] += 3
-    apart = replace(encoded, image_positions=positions, prompt_positions=encoded.prompt_positions + 3)
-    with pytest.raises(ValueError, match="one run; several images cannot be captured"):
-        recording.places_of(apart)
+    with pytest.raises(ValueError, match="expected the tokens of picture 1 side by side"):
+        replace(encoded, image_positions=positions, prompt_positions=encoded.prompt_positions + 3)

@@ -7,6 +7,7 @@ import torch
 
 from records.capture import Capture
 from records.tokens import spelled
+from records.visuals import picture_visual
 from records.words import Word, grouped_words
 from tests.numerics import assert_same
 
@@ -47,7 +48,7 @@ def made_capture(**changed: Any) -> Capture:
         "attention": attention,
         "layers": RECORDED,
         "layer_count": LAYERS,
-        "grid": GRID,
+        "visuals": (picture_visual(GRID, (140, 196), "0" * 64),),
         "shares": shares,
         "logprobs": -torch.rand(TOKENS),
         "token_spans": spans,
@@ -60,10 +61,10 @@ def made_capture(**changed: Any) -> Capture:
         "prompt_length": GRID[0] * GRID[1] + len(CONTEXT),
         "context_tokens": CONTEXT,
         "prompt_places": tuple(range(2, 2 + PROMPT_TOKENS)),
-        "image_size": (140, 196),
-        "image_hash": "0" * 64,
         "model_name": "made",
     }
+    if "image_hash" in changed:
+        parts["visuals"] = (picture_visual(GRID, (140, 196), changed.pop("image_hash")),)
     parts |= changed
     parts.setdefault("text_attention", text_rows(parts["shares"], len(parts["context_tokens"])))
     return Capture(**parts)

@@ -17,7 +17,7 @@ from evaluation.without_picture import logprobs_without
 from methods import TokenMaps, token_maps
 from model import load_model
 from page.sessions import Run
-from records.store import Kept
+from records.entries import Kept
 from tests.numerics import assert_same
 
 ROOT = Path(__file__).parent.parent.parent

@@ -14,6 +14,7 @@ from model import (
     encoding,
 )
 from records.pictures import ImageError, image_hash
+from records.visuals import picture_visual
 from tests import tiny as tiny_room
 from tests.model.kit import PROMPT, PROMPTS, noise
 from tests.tiny import SPECIAL_TOKENS, tiny_model
@@ -41,7 +42,7 @@ def test_the_grid_is_that_of_the_resized_picture(
     model, processor = tiny
     encoded = encode(model, processor, noise(*size), PROMPT)
     assert encoded.grid == grid
-    assert encoded.image_size == size
+    assert encoded.visuals[0].size == size
     frames, rows, cols = encoded.inputs["image_grid_thw"][0].tolist()
     assert (frames, rows, cols) == (1, 2 * grid[0], 2 * grid[1])
     assert len(encoded.image_positions) == grid[0] * grid[1]
@@ -202,8 +203,12 @@ def test_half_a_character_is_refused(tiny: tuple[Any, Any]) -> None:
     ("image", "line"),
     [
         (None, "One image is needed; got none."),
-        ([], "One image is needed; got a list of 0."),
-        ([noise(140, 196)] * 2, "One image is needed; got a list of 2."),
+        ([], "At least one image is needed; got an empty list."),
+        ([noise(140, 196), None], "Picture 2 of 2: One image is needed; got none."),
+        (
+            [noise(140, 196), noise(1, 1), "picture.png"],
+            "Picture 2 of 3: The picture is too small (1 x 1); each side needs at least 8 pixels.",
+        ),
         ("picture.png", "One image is needed; got str."),
         (np.zeros((140, 196, 3), np.uint8), "One image is needed; got ndarray."),
         (noise(1, 1), "The picture is too small (1 x 1); each side needs at least 8 pixels."),
@@ -213,7 +218,7 @@ def test_half_a_character_is_refused(tiny: tuple[Any, Any]) -> None:
         ),
     ],
 )
-def test_anything_but_one_usable_image_is_refused(tiny: tuple[Any, Any], image: Any, line: str) -> None:
+def test_anything_but_usable_images_is_refused(tiny: tuple[Any, Any], image: Any, line: str) -> None:
     with pytest.raises(ImageError) as error:
         encode(*tiny, image, PROMPT)
     assert str(error.value) == line
@@ -232,19 +237,17 @@ def test_a_transparent_picture_is_read_on_white(tiny: tuple[Any, Any]) -> None:
     white = Image.new("RGB", (196, 140), "white")
     left, right = encode(*tiny, clear, PROMPT), encode(*tiny, white, PROMPT)
     assert torch.equal(left.inputs["pixel_values"], right.inputs["pixel_values"])
-    assert left.image_hash == right.image_hash == image_hash(white)
+    assert left.visuals[0].hash == right.visuals[0].hash == image_hash(white)
 
 
 def test_encoded_refuses_parts_that_disagree(tiny: tuple[Any, Any]) -> None:
     good = encode(*tiny, noise(140, 196), PROMPT)
     parts = {name: getattr(good, name) for name in Encoded.__dataclass_fields__}
-    with pytest.raises(ValueError, match=r"the prompt has 35 image tokens; grid 5x6 needs 30"):
-        Encoded(**{**parts, "grid": (5, 6)})
+    with pytest.raises(ValueError, match=r"the prompt has 35 image tokens; grid 1x5x6 needs 30"):
+        Encoded(**{**parts, "visuals": (picture_visual((5, 6), (140, 196), ""),)})
     with pytest.raises(ValueError, match="at least one prompt token; got none"):
         Encoded(**{**parts, "prompt_positions": torch.empty(0, dtype=torch.long)})
-    with pytest.raises(ValueError, match="expected the prompt after the image"):
-        Encoded(**{**parts, "prompt_positions": torch.tensor([0])})
-    with pytest.raises(ValueError, match="one image and one frame"):
-        encoding._grid(torch.tensor([[1, 4, 6], [1, 4, 6]]), 2)
-    with pytest.raises(ValueError, match="one image and one frame"):
-        encoding._grid(torch.tensor([[2, 4, 6]]), 2)
+    with pytest.raises(ValueError, match="expected the grids of 1 pictures of one frame"):
+        encoding._grids(torch.tensor([[1, 4, 6], [1, 4, 6]]), 2, 1)
+    with pytest.raises(ValueError, match="expected the grids of 1 pictures of one frame"):
+        encoding._grids(torch.tensor([[2, 4, 6]]), 2, 1)

@@ -18,7 +18,7 @@ from tests.attention_processor.kit import GRID, PROMPT_TOKENS, TOKENS, made_capt
 @pytest.fixture(scope="module")
 def capture() -> Capture:
     pixels = np.random.default_rng(5).integers(0, 256, (GRID[0] * 28, GRID[1] * 28, 3), np.uint8)
-    return replace(made_capture(), picture=Image.fromarray(pixels))
+    return replace(made_capture(), pictures=(Image.fromarray(pixels),))
 
 
 def shown(cell: str | None) -> dict[str, Any]:
@@ -70,7 +70,7 @@ def test_maps_of_some_tokens_are_a_picture(capture: Capture) -> None:
 
 
 def test_without_the_picture_a_notebook_shows_the_text(capture: Capture) -> None:
-    bare = replace(capture, picture=None)
+    bare = replace(capture, pictures=())
     assert bare._repr_html_() is None
     assert token_maps("attention", bare)._repr_html_() is None
     assert replace(token_maps("attention", capture), capture=None)._repr_html_() is None

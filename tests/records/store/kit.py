@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from model import Checkpoint, answer_key, checkpoint
-from records import store
+from records import entries, store
 from records.capture import Capture
 from records.pictures import image_hash
 from records.store import Store
@@ -30,7 +30,7 @@ def capture_of(image: Image.Image, **changed: Any) -> Capture:
     whole = made_capture()
     parts: dict[str, Any] = {
         "image_hash": image_hash(image),
-        "picture": image,
+        "pictures": (image,),
         "settings": {"temperature": 0.0, "layers": [0, 2], "more": {"deep": [[1], None]}, "dtype": "float32"},
         "stopped": True,
         "attention": whole.attention.half(),
@@ -58,26 +58,26 @@ def age(kept: Store, entry_id: str, seconds: float) -> None:
 
 
 def spoilt_files(folder: Path) -> dict[str, Any]:
-    facts = json.loads((folder / store.FACTS).read_text("utf-8"))
+    facts = json.loads((folder / entries.FACTS).read_text("utf-8"))
     short = facts["capture"] | {"tokens": facts["capture"]["tokens"][:-1]}
     return {
-        "no list": lambda: (folder / store.FACTS).unlink(),
-        "cut list": lambda: (folder / store.FACTS).write_text('{"format": 1, "capt'),
-        "list of another kind": lambda: (folder / store.FACTS).write_text("[1]"),
-        "another format": lambda: (folder / store.FACTS).write_text(json.dumps(facts | {"format": 99})),
-        "parts disagree": lambda: (folder / store.FACTS).write_text(json.dumps(facts | {"capture": short})),
-        "unknown part": lambda: (folder / store.FACTS).write_text(
+        "no list": lambda: (folder / entries.FACTS).unlink(),
+        "cut list": lambda: (folder / entries.FACTS).write_text('{"format": 1, "capt'),
+        "list of another kind": lambda: (folder / entries.FACTS).write_text("[1]"),
+        "another format": lambda: (folder / entries.FACTS).write_text(json.dumps(facts | {"format": 99})),
+        "parts disagree": lambda: (folder / entries.FACTS).write_text(json.dumps(facts | {"capture": short})),
+        "unknown part": lambda: (folder / entries.FACTS).write_text(
             json.dumps(facts | {"capture": facts["capture"] | {"mood": 1}})
         ),
-        "no tensors": lambda: (folder / store.TENSORS).unlink(),
-        "cut tensors": lambda: (folder / store.TENSORS).write_bytes(
-            (folder / store.TENSORS).read_bytes()[:-9]
+        "no tensors": lambda: (folder / entries.TENSORS).unlink(),
+        "cut tensors": lambda: (folder / entries.TENSORS).write_bytes(
+            (folder / entries.TENSORS).read_bytes()[:-9]
         ),
-        "pickled tensors": lambda: torch.save({"attention": torch.ones(1)}, folder / store.TENSORS),
-        "no picture": lambda: (folder / store.PICTURE).unlink(),
-        "another picture": lambda: picture(9).save(folder / store.PICTURE),
-        "cut picture": lambda: (folder / store.PICTURE).write_bytes(
-            (folder / store.PICTURE).read_bytes()[:400]
+        "pickled tensors": lambda: torch.save({"attention": torch.ones(1)}, folder / entries.TENSORS),
+        "no picture": lambda: (folder / entries.PICTURE).unlink(),
+        "another picture": lambda: picture(9).save(folder / entries.PICTURE),
+        "cut picture": lambda: (folder / entries.PICTURE).write_bytes(
+            (folder / entries.PICTURE).read_bytes()[:400]
         ),
     }
 

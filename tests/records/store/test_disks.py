@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from safetensors import SafetensorError
 
-from records import store
+from records import entries
 from records.additions import disk_told
 from records.store import Store
 from tests.records.store.kit import KEYS, capture_of, left, picture, same
@@ -64,7 +64,7 @@ def test_a_full_disk_is_told_by_its_number() -> None:
 def test_a_clock_that_jumps_loses_nothing(kept: Store, monkeypatch: pytest.MonkeyPatch, year: int) -> None:
     image = picture()
     kept.save(capture_of(image, stopped=False), image, KEYS[0])
-    monkeypatch.setattr(store, "time", SimpleNamespace(time=lambda: (year - 1970) * 365.25 * 86400.0))
+    monkeypatch.setattr(entries, "time", SimpleNamespace(time=lambda: (year - 1970) * 365.25 * 86400.0))
     kept.save(capture_of(image, stopped=False), image, KEYS[1])
     assert left(kept) == set(KEYS[:2])
     assert {entry.id for entry in kept.recent()} == set(KEYS[:2])

@@ -12,7 +12,7 @@ import torch
 from PIL import Image, PngImagePlugin
 
 from attention_processor import AttentionProcessor
-from records import store
+from records import entries, store
 from records.capture import Capture
 from records.pictures import image_hash
 from records.store import Store
@@ -50,7 +50,7 @@ def test_parts_of_larger_tensors_and_transposed_ones_come_back(kept: Store) -> N
     assert found is not None
     assert same(found.capture.attention, whole.attention)
     assert same(found.capture.shares, whole.shares)
-    file = kept.folder / KEYS[0] / store.TENSORS
+    file = kept.folder / KEYS[0] / entries.TENSORS
     assert file.stat().st_size < 1.2 * (2 * whole.attention.nbytes)  # not the rest of the larger one
 
 
@@ -69,7 +69,7 @@ def test_fewer_heads_come_back(kept: Store, keep: Any) -> None:
 def test_one_larger_than_the_store_is_not_even_written(kept: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     image = picture()
     kept.max_bytes = capture_of(image).bytes - 1
-    monkeypatch.setattr(store, "_write", None)
+    monkeypatch.setattr(store, "write_entry", None)
     assert kept.save(capture_of(image), image) is None
     assert left(kept) == set()
 
@@ -103,7 +103,7 @@ def test_what_a_picture_file_said_of_itself_is_not_kept(kept: Store, tmp_path: P
         named.load()
         kept.save(capture_of(image, stopped=False), named, KEYS[0])
     assert b"Private" in (tmp_path / "named.png").read_bytes()
-    assert b"Private" not in (kept.folder / KEYS[0] / store.PICTURE).read_bytes()
+    assert b"Private" not in (kept.folder / KEYS[0] / entries.PICTURE).read_bytes()
 
 
 def test_a_picture_of_another_capture_is_refused(kept: Store) -> None:
@@ -134,7 +134,7 @@ def test_no_name_on_disk_comes_from_a_person(kept: Store, tmp_path: Path) -> Non
     image = picture()
     kept.save(capture_of(image, model_name="../../evil", stopped=False), image, KEYS[0])
     files = {str(path.relative_to(kept.folder)) for path in kept.folder.rglob("*") if path.is_file()}
-    names = (store.TENSORS, store.FACTS, store.PICTURE, store.THUMBNAIL)
+    names = (entries.TENSORS, entries.FACTS, entries.PICTURE, entries.THUMBNAIL)
     assert files == {f"{KEYS[0]}/{name}" for name in names}
     assert {path.name for path in tmp_path.iterdir()} == {"made"}
 
@@ -158,9 +158,9 @@ def test_the_list_is_newest_first_and_reads_no_tensors(kept: Store, monkeypatch:
         image = picture(number)
         long = f"question {number}\n" + "x" * 500
         with monkeypatch.context() as patched:
-            patched.setattr("records.store.time.time", lambda second=second: second)
+            patched.setattr("records.entries.time.time", lambda second=second: second)
             kept.save(made_capture(image_hash=image_hash(image), prompt=long), image, KEYS[number])
-        (kept.folder / KEYS[number] / store.TENSORS).write_bytes(b"")
+        (kept.folder / KEYS[number] / entries.TENSORS).write_bytes(b"")
     listed = Store(kept.folder).recent()
     assert [(entry.id, entry.saved) for entry in listed] == [
         (KEYS[1], 3000.0),
@@ -169,7 +169,7 @@ def test_the_list_is_newest_first_and_reads_no_tensors(kept: Store, monkeypatch:
     ]
     entry = listed[0]
     assert entry.prompt.startswith("question 1 xxx")
-    assert len(entry.prompt) == store.ANSWER_CHARACTERS
+    assert len(entry.prompt) == entries.ANSWER_CHARACTERS
     assert (entry.model, entry.tokens, entry.stopped) == ("made", 11, False)
     assert entry.answer == " ".join(made_capture().text.split())
     assert entry.bytes == sum(file.stat().st_size for file in (kept.folder / KEYS[1]).iterdir())

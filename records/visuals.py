@@ -1,0 +1,85 @@
+"""What a prompt shows a model, as a record knows it: pictures, and where their patches stand among all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Kind = Literal["image", "video"]
+
+
+@dataclass(frozen=True)
+class Visual:
+    """One picture of a prompt, or one clip. Sizes are (h, w)."""
+
+    name: str  # what it is called: its file's name, or "picture 2"
+    kind: Kind
+    grid: tuple[int, int, int]  # (t, h, w) in merged patches, t = 1 for a picture
+    first: int  # the index of its first patch among those of all visuals, in prompt order
+    size: tuple[int, int]  # (h, w) as it was given, in its own pixels
+    hash: str
+    times: tuple[float, ...] = ()  # seconds at which each of a clip's t steps begins; of a picture none
+
+    def __post_init__(self) -> None:
+        """Refuse parts that disagree."""
+        if len(self.grid) != 3 or min(self.grid) < 1:
+            raise ValueError(f"expected a grid (t, h, w) of at least 1 x 1 x 1; got {self.grid}")
+        if self.kind == "image" and self.grid[0] != 1:
+            raise ValueError(f"a picture has one step in time; got {self.grid[0]}")
+        if self.kind == "video" and len(self.times) != self.grid[0]:
+            raise ValueError(f"expected the time of each of {self.grid[0]} steps; got {len(self.times)}")
+
+    @property
+    def count(self) -> int:
+        """Its patches: t * h * w."""
+        t, h, w = self.grid
+        return t * h * w
+
+    @property
+    def patches(self) -> slice:
+        """Where its patches stand among those of all visuals: first + (step * h + row) * w + col."""
+        return slice(self.first, self.first + self.count)
+
+
+def visual_of_json(facts: Mapping[str, Any]) -> Visual:
+    """Return the visual that `asdict` wrote, read back from JSON."""
+    sequences: dict[str, Any] = {name: tuple(facts[name]) for name in ("grid", "size", "times")}
+    return Visual(**{**facts, **sequences})
+
+
+def picture_visual(
+    grid: tuple[int, int], size: tuple[int, int], image_hash: str, name: str = "picture 1", first: int = 0
+) -> Visual:
+    """Return a picture's record from its grid (h, w) and its size (h, w)."""
+    h, w = grid
+    return Visual(name, "image", (1, h, w), first, size, image_hash)
+
+
+def check_in_order(visuals: Sequence[Visual]) -> None:
+    """Raise ValueError unless the visuals' patches follow one another from 0 on."""
+    at = 0
+    for visual in visuals:
+        if visual.first != at:
+            raise ValueError(f"expected the patches of {visual.name} from {at} on; got {visual.first}")
+        at += visual.count
+    if not visuals:
+        raise ValueError("expected at least one picture; got none")
+
+
+def patch_count(visuals: Iterable[Visual]) -> int:
+    """Return the patches of all visuals together."""
+    return sum(visual.count for visual in visuals)
+
+
+def only_picture(visuals: Sequence[Visual]) -> Visual:
+    """Return the one picture that there is.
+
+    Raises:
+        ValueError: one line, where there are several, or a clip: one of them has to be named.
+    """
+    if len(visuals) != 1:
+        raise ValueError(f"this answer is about {len(visuals)} pictures, and what is asked needs one alone")
+    if visuals[0].kind != "image":
+        raise ValueError("this answer is about a clip, and what is asked needs one picture")
+    return visuals[0]

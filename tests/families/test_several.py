@@ -1,0 +1,193 @@
+"""Every family: several pictures in one question, against transformers' own processor and attention."""
+
+import json
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from attention_extractor import AttentionExtractor
+from attention_processor import AttentionProcessor
+from model import Encoded, PromptError, encode
+from records.capture import Capture
+from records.pictures import image_hash
+from records.store import Store
+from tests.families.kit import attended, plain
+from tests.numerics import assert_same
+from tests.tiny_families import HEADS, cell, tiny_family
+
+pytestmark = pytest.mark.numeric
+TOKENS = 5
+GRIDS = ((5, 3), (4, 6), (3, 4))
+AFTER, BETWEEN = "Which is red?", "Is <image>redder than <image>, or <image>?"
+
+
+@lru_cache
+def pictures(kind: str) -> tuple[Image.Image, ...]:
+    """Noise of GRIDS visual tokens."""
+    found, side = [], cell(kind)
+    for seed, (h, w) in enumerate(GRIDS):
+        pixels = np.random.default_rng(seed).integers(0, 256, (side * h, side * w, 3), dtype=np.uint8)
+        found.append(Image.fromarray(pixels))
+    return tuple(found)
+
+
+@lru_cache
+def answer(kind: str, prompt: str) -> Capture:
+    extractor = AttentionExtractor(*tiny_family(kind), store_on_cpu=True, float16=False)
+    return extractor.generate(pictures(kind), prompt, max_new_tokens=TOKENS, temperature=2.0, seed=1)
+
+
+@lru_cache
+def eager(kind: str, prompt: str) -> tuple[torch.Tensor, Encoded]:
+    """Return transformers' own eager attention (attention layer, head, query, key), and what was encoded."""
+    encoded = encode(*tiny_family(kind), pictures(kind), prompt)
+    said = torch.tensor([answer(kind, prompt).token_ids])
+    inputs = dict(encoded.inputs)
+    inputs["input_ids"] = torch.cat([inputs["input_ids"], said], 1)
+    inputs["attention_mask"] = torch.ones_like(inputs["input_ids"])
+    inputs["mm_token_type_ids"] = torch.cat([inputs["mm_token_type_ids"], torch.zeros_like(said)], 1)
+    with torch.no_grad():
+        return torch.cat(plain(kind)(**inputs, output_attentions=True).attentions), encoded
+
+
+@pytest.mark.parametrize("prompt", [AFTER, BETWEEN])
+def test_rows_are_those_of_eager_attention(kind: str, prompt: str) -> None:
+    capture, (truth, encoded) = answer(kind, prompt), eager(kind, prompt)
+    image_token = tiny_family(kind)[0].config.image_token_id
+    at = (encoded.input_ids == image_token).nonzero()[:, 0].tolist()
+    assert len(at) == sum(h * w for h, w in GRIDS)
+    assert max(np.diff(at)) > 1  # not one run
+    start = encoded.prompt_length - 1
+    rows = truth[:, :, start : start + TOKENS].permute(2, 0, 1, 3)  # (token, layer, head, key)
+    assert_same(capture.attention, rows[..., at], terms=1)
+    own = truth[:, :, encoded.prompt_positions].permute(2, 0, 1, 3)
+    assert_same(capture.prompt_attention, own[..., at], terms=1)
+    rest = [place for place in range(encoded.prompt_length) if place not in set(at)]
+    assert_same(capture.text_attention[..., : len(rest)], rows.mean(2)[..., rest], terms=1)
+    said = rows[..., encoded.prompt_length :].sum(-1)
+    expected = torch.stack([rows[..., at].sum(-1), rows[..., rest].sum(-1), said], -1)
+    assert_same(capture.shares, expected, terms=len(at))
+
+
+@pytest.mark.parametrize("prompt", [AFTER, BETWEEN])
+def test_each_pictures_map_is_its_own_part_of_the_row(kind: str, prompt: str) -> None:
+    capture, (truth, encoded) = answer(kind, prompt), eager(kind, prompt)
+    processor = AttentionProcessor(capture)
+    assert [visual.grid for visual in capture.visuals] == [(1, *grid) for grid in GRIDS]
+    assert [visual.hash for visual in capture.visuals] == [image_hash(one) for one in pictures(kind)]
+    at = iter((encoded.input_ids == tiny_family(kind)[0].config.image_token_id).nonzero()[:, 0].tolist())
+    row = truth[:, :, encoded.prompt_length + 1].mean((0, 1))  # of token 2, over layers and heads
+    shares = []
+    for number, (h, w) in enumerate(GRIDS):
+        expected = row[[next(at) for _ in range(h * w)]].reshape(h, w)
+        found = processor.get_attention_heatmap_for_token(2, visual=number)
+        assert_same(found, expected, terms=len(attended(kind)) * HEADS)
+        shares.append(float(expected.sum()))
+    assert_same(processor.visual_shares(2), np.array(shares), terms=64)
+    assert_same(processor.visual_shares(2).sum(), processor.shares(2)[0], terms=64)
+    assert_same(
+        processor.get_attention_heatmap_for_token(2), processor.get_attention_heatmap_for_token(2, visual=0)
+    )
+    with pytest.raises(ValueError, match="picture 3"):
+        processor.get_attention_heatmap_for_token(2, visual=3)
+
+
+def test_the_prompt_is_what_the_processor_makes_of_the_chat(kind: str) -> None:
+    model, processor = tiny_family(kind)
+    say: Any = lambda text: {"type": "text", "text": text}  # noqa: E731
+    show = {"type": "image"}
+    chats = {
+        AFTER: [show, show, show, say(AFTER)],
+        BETWEEN: [say("Is "), show, say("redder than "), show, say(", or "), show, say("?")],
+    }
+    for prompt, content in chats.items():
+        turns = [{"role": "user", "content": content}]
+        text = processor.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+        expected = processor(text=[text], images=list(pictures(kind)), return_tensors="pt")
+        encoded = encode(model, processor, pictures(kind), prompt)
+        assert set(encoded.inputs) == set(expected)
+        for name, value in expected.items():
+            assert torch.equal(encoded.inputs[name], value), name
+        asked = processor.tokenizer.decode(encoded.input_ids[encoded.prompt_positions])
+        assert asked == prompt.replace("<image>", "")
+
+
+def test_the_answer_is_that_of_plain_generation(family: tuple[Any, Any], kind: str) -> None:
+    capture = AttentionExtractor(*family).generate(
+        list(pictures(kind)), BETWEEN, max_new_tokens=TOKENS, generation="greedy"
+    )
+    inputs = encode(*family, pictures(kind), BETWEEN).inputs
+    neutral = {"do_sample": False, "repetition_penalty": 1.0, "temperature": 1.0, "top_k": 0}
+    expected = family[0].generate(**inputs, max_new_tokens=TOKENS, **neutral)
+    assert capture.token_ids == tuple(expected[0, inputs["input_ids"].shape[1] :].tolist())
+
+
+@pytest.mark.parametrize("prompt", [AFTER, BETWEEN])
+def test_read_again_and_planned(family: tuple[Any, Any], kind: str, prompt: str) -> None:
+    capture = answer(kind, prompt)
+    extractor = AttentionExtractor(*family, store_on_cpu=True, float16=False)
+    again = extractor.read(pictures(kind), prompt, capture.token_ids)
+    assert again.visuals == capture.visuals
+    assert_same(again.attention, capture.attention, terms=1)
+    assert_same(again.logprobs, capture.logprobs, terms=10)
+    plans: list[Any] = []
+    extractor.generate(pictures(kind), prompt, max_new_tokens=1, on_plan=plans.append)
+    assert plans == [extractor.plan([one.size for one in pictures(kind)], prompt, 1)]
+
+
+def test_order_and_number_count(family: tuple[Any, Any], kind: str) -> None:
+    one, two, _ = pictures(kind)
+    extractor = AttentionExtractor(*family, float16=False)
+    ways = [extractor.generate(given, AFTER, max_new_tokens=1) for given in ([one, two], [two, one], [one])]
+    assert [[visual.hash for visual in way.visuals] for way in ways] == [
+        [image_hash(one), image_hash(two)],
+        [image_hash(two), image_hash(one)],
+        [image_hash(one)],
+    ]
+    alone = extractor.generate(one, AFTER, max_new_tokens=1)
+    assert_same(alone.attention, ways[2].attention, terms=1)
+    assert (alone.grid, alone.picture is not None) == (GRIDS[0], True)
+    for read in (lambda: ways[0].grid, lambda: ways[0].picture, lambda: ways[0].image_hash):
+        with pytest.raises(ValueError, match="about 2 pictures"):
+            read()
+
+
+@pytest.mark.parametrize(
+    ("prompt", "line"),
+    [
+        (
+            "Is <image> red?",
+            "The prompt says <image> once, which stands for a picture, and there are 3 pictures.",
+        ),
+        (
+            "<image><image>?",
+            "The prompt says <image> 2 times, once for each picture, and there are 3 pictures.",
+        ),
+        ("<image> <image>\n<image>", "The prompt is empty."),
+    ],
+)
+def test_another_number_of_placeholders_is_refused(kind: str, prompt: str, line: str) -> None:
+    with pytest.raises(PromptError) as caught:
+        encode(*tiny_family(kind), pictures(kind), prompt)
+    assert str(caught.value) == line
+
+
+def test_it_is_kept_and_comes_back_whole(kind: str, tmp_path: Path) -> None:
+    capture, store = answer(kind, BETWEEN), Store(tmp_path)
+    entry = store.save(capture, pictures(kind))
+    assert entry is not None
+    kept = store.open(entry)
+    assert kept.capture.visuals == capture.visuals
+    assert [image_hash(one) for one in kept.capture.pictures] == [image_hash(one) for one in pictures(kind)]
+    assert torch.equal(kept.capture.attention, capture.attention)
+    with pytest.raises(ValueError, match="about 3 pictures"):
+        _ = kept.image
+    with pytest.raises(ValueError, match="not the one that the capture was made from"):
+        store.save(capture, pictures(kind)[::-1])
+    facts = json.loads((tmp_path / entry / "capture.json").read_text("utf-8"))
+    assert (facts["format"], len(facts["capture"]["visuals"])) == (2, 3)
