@@ -56,8 +56,8 @@ from records.keep import ALL, Keep, as_json, keep_of, layers_of
 from records.layers import attention_layer_numbers
 from records.plan import Plan
 from records.store import cache_folder
-from records.tokens import Vocabulary, spelled, unfinished
-from records.visuals import Visual
+from records.tokens import Span, Vocabulary, spelled, unfinished
+from records.visuals import PLACEHOLDER, Visual
 
 __all__ = ["AttentionExtractor", "Capture", "OnMap", "OnPlan", "OnToken"]
 
@@ -346,7 +346,7 @@ class AttentionExtractor:
         outside[encoded.image_positions] = False
         context = encoded.input_ids[: encoded.prompt_length][outside].tolist()
         text, spans = spelled([vocabulary.piece(token) for token in said.ids])
-        prompt, prompt_spans = spelled([vocabulary.written(token) for token in prompt_ids])
+        prompt, prompt_spans = written_prompt(encoded, [vocabulary.written(token) for token in prompt_ids])
         return Capture(
             token_ids=tuple(said.ids),
             tokens=tuple(map(vocabulary.shown, said.ids)),
@@ -393,3 +393,18 @@ def map_teller(
             told = time.monotonic()
 
     return tell
+
+
+def written_prompt(encoded: Encoded, pieces: Sequence[bytes]) -> tuple[str, tuple[Span, ...]]:
+    """Return the person's text from what each of its tokens spells, and where each token stands in it.
+
+    Where pictures stand between its words, `<image>` stands in their places, as it was written.
+    """
+    first_of_each = [int(encoded.image_positions[visual.first]) for visual in encoded.visuals]
+    asked = encoded.prompt_positions.tolist()
+    if first_of_each[-1] < asked[0]:
+        return spelled(pieces)
+    whole = sorted([*zip(asked, pieces, strict=True), *((at, PLACEHOLDER.encode()) for at in first_of_each)])
+    text, spans = spelled([piece for _, piece in whole])
+    shown = set(first_of_each)
+    return text, tuple(span for (at, _), span in zip(whole, spans, strict=True) if at not in shown)

@@ -14,6 +14,7 @@ import numpy as np
 from records.capture import Capture
 from records.choices import Aggregation, Positions, chosen_indices, fold_of
 from records.keep import Row, heads_in, rows_of
+from records.visuals import part_of_map
 from records.words import Word, grouped_words
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ class AttentionProcessor:
         found = self._folded(
             self.capture.attention, "token", token_position, layer_indices, head_indices, aggregation
         )
-        return self._map_of(found, visual)
+        return part_of_map(found, self.capture.visuals, visual)
 
     def get_attention_heatmap_for_prompt_token(
         self,
@@ -71,7 +72,7 @@ class AttentionProcessor:
             head_indices,
             aggregation,
         )
-        return self._map_of(found, visual)
+        return part_of_map(found, self.capture.visuals, visual)
 
     def visual_shares(
         self,
@@ -171,13 +172,6 @@ class AttentionProcessor:
         for token in tokens:
             total += fold(attention[token, layers, places].float().cpu().numpy(), axis=0)  # of (row, patch)
         return total / len(tokens)
-
-    def _map_of(self, found: np.ndarray, visual: int) -> np.ndarray:
-        """Return the part (h, w) of a map of all visuals that is one picture's."""
-        (number,) = chosen_indices(visual, len(self.capture.visuals), "picture")
-        chosen = self.capture.visuals[number]
-        _, h, w = chosen.grid
-        return found[chosen.patches].reshape(h, w)
 
     def _mean_shares(
         self,

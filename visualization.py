@@ -30,7 +30,7 @@ from drawing.fonts import text_size
 from drawing.grid import overlay_grid
 from drawing.map_pixels import lit, map_pixels, row_blocks, value_range
 from drawing.outline import half_cells, outlined
-from records.look import LARGEST, Look
+from records.look import LARGEST, Look, Whole
 from records.pictures import rgb
 
 MIN_SIDE, MAX_SIDE = 640, 2048  # longer side, in pixels, of a picture that is written as a file
@@ -110,7 +110,7 @@ def _glowing(picture: Image.Image, values: NDArray[np.float64], look: Look) -> I
     """The picture in its glow, with the outline of half of the map."""
     warm = glow.warmth(picture)
     shown = lit(picture, values, look, lambda pixels, v: glow.painted(pixels, v, warm, look.alpha))
-    return _crossed_out(outlined(shown, half_cells(values)), values.shape, look.crossed)
+    return _crossed_out(outlined(shown, half_cells(values, look.whole)), values.shape, look.crossed)
 
 
 def spotlight(image: Image.Image, attention_map: ArrayLike, look: Look | None = None) -> Image.Image:
@@ -180,6 +180,7 @@ def visualize_attention_on_image(
     *,
     gamma: float | None = None,
     crossed: tuple[int, ...] = (),
+    whole: Whole | None = None,
     subtitle: str | None = None,
     scale_label: str = "share of attention",
     unit: str = "%",
@@ -193,8 +194,8 @@ def visualize_attention_on_image(
     A colour map's colours run from `vmin` to `vmax`, by default the map's own range (`shared_range` gives one
     for several maps); values beyond are drawn in the end's colour, and the colour bar then says ≤ or ≥. With
     unit "%" the bar prints values times 100; the glow's bar is in shares of the map, whatever its unit.
-    `gamma` and `crossed` are those of `Look`. The picture keeps its size unless `min_side` / `max_side` bound
-    its longer side, in pixels. The colour bar and the title stand outside it: without a title its top left
+    `gamma`, `crossed` and `whole` are those of `Look`. The picture keeps its size unless `min_side` /
+    `max_side` bound its longer side, in pixels. The colour bar and the title stand outside it: without a title its top left
     corner is the result's, and `.info["picture_box"]` always has its place (x0, y0, x1, y1).
 
     Raises:
@@ -209,6 +210,7 @@ def visualize_attention_on_image(
         "vmax": vmax,
         "gamma": gamma,
         "crossed": crossed,
+        "whole": whole,
     }
     look = Look(**{name: value for name, value in chosen.items() if value is not None})
     values = checked_map(attention_map)
@@ -224,8 +226,9 @@ def scale_of(
     """What the colour bar of this map says."""
     low, high = value_range(values, look)
     if look.is_glow:
-        label, unit = _glow_label(look, [values], "share of the map"), "%"
-        below, above = True, bool((glow.shares(values) > high).any())
+        what = "share of the map" if look.whole is None else "share of the map on all pictures"
+        label, unit = _glow_label([look], [values], what), "%"
+        below, above = True, bool((glow.shares(values, look.whole) > high).any())
     else:
         below, above = bool((values < low).any()), bool((values > high).any())
     return Scale(look.bar, low, high, label + _contrast(look), unit, below, above, look.gamma)
@@ -235,9 +238,12 @@ def _contrast(look: Look) -> str:
     return "" if look.gamma == 1 else f" (γ {look.gamma:.2f})"
 
 
-def _glow_label(look: Look, maps: Iterable[NDArray[np.float64]], what: str) -> str:
+def _glow_label(looks: Sequence[Look], maps: Sequence[NDArray[np.float64]], what: str) -> str:
     """What the numbers of a glow are, and the outline where there is one."""
-    has_outline = look.view != "spotlight" and any(half_cells(one).any() for one in maps)
+    pairs = zip(maps, looks, strict=True)
+    has_outline = looks[0].view != "spotlight" and any(
+        half_cells(one, look.whole).any() for one, look in pairs
+    )
     return what + " · outline: half of it" * has_outline
 
 
@@ -281,20 +287,31 @@ def _roomy(image: Image.Image, grid: tuple[int, ...]) -> Image.Image:
 # --- many maps ----------------------------------------------------------------------------------------------
 
 
-def thumbnails(image: Image.Image, maps: Sequence[ArrayLike], look: Look | None = None) -> list[Image.Image]:
-    """Each map drawn small, without a colour bar: over the picture, or alone if that is the look's view."""
-    look = look or Look()
+def thumbnails(
+    image: Image.Image, maps: Sequence[ArrayLike], look: Look | Sequence[Look] | None = None
+) -> list[Image.Image]:
+    """Each map drawn small, without a colour bar: over the picture, or alone if that is the look's view.
+
+    `look` is of all, or of each.
+    """
+    looks = _looks(look or Look(), len(maps))
     side = min(THUMBNAIL_SIDE, max(96, int((THUMBNAIL_PIXELS / max(1, len(maps))) ** 0.5)))
     small = fitted(as_rgb(image), side, side)
-    view = "overlay" if look.view == "side by side" else look.view
-    return [in_view(small, one, replace(look, view=view)) for one in maps]
+    view = "overlay" if looks[0].view == "side by side" else looks[0].view
+    pairs = zip(maps, looks, strict=True)
+    return [in_view(small, one, replace(look, view=view)) for one, look in pairs]
+
+
+def _looks(look: Look | Sequence[Look], count: int) -> list[Look]:
+    """The look of each of so many maps."""
+    return [look] * count if isinstance(look, Look) else list(look)
 
 
 def map_grid(
     pictures: Sequence[Image.Image],
     maps: Sequence[ArrayLike],
     labels: Sequence[str],
-    look: Look,
+    look: Look | Sequence[Look],
     columns: int | None = None,
     *,
     title: str | None = None,
@@ -305,22 +322,27 @@ def map_grid(
     """Pictures of maps in a grid, with what their colours mean.
 
     That is one colour bar where the look has a range, and else each map's own range beside its label.
+    `look` is of all, or of each.
     """
-    checked = [checked_map(one) for one in maps]
-    if not look.has_range:
-        ends = [range_labels(one, look, unit) for one in checked]
+    checked, looks = [checked_map(one) for one in maps], _looks(look, len(maps))
+    if not looks[0].has_range:
+        ends = [range_labels(one, look, unit) for one, look in zip(checked, looks, strict=True)]
         labels = [f"{label}  {low} to {high}" for label, (low, high) in zip(labels, ends, strict=True)]
-    key = grid_scale(checked, look, scale_label, unit)
+    key = grid_scale(checked, looks, scale_label, unit)
     return overlay_grid(pictures, labels, columns, title=title, subtitle=subtitle, scale=key)
 
 
-def grid_scale(maps: Sequence[NDArray[np.float64]], look: Look, label: str, unit: str) -> Scale:
+def grid_scale(
+    maps: Sequence[NDArray[np.float64]], look: Look | Sequence[Look], label: str, unit: str
+) -> Scale:
     """What the one colour bar beside many maps says: their range, or that each has its own."""
+    looks = _looks(look, len(maps))
+    look = looks[0]
     low, high = value_range(maps[0], look) if look.has_range else (0.0, 1.0)
     if not look.has_range:
         label, unit = "of each map's own range", "%"
     if look.is_glow:
-        label, unit = _glow_label(look, maps, "share of the map" if look.has_range else label), "%"
+        label, unit = _glow_label(looks, maps, "share of the map" if look.has_range else label), "%"
     below = look.is_glow and look.has_range
     return Scale(look.bar, low, high, label + _contrast(look), unit, below, gamma=look.gamma)
 

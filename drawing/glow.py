@@ -19,6 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from records.look import Whole
+
 STEPS = np.array([0, 0.3, 0.6, 0.85, 1])  # v at which the ramp has these colours, straight lines between
 RAMP = np.array([[196, 42, 106], [232, 69, 47], [255, 132, 16], [255, 176, 32], [255, 210, 60]])
 LUMA = np.array([0.2126, 0.7152, 0.0722])  # Rec. 709, of the bytes as they are, not made linear first
@@ -33,9 +35,14 @@ DIM = 0.38  # what is left of the light outside the spotlight
 # --- Values -------------------------------------------------------------------------------------------------
 
 
-def shares(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Shares n (h, w): each cell's part of the map's positive mass, 0..1; all 0 where there is none."""
+def shares(values: NDArray[np.float64], whole: Whole | None = None) -> NDArray[np.float64]:
+    """Shares n (h, w): each cell's part of the map's positive mass, 0..1; all 0 where there is none.
+
+    Where the map is a part of another, the `whole`, it is the part of that one's mass.
+    """
     positive = np.maximum(values, 0)
+    if whole is not None:
+        return np.asarray(positive / whole.mass if whole.mass > 0 else positive)
     largest = positive.max()
     if largest == 0:
         return np.zeros(values.shape)
@@ -43,8 +50,11 @@ def shares(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(positive / positive.sum())
 
 
-def glow_scale(values: NDArray[np.float64]) -> tuple[float, float]:
+def glow_scale(values: NDArray[np.float64], whole: Whole | None = None) -> tuple[float, float]:
     """(e, t): the even share, up to which a cell stays clear, and the share with the hottest colour."""
+    if whole is not None:
+        even = 1 / whole.cells
+        return even, max(whole.largest / whole.mass if whole.mass > 0 else 0.0, LEAST_TOP * even)
     even = 1 / values.size
     return even, max(float(shares(values).max()), LEAST_TOP * even)
 
@@ -54,17 +64,19 @@ def shared_top(maps: Iterable[NDArray[np.float64]]) -> float:
     return max(glow_scale(one)[1] for one in maps)
 
 
-def heat(values: NDArray[np.float64], top: float | None = None, gamma: float = 1.0) -> NDArray[np.float64]:
-    """Heat v (h, w), 0..1: how hot each cell is; `top` is t, by default the map's own.
+def heat(
+    values: NDArray[np.float64], top: float | None = None, gamma: float = 1.0, whole: Whole | None = None
+) -> NDArray[np.float64]:
+    """Heat v (h, w), 0..1: how hot each cell is; `top` is t, by default the map's own, or its whole's.
 
     Raises:
         ValueError: one line, if the top is not above an even share.
     """
-    even, own = glow_scale(values)
+    even, own = glow_scale(values, whole)
     top = own if top is None else top
     if top <= even:
         raise ValueError(f"under glow vmax must be above an even share of the map, {even:g}; got {top:g}")
-    over = shares(values) - even
+    over = shares(values, whole) - even
     over[over <= ROUNDING * even] = 0
     return np.asarray(np.minimum(over / (top - even), 1) ** gamma)
 

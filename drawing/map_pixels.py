@@ -26,7 +26,7 @@ def value_range(values: NDArray[np.float64], look: Look) -> tuple[float, float]:
     Under glow they are shares of the map: an even one, and the one with the hottest colour.
     """
     if look.is_glow:
-        even, own = glow.glow_scale(values)
+        even, own = glow.glow_scale(values, look.whole)
         return even, own if look.vmax is None else look.vmax
     low = float(values.min()) if look.vmin is None else float(look.vmin)
     high = float(values.max()) if look.vmax is None else float(look.vmax)
@@ -76,7 +76,7 @@ def heat_rows(
 def _heat(values: NDArray[np.float64], shown: NDArray[np.float64], look: Look) -> NDArray[np.float64]:
     """v, 0..1, of a map, or under a colour map of values that were blended from it."""
     if look.is_glow:
-        return glow.heat(values, look.vmax, look.gamma)
+        return glow.heat(values, look.vmax, look.gamma, look.whole)
     return places(shown, *value_range(values, look), look.gamma)
 
 

@@ -14,6 +14,7 @@ from PIL import Image
 
 from drawing.colours import WHITE
 from drawing.glow import heat, shares
+from records.look import Whole
 
 Segment = tuple[int, int, int, int]  # (column, row) of one end and of the other, in cells: 0..w and 0..h
 
@@ -23,17 +24,33 @@ SIDE = 800
 HALF = 0.5 - 1e-9  # sums of shares are rounded
 
 
-def half_cells(values: NDArray[np.float64]) -> NDArray[np.bool_]:
+def half_cells(values: NDArray[np.float64], whole: Whole | None = None) -> NDArray[np.bool_]:
     """(h, w), true for the fewest cells that hold half of the map's positive mass; none of a flat map.
 
-    Of equal cells the first in reading order are taken.
+    Of equal cells the first in reading order are taken. Of a map that is a part of another, the `whole`,
+    they are those of that one's cells that are here, and of equal ones all.
     """
+    if whole is not None:
+        return np.asarray(values >= whole.half)
     found = np.zeros(values.size, bool)
-    if heat(values).any():
-        share = shares(values).ravel()
-        order = np.argsort(-share, kind="stable")
-        found[order[: 1 + int(np.searchsorted(np.cumsum(share[order]), HALF))]] = True
+    found[_half(values)] = True
     return found.reshape(values.shape)
+
+
+def whole_of(values: NDArray[np.float64]) -> Whole:
+    """What a map of all pictures (patch,) holds, by which its part on each of them is drawn."""
+    positive, half = np.maximum(values, 0), _half(values)
+    lowest = float(values[half].min()) if len(half) else np.inf
+    return Whole(float(positive.sum()), values.size, float(positive.max()), lowest)
+
+
+def _half(values: NDArray[np.float64]) -> NDArray[np.intp]:
+    """The fewest cells that hold half of the map's positive mass, the hottest first; none of a flat map."""
+    if not heat(values).any():
+        return np.zeros(0, np.intp)
+    share = shares(values).ravel()
+    order = np.argsort(-share, kind="stable")
+    return order[: 1 + int(np.searchsorted(np.cumsum(share[order]), HALF))]
 
 
 def border_segments(cells: NDArray[np.bool_]) -> list[Segment]:

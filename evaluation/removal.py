@@ -14,18 +14,17 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 
 from methods.occlusion import covered, covering
 from methods.question import Question
-from model import Processor
+from model import Pictures, Processor
 from records.capture import Capture
 from records.choices import Fill, chosen_indices
 from records.map_check import MapCheck
 from utils import OnProgress, Watch
 
-Cells = NDArray[np.bool_]  # (h, w)
+Cells = NDArray[np.bool_]  # (h, w); among all patches of several pictures (patch,)
 
 
 def hottest_first(heat: NDArray[np.floating], rng: np.random.Generator) -> NDArray[np.intp]:
@@ -54,6 +53,13 @@ def first_cells(order: NDArray[np.intp], count: int, grid: tuple[int, int]) -> C
     return cells.reshape(grid)
 
 
+def among_all(cells: Cells, capture: Capture, visual: int) -> Cells:
+    """Return which of all patches (patch,) are these cells (h, w) of one picture."""
+    found = np.zeros(capture.patch_count, dtype=bool)
+    found[capture.visuals[visual].patches] = cells.reshape(-1)
+    return found
+
+
 def logprobs_covered(
     question: Question, removed: Iterable[Cells], filling: Fill = "blur"
 ) -> NDArray[np.float32]:
@@ -77,11 +83,12 @@ def logprobs_covered(
 def check_map(
     model: Any,
     processor: Processor,
-    image: Image.Image,
+    image: Pictures,
     capture: Capture,
     tokens: int | Sequence[int],
     heat: NDArray[np.floating],
     *,
+    visual: int = 0,
     patches: int | Sequence[int] | None = None,
     repeats: int = 8,
     filling: Fill = "blur",
@@ -95,7 +102,9 @@ def check_map(
     Removing is covering, by a blur of the picture or by its mean colour. `patches` are the numbers that are
     removed, by default 1, 2, 4, 8, … up to half of all. The map may be any method's and have values below 0:
     only their order counts, and equal ones are in random order. The probability of a word of several tokens,
-    or of the whole answer, is the product of theirs, each after those that were really said.
+    or of the whole answer, is the product of theirs, each after those that were really said. Of several
+    pictures, `image` is their list, the map is that of the one numbered `visual`, and only its patches are
+    removed.
 
     Raises:
         ValueError: for a token, a number of patches or a map that does not fit the capture.
@@ -104,15 +113,18 @@ def check_map(
         RuntimeError: if the model is at work for something else.
     """
     chosen = tuple(sorted(set(chosen_indices(tokens, len(capture.token_ids), "token"))))
-    if heat.shape != capture.grid or not np.isfinite(heat).all():
-        raise ValueError(f"expected a map of finite values (h, w)={capture.grid}; got shape {heat.shape}")
+    (number,) = chosen_indices(visual, len(capture.visuals), "picture")
+    grid = capture.visuals[number].grid[1:]
+    if heat.shape != grid or not np.isfinite(heat).all():
+        raise ValueError(f"expected a map of finite values (h, w)={grid}; got shape {heat.shape}")
     if isinstance(repeats, bool) or not isinstance(repeats, int) or repeats < 1:
         raise ValueError(f"repeats must be a whole number of at least 1; got {repeats!r}")
     counts = _counts(patches, heat.size)
     rng = np.random.default_rng(seed)
-    orders = [hottest_first(heat, rng), hottest_first(central(capture.grid), rng)]
+    orders = [hottest_first(heat, rng), hottest_first(central(grid), rng)]
     orders += [rng.permutation(heat.size) for _ in range(repeats)]
-    removed = [first_cells(order, count, capture.grid) for order in orders for count in counts]
+    cells = (first_cells(order, count, grid) for order in orders for count in counts)
+    removed = [among_all(some, capture, number) for some in cells]
     question = Question(capture, chosen, model, processor, image, Watch(on_progress, stop))
     found = np.exp(logprobs_covered(question, removed, filling).astype(np.float64).sum(axis=1))
     hottest, centre, *drawn = found.reshape(len(orders), len(counts))

@@ -19,15 +19,15 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 
 from attention_processor import AttentionProcessor
 from internals.exclusive import lent
 from internals.memory import within_memory
 from internals.teacher_forcing import check_belongs, said_logprobs
-from model import Processor, encode, model_device, template_keywords
+from model import Pictures, Processor, encode, model_device, template_keywords
 from records.capture import Capture
 from records.map_check import probability_text
+from records.visuals import PLACEHOLDER
 from utils import OnProgress, Watch
 
 NOTE = "Each word stands after the words that were really said before it, which the picture had a part in."
@@ -98,7 +98,7 @@ def _source(seen: float, unseen: float) -> str:
 def without_image(
     model: Any,
     processor: Processor,
-    image: Image.Image,
+    image: Pictures,
     capture: Capture,
     *,
     on_progress: OnProgress | None = None,
@@ -106,7 +106,8 @@ def without_image(
 ) -> PictureCheck:
     """Return each token's probability with the picture, as recorded, and to the same question without one.
 
-    Otherwise as `logprobs_without`; the picture is looked at only to see that it is the capture's.
+    Otherwise as `logprobs_without`; `image`, of several pictures a list, is looked at only to see that it is
+    the capture's.
 
     Raises:
         ValueError: for an empty answer; for a capture that is not of this model, picture and prompt.
@@ -146,7 +147,8 @@ def logprobs_without(
         raise ValueError(f"the answer was given by {capture.model_name}, not by {model.name_or_path}")
     if not capture.token_ids:
         return np.zeros(0, np.float32)
-    turn = {"role": "user", "content": [{"type": "text", "text": capture.prompt}]}
+    question = capture.prompt.replace(PLACEHOLDER, "")
+    turn = {"role": "user", "content": [{"type": "text", "text": question}]}
     keywords = template_keywords(processor.chat_template, capture.thinking)
     rendered = processor.apply_chat_template([turn], tokenize=False, add_generation_prompt=True, **keywords)
     asked = processor.tokenizer(rendered, add_special_tokens=False)["input_ids"]

@@ -13,6 +13,7 @@ from internals.exclusive import lent
 from internals.memory import within_memory
 from internals.teacher_forcing import TeacherForced
 from methods.question import Maps, Question
+from records.visuals import part_of_map
 
 SIDE = 3  # of the window of the rank-Gaussian filter
 
@@ -39,8 +40,11 @@ def token_activation(question: Question) -> Maps:
         activation = _clipped(visual @ weights[here])  # (patch,)
         pulls = _clipped(text[earlier] @ weights[here])
         found.append(_without(activation, _clipped(visual @ weights[earlier].T), pulls))
-    maps = [rank_gaussian(one.reshape(forced.encoded.grid)) for one in found]
-    return Maps(np.stack(maps).astype(np.float32), forward=1)
+    maps = np.stack(found)  # (token, patch)
+    for number, one in enumerate(forced.encoded.visuals):
+        parts = part_of_map(maps, forced.encoded.visuals, number)
+        maps[:, one.patches] = [rank_gaussian(part).reshape(-1) for part in parts]
+    return Maps(maps.astype(np.float32), forward=1)
 
 
 def _earlier(forced: TeacherForced) -> tuple[list[int], list[int]]:

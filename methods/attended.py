@@ -51,8 +51,7 @@ def relative(
     By default ε is a patch's share if all attention were spread evenly over the picture: far below it, shares
     are noise. Deviation: published, heads are averaged before the division.
     """
-    h, w = question.capture.grid
-    epsilon = 1 / (h * w) if epsilon is None else epsilon
+    epsilon = 1 / question.capture.patch_count if epsilon is None else epsilon
     if not 0 < epsilon < np.inf:
         raise ValueError(f"epsilon must be above 0; got {epsilon!r}")
     if layers is None and pairs is None:

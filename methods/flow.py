@@ -93,7 +93,7 @@ def gradient_attention(
 def _explained(
     forced: TeacherForced, layers: Sequence[int], heads: list[int], watch: Watch, recompute: bool
 ) -> NDArray[np.float32]:
-    """Return the maps (token, h, w) of gradient × attention."""
+    """Return the maps (token, patch) of gradient × attention."""
     count = len(forced.tokens)
     watch.tell(0, count + 1)
     # The lowest layer is where the graph begins, so that its inside is not computed again.
@@ -161,5 +161,5 @@ def _rows(forced: TeacherForced) -> Tensor:
 
 
 def _maps(forced: TeacherForced, relevance: Tensor) -> NDArray[np.float32]:
-    """Return the image's columns of (token, position) as maps (token, h, w)."""
-    return relevance.cpu()[:, forced.patches.cpu()].reshape(-1, *forced.encoded.grid).numpy()
+    """Return the visuals' columns of (token, position) as maps (token, patch)."""
+    return relevance.cpu()[:, forced.patches.cpu()].numpy()

@@ -26,7 +26,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 
 from attention_extractor import AttentionExtractor
@@ -34,6 +33,7 @@ from internals.exclusive import lent
 from internals.gradients import LayerGradients, averages
 from internals.teacher_forcing import check_belongs
 from model import (
+    Pictures,
     Processor,
     attention_layers,
     chosen_thinking,
@@ -46,7 +46,7 @@ from records.grad_cam import LABELS, GradCam
 from records.layers import Layers, chosen_layers
 from records.targets import Explained, Target, Words, explanation, needs_answer, token_explanations
 from records.tokens import spelled
-from records.visuals import only_picture
+from records.visuals import shape_of_map
 from utils import OnProgress, Stopped, Watch
 
 EXPERTS = "Each noisy copy may be read by other experts of the model: the mean is over more than the noise."
@@ -109,7 +109,7 @@ _KEPT: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {
 def smooth_grad_cam(
     model: Any,
     processor: Processor,
-    image: Image.Image,
+    image: Pictures,
     prompt: str,
     layers: Layers = "auto",
     target: Target = None,
@@ -124,7 +124,7 @@ def smooth_grad_cam(
     stop: threading.Event | None = None,
     thinking: bool | None = None,
 ) -> GradCam:
-    """Return the Smooth Grad-CAM of one score at the layers asked for.
+    """Return the Smooth Grad-CAM of one score at the layers asked for; `image` is a picture, or several.
 
     `target` is None (the whole answer), a token of it or several (negative ones count from the last), a
     `Text` or a `Contrast`; `layers` as for `chosen_layers`. `noise_std` is σ in normalised pixels; without it
@@ -153,7 +153,7 @@ def smooth_grad_cam(
 def token_grad_cams(
     model: Any,
     processor: Processor,
-    image: Image.Image,
+    image: Pictures,
     prompt: str,
     layers: Layers = "auto",
     tokens: int | Sequence[int] | None = None,
@@ -191,7 +191,7 @@ class _Run:
         self,
         model: Any,
         processor: Processor,
-        image: Image.Image,
+        image: Pictures,
         prompt: str,
         layers: Layers,
         noise: Noise,
@@ -254,7 +254,7 @@ class _Run:
         )
         with lent(self.model):
             maps, scores = averages(passes, watch)
-        shape = (len(explained.scores), len(self.layers), *self.encoded.grid)
+        shape = (len(explained.scores), len(self.layers), *shape_of_map(self.encoded.visuals))
         maps = maps.reshape(shape)
         scores = scores.expand(self.noise.num_samples, -1)  # without noise all samples have the same
         return tuple(
@@ -273,13 +273,12 @@ class _Run:
     ) -> GradCam:
         """Return the record of one score."""
         score, vocabulary = explained.scores[index], self.words.vocabulary
-        picture = only_picture(self.encoded.visuals)
         pieces = [vocabulary.piece(token) for token in explained.token_ids]
         return GradCam(
             maps=maps,
             layers=self.layers,
             layer_count=model_layer_count(self.model),
-            grid=self.encoded.grid,
+            visuals=self.encoded.visuals,
             scores=scores,
             target=score.name,
             target_tokens=score.tokens,
@@ -287,8 +286,6 @@ class _Run:
             tokens=tuple(map(vocabulary.shown, explained.token_ids)),
             text=spelled(pieces)[0],
             prompt=self.prompt,
-            image_size=picture.size,
-            image_hash=picture.hash,
             model_name=str(self.model.name_or_path),
             settings={
                 "method": self.method,

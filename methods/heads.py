@@ -14,6 +14,7 @@ from methods.question import Maps, Question
 from records.capture import Capture
 from records.choices import chosen_indices
 from records.keep import heads_refusal
+from records.visuals import part_of_map
 
 
 def local_attention(question: Question, count: int) -> Maps:
@@ -54,7 +55,8 @@ def rank_heads(capture: Capture, tokens: int | Sequence[int] | None = None) -> t
     entropies = np.zeros(shares.shape)
     for token in chosen:
         rows = capture.attention[token].float().cpu().numpy()  # (layer, head, patch)
-        entropies += spatial_entropy(rows.reshape(*shares.shape, *capture.grid)) / len(chosen)
+        parts = [part_of_map(rows, capture.visuals, number) for number in range(len(capture.visuals))]
+        entropies += spatial_entropy(*parts) / len(chosen)
     on_image = above_bend(shares)
     ranks = [
         HeadRank(layer, head, float(share), float(entropies[index, head]), bool(on_image[index, head]))
@@ -88,13 +90,22 @@ def above_bend(values: NDArray[np.floating]) -> NDArray[np.bool_]:
     return values > falling[np.argmax(below)]
 
 
-def spatial_entropy(maps: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Return the entropy (…,) of the piece sizes of each map's cells above its mean, for maps (…, h, w)."""
-    above = maps > maps.mean(axis=(-2, -1), keepdims=True)
-    found = np.zeros(maps.shape[:-2])
+def spatial_entropy(*maps: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return the entropy (…,) of the piece sizes of each map's cells above its mean, for maps (…, h, w).
+
+    A map over several pictures is the part (…, h, w) on each of them: one mean, and no piece in two pictures.
+    """
+    count = sum(part.shape[-2] * part.shape[-1] for part in maps)
+    mean = sum(part.sum(axis=(-2, -1), keepdims=True) for part in maps) / count
+    found = np.zeros(maps[0].shape[:-2])
     for index in np.ndindex(found.shape):
-        _, pieces = cv2.connectedComponents(above[index].view(np.uint8), connectivity=8)
-        sizes = np.bincount(pieces.ravel())[1:]  # without what belongs to no piece
+        sizes = np.concatenate([_pieces(part[index] > mean[index]) for part in maps])
         parts = sizes / max(1, sizes.sum())
         found[index] = abs((parts * np.log(parts)).sum())
     return found
+
+
+def _pieces(above: NDArray[np.bool_]) -> NDArray[np.intp]:
+    """Return the sizes (piece,) of the connected pieces of cells (h, w), with 8 neighbours."""
+    _, pieces = cv2.connectedComponents(above.view(np.uint8), connectivity=8)
+    return np.bincount(pieces.ravel())[1:]  # without what belongs to no piece

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 import config
 from methods.catalog import FromConfig, Method, method_named
 from methods.question import Maps, Question
-from model import Processor, decoder_config
+from model import Pictures, Processor, decoder_config
 from records.capture import Capture
 from records.choices import Aggregation, Fill, chosen_indices
 from records.token_maps import Cost, TokenMaps
+from records.visuals import shape_of_map
 from utils import OnProgress, Watch
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def token_maps(
     *,
     model: Any = None,
     processor: Processor | None = None,
-    image: Image.Image | None = None,
+    image: Pictures | None = None,
     tokens: int | Sequence[int] | None = None,
     of_prompt: bool = False,
     on_progress: OnProgress | None = None,
@@ -61,6 +61,7 @@ def token_maps(
 ) -> TokenMaps:
     """Return a raw map (h, w) of each of the answer's tokens, all of them by default, by one of `METHODS`.
 
+    Of an answer about several pictures, which `image` is a list of, a map has the patches of all of them.
     A word, a range or the whole answer is the mean of its tokens' maps: `TokenMaps.token_map` of several.
     With `of_prompt` the tokens are those of the prompt, where the method has maps of them. "attention" and
     "heads-…" need the capture alone; the others the model, its processor and the picture, and read prompt and
@@ -91,7 +92,7 @@ def token_maps(
     return TokenMaps(
         method=method,
         tokens=chosen,
-        maps=found.maps.reshape(-1, *capture.grid),
+        maps=found.maps.reshape(-1, *shape_of_map(capture.visuals)),
         of_prompt=of_prompt,
         cost=cost,
         settings={**settings, **found.settings, **(_of_model(model) if row.needs_model else {})},

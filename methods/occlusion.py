@@ -18,6 +18,7 @@ from torch import Tensor
 from internals.teacher_forcing import TeacherForced
 from methods.question import Maps, Question
 from records.choices import Fill
+from records.visuals import Visual, patch_count
 
 BLUR = 1.0  # σ of the Gaussian blur, in merged patches
 
@@ -27,22 +28,25 @@ def occlusion(
 ) -> Maps:
     """Return log p(t | picture) - log p(t | picture without r), spread over the cells of each region r.
 
-    Regions are size × size cells, by default a quarter of the grid's shorter side, `stride` cells apart, by
+    Regions are size × size cells, by default a quarter of the grids' shortest side, `stride` cells apart, by
     default half a region; those at the edge may overlap more. A cell's value is the mean over the regions
     that cover it. The answer is kept, and all tokens share the same passes: one for each region, and one for
     the picture as it is. Values can be negative: the word became likelier.
     """
     forced = question.forced
-    size = max(1, round(min(forced.encoded.grid) / 4)) if size is None else size
+    grids = [visual.grid[1:] for visual in forced.encoded.visuals]
+    size = max(1, round(min(map(min, grids)) / 4)) if size is None else size
     stride = max(1, size // 2) if stride is None else stride
-    regions = _regions(forced.encoded.grid, size, stride)
+    each = [_regions(grid, size, stride) for grid in grids]
+    flat = [torch.from_numpy(some.reshape(len(some), -1).astype(np.uint8)) for some in each]
+    regions = torch.block_diag(*flat).bool().numpy()  # (region, patch)
     filling = covering(forced, fill)
     pictures = [lambda: forced.pixels] + [partial(covered, forced, region, filling) for region in regions]
     logprobs = forced.logprobs(pictures, question.watch).numpy()  # (picture, token)
     falls = logprobs[0] - logprobs[1:]  # (region, token)
-    each = np.einsum("rt,rhw->thw", falls, regions) / regions.sum(axis=0)
+    maps = np.einsum("rt,rp->tp", falls, regions) / regions.sum(axis=0)
     settings: dict[str, Any] = {"size": size, "stride": stride, "regions": len(regions)}
-    return Maps(each.astype(np.float32), settings, forward=len(pictures))
+    return Maps(maps.astype(np.float32), settings, forward=len(pictures))
 
 
 def _regions(grid: tuple[int, int], size: int, stride: int) -> NDArray[np.bool_]:
@@ -60,33 +64,49 @@ def _regions(grid: tuple[int, int], size: int, stride: int) -> NDArray[np.bool_]
 
 
 def covering(forced: TeacherForced, fill: Fill = "mean") -> Tensor:
-    """Return what covers the picture, as `pixel_values` (patch, value): its mean colour, or a blur of it."""
+    """Return what covers each picture, as `pixel_values` (patch, value): its mean colour, or a blur of it."""
     if fill not in get_args(Fill):
         raise ValueError(f"fill must be one of {', '.join(get_args(Fill))}; got {fill!r}")
-    picture = _picture(forced)  # (h, w, merge row, merge col, channel, copy, row, col)
+    fillings = [
+        _filling(forced, forced.pixels[rows], visual, fill)
+        for rows, visual in zip(_rows_of(forced), forced.encoded.visuals, strict=True)
+    ]
+    return torch.cat(fillings)
+
+
+def _rows_of(forced: TeacherForced) -> list[slice]:
+    """Return which rows of `pixel_values` are each picture's; a cell's unmerged patches are neighbours."""
+    of_cell = len(forced.pixels) // patch_count(forced.encoded.visuals)
+    each = (visual.patches for visual in forced.encoded.visuals)
+    return [slice(of_cell * one.start, of_cell * one.stop) for one in each]
+
+
+def _filling(forced: TeacherForced, pixels: Tensor, visual: Visual, fill: Fill) -> Tensor:
+    """Return what covers one picture, from its `pixel_values` (patch, value)."""
+    picture = _picture(forced, pixels, visual)  # (h, w, merge row, merge col, channel, copy, row, col)
     if fill == "mean":
         mean = picture.float().mean(dim=(0, 1, 2, 3, 5, 6, 7), keepdim=True).to(picture.dtype)
-        return mean.expand_as(picture).reshape(forced.pixels.shape)
+        return mean.expand_as(picture).reshape(pixels.shape)
     plain = picture.permute(4, 5, 0, 2, 6, 1, 3, 7)  # (channel, copy, h, merge row, row, w, merge col, col)
     channels, copies, h, merge, side, w, _, _ = plain.shape
     blurred = _blurred(plain.reshape(channels * copies, h * merge * side, w * merge * side), merge * side)
     back = blurred.reshape(plain.shape).permute(2, 5, 3, 6, 0, 1, 4, 7)
-    return back.reshape(forced.pixels.shape)
+    return back.reshape(pixels.shape)
 
 
 def covered(forced: TeacherForced, cells: NDArray[np.bool_], filling: Tensor) -> Tensor:
-    """Return the picture's `pixel_values` with these cells (h, w) replaced by the filling."""
+    """Return the pictures' `pixel_values` with these cells, (h, w) or (patch,), replaced by the filling."""
     of_cell = len(forced.pixels) // cells.size  # the unmerged patches of a cell stand together
     chosen = torch.from_numpy(np.repeat(cells.reshape(-1), of_cell)).to(forced.pixels.device)
     return torch.where(chosen[:, None], filling, forced.pixels)
 
 
-def _picture(forced: TeacherForced) -> Tensor:
+def _picture(forced: TeacherForced, pixels: Tensor, visual: Visual) -> Tensor:
     """Return the pixels with their axes apart."""
-    vision, (h, w) = forced.model.config.vision_config, forced.encoded.grid
+    vision, (_, h, w) = forced.model.config.vision_config, visual.grid
     merge, side = vision.spatial_merge_size, vision.patch_size
     shape = (h, w, merge, merge, vision.in_channels, vision.temporal_patch_size, side, side)
-    return forced.pixels.reshape(shape)
+    return pixels.reshape(shape)
 
 
 def _blurred(planes: Tensor, cell: int) -> Tensor:

@@ -9,11 +9,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from attention_processor import AttentionProcessor
 from internals.teacher_forcing import TeacherForced, check_belongs
-from model import Encoded, Processor, attention_layers, encode
+from model import Encoded, Pictures, Processor, attention_layers, encode
 from records.capture import Capture
 from records.layers import attention_layer_numbers, decoder_layer_numbers
 from utils import Watch
@@ -43,12 +42,12 @@ class Question:
     tokens: tuple[int, ...]  # ascending, each once
     model: Any = None
     processor: Processor | None = None
-    image: Image.Image | None = None
+    image: Pictures | None = None
     watch: Watch = field(default_factory=Watch)
     of_prompt: bool = False  # the tokens are the prompt's; only for methods that need no model
 
     def encoded(self, prompt: str) -> Encoded:
-        """Return the picture and a prompt as the model reads them."""
+        """Return the pictures and a prompt as the model reads them."""
         if self.model is None or self.processor is None or self.image is None:
             raise ValueError("this method needs the model, its processor and the picture beside the capture")
         return encode(self.model, self.processor, self.image, prompt, thinking=self.capture.thinking)

@@ -21,13 +21,12 @@ from model.errors import PromptError
 from model.families import Processor, model_device
 from model.thinking import template_keywords
 from records.pictures import ImageError, check_image_size, image_hash, rgb
-from records.visuals import Visual, check_in_order, only_picture, patch_count, picture_visual
+from records.visuals import PLACEHOLDER, Visual, check_in_order, only_picture, patch_count, picture_visual
 from utils import HALF, is_broken
 
 OF_PICTURES = re.compile("vision|image|video")  # in the names of tokens that stand for them, or around them
 # This and those after it stand for texts in a chat template; they are for private use, so that none has them.
 MARK = "\ue000"
-PLACEHOLDER = "<image>"  # in a prompt: here stands the next picture
 Pictures = Image.Image | Sequence[Image.Image]
 
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from methods.catalog import LAYERED, METHODS
 from records.layers import WHY_NOT_LAST
+from records.visuals import Visual, only_picture, part_of_map, shape_of_map
 
 LABELS = {name: METHODS[name].scale_label for name in LAYERED}  # as people write them in a line of text
 
@@ -18,10 +19,11 @@ LABELS = {name: METHODS[name].scale_label for name in LAYERED}  # as people writ
 class GradCam:
     """Smooth Grad-CAM of one score, at some decoder layers, with all that is needed to draw it again."""
 
-    maps: NDArray[np.float32]  # (layer, h, w): mean over the samples of raw maps, 0 or above, not normalised
+    maps: NDArray[np.float32]  # (layer, h, w): mean over the samples of raw maps, 0 or above, not normalised;
+    # of several pictures (layer, patch)
     layers: tuple[int, ...]  # decoder layer of each index of axis 0, ascending
     layer_count: int  # decoder layers of the model
-    grid: tuple[int, int]  # (h, w) in merged patches
+    visuals: tuple[Visual, ...]  # the pictures of the prompt, in its order
     scores: NDArray[np.float32]  # (sample,): a sum of raw logits, or their difference
     target: str  # what is explained, for people: "token 3 “red”"
     target_tokens: tuple[int, ...]  # the tokens of the answer that the score speaks of
@@ -31,15 +33,13 @@ class GradCam:
     text: str
 
     prompt: str
-    image_size: tuple[int, int]  # (h, w) of the picture given, in its own pixels
-    image_hash: str
     model_name: str
     settings: dict[str, Any] = field(default_factory=dict)  # samples, noise, …; JSON-ready
     notes: tuple[str, ...] = ()  # what a person should know, in sentences
 
     def __post_init__(self) -> None:
         """Refuse parts that disagree."""
-        expected = (len(self.layers), *self.grid)
+        expected = (len(self.layers), *shape_of_map(self.visuals))
         if self.maps.shape != expected or self.maps.size == 0:
             raise ValueError(
                 f"expected maps of shape (layer, h, w)={expected}, at least one cell; got {self.maps.shape}"
@@ -61,9 +61,28 @@ class GradCam:
         ):
             raise ValueError(f"target tokens {self.target_tokens} of an answer of {len(self.token_ids)}")
 
-    def layer_map(self, layer: int) -> NDArray[np.float32]:
-        """Return the map (h, w) of one decoder layer, negative ones counted from the last; raw."""
+    @property
+    def grid(self) -> tuple[int, int]:
+        """The one picture's patches (h, w), merged; ValueError where there are several."""
+        _, h, w = only_picture(self.visuals).grid
+        return h, w
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """The size (h, w) of the one picture as it was given; ValueError where there are several."""
+        return only_picture(self.visuals).size
+
+    @property
+    def image_hash(self) -> str:
+        """The one picture's `image_hash`; ValueError where there are several."""
+        return only_picture(self.visuals).hash
+
+    def layer_map(self, layer: int, visual: int = 0) -> NDArray[np.float32]:
+        """Return the map (h, w) of one decoder layer, negative ones counted from the last; raw.
+
+        `visual` is the number of a picture among several.
+        """
         number = layer + self.layer_count if layer < 0 else layer
         if number not in self.layers:
             raise ValueError(f"layer {layer} is not among those computed: {', '.join(map(str, self.layers))}")
-        return self.maps[self.layers.index(number)]
+        return part_of_map(self.maps[self.layers.index(number)].reshape(-1), self.visuals, visual)

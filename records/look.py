@@ -10,7 +10,7 @@ There are two kinds of look. Under "glow" the picture lights up where a map has 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import matplotlib
 import numpy as np
@@ -46,6 +46,15 @@ def _is_number(value: object) -> bool:
 _FROM_CONFIG: Any = None  # and from the other fields: see `Look`
 
 
+class Whole(NamedTuple):
+    """What a map over several pictures holds: its part on one of them glows by the measure of all."""
+
+    mass: float  # the sum of its positive values
+    cells: int
+    largest: float  # value
+    half: float  # the lowest value among the fewest cells that hold half of the mass; infinite in a flat map
+
+
 @dataclass(frozen=True)
 class Look:
     """How a map is drawn. It refuses to exist with a colour map, view or alpha that cannot be drawn.
@@ -64,6 +73,7 @@ class Look:
     vmax: float | None = None  # value of the highest colour; None: the map's highest
     gamma: float = 1.0  # contrast: below 1 lifts faint values, above 1 leaves only strong ones
     crossed: tuple[int, ...] = ()  # cells (row * w + col) that are crossed out: nothing is claimed of them
+    whole: Whole | None = None  # under "glow", of a map that is one picture's part of another: that one
 
     def __post_init__(self) -> None:
         self._fill_in()

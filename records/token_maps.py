@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from methods.catalog import Method, method_named
 from records.choices import chosen_indices
 from records.shown import cell
+from records.visuals import part_of_map, shape_of_map
 from utils import as_ranges
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ class TokenMaps:
 
     method: str  # of the catalogue
     tokens: tuple[int, ...]  # of the answer, or of the prompt; ascending, each once
-    maps: NDArray[np.float32]  # (token, h, w), raw and un-normalised
+    maps: NDArray[np.float32]  # (token, h, w), raw and un-normalised; of several pictures (token, patch)
     cost: Cost = Cost()
     settings: dict[str, Any] = field(default_factory=dict)  # JSON-ready
     notes: tuple[str, ...] = ()  # what a person should know, in sentences
@@ -73,7 +74,8 @@ class TokenMaps:
         method_named(self.method)
         if not self.tokens or list(self.tokens) != sorted(set(self.tokens)) or self.tokens[0] < 0:
             raise ValueError(f"expected tokens ascending, each once, from 0; got {self.tokens}")
-        if self.maps.ndim != 3 or len(self.maps) != len(self.tokens) or self.maps.size == 0:
+        axes = 3 if self.capture is None else 1 + len(shape_of_map(self.capture.visuals))
+        if self.maps.ndim != axes or len(self.maps) != len(self.tokens) or self.maps.size == 0:
             raise ValueError(
                 f"expected maps of shape (token, h, w)=({len(self.tokens)}, h, w), at least one cell each; "
                 f"got {self.maps.shape}"
@@ -87,8 +89,21 @@ class TokenMaps:
         """Return the viewer for a cell of a notebook, with these maps; a picture of them if they are some."""
         return cell(self.capture, self)
 
-    def token_map(self, tokens: int | Sequence[int]) -> NDArray[np.float32]:
-        """Return the map (h, w) of a token, or of several: the mean of their maps."""
+    def token_map(self, tokens: int | Sequence[int], visual: int = 0) -> NDArray[np.float32]:
+        """Return the map (h, w) of a token, or of several: the mean of their maps.
+
+        `visual` is the number of a picture among several.
+
+        Raises:
+            ValueError: for a token that is not among those computed, and a picture that is not there.
+        """
+        heat = self.mean_map(tokens)
+        if self.capture is None:
+            return heat
+        return part_of_map(heat.reshape(-1), self.capture.visuals, visual)
+
+    def mean_map(self, tokens: int | Sequence[int]) -> NDArray[np.float32]:
+        """Return the mean of the tokens' maps as they are: (h, w), of several pictures (patch,)."""
         last = self.tokens[-1] + 1
         places = []
         for token in chosen_indices(tokens, last, "token"):
@@ -186,13 +201,19 @@ class TokenMaps:
         sinks: list[tuple[int, float]] = self.settings["sinks"]
         if not sinks:
             return "no sinks found"
-        width = self.maps.shape[-1]
-        places = [
-            f"row {patch // width} column {patch % width} ({strength:.0f} ×)" for patch, strength in sinks
-        ]
+        places = [f"{self._place(patch)} ({strength:.0f} ×)" for patch, strength in sinks]
         named, more = places[:SINKS_NAMED], len(places) - SINKS_NAMED
         rest = f" and {more} more" if more > 0 else ""
         return f"{len(sinks)} sink{'s' * (len(sinks) > 1)} left out: {', '.join(named)}{rest}"
+
+    def _place(self, patch: int) -> str:
+        """Return where a patch is: "row 0 column 3", among several pictures with the picture's name."""
+        if self.capture is None or len(self.capture.visuals) == 1:
+            row, column = divmod(patch, self.maps.shape[-1])
+            return f"row {row} column {column}"
+        visual = next(one for one in self.capture.visuals if patch < one.patches.stop)
+        row, column = divmod(patch - visual.first, visual.grid[-1])
+        return f"{visual.name} row {row} column {column}"
 
 
 class SelectedMaps(NamedTuple):

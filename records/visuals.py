@@ -6,7 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from numpy.typing import NDArray
+
+from records.choices import chosen_indices
+
 Kind = Literal["image", "video"]
+PLACEHOLDER = "<image>"  # in a prompt: here stands the next picture
 
 
 @dataclass(frozen=True)
@@ -70,6 +75,25 @@ def check_in_order(visuals: Sequence[Visual]) -> None:
 def patch_count(visuals: Iterable[Visual]) -> int:
     """Return the patches of all visuals together."""
     return sum(visual.count for visual in visuals)
+
+
+def shape_of_map(visuals: Sequence[Visual]) -> tuple[int, ...]:
+    """Return the shape of a map of all visuals: (h, w) of one picture, else (patch,)."""
+    if len(visuals) == 1 and visuals[0].kind == "image":
+        return visuals[0].grid[1:]
+    return (patch_count(visuals),)
+
+
+def part_of_map(heat: NDArray[Any], visuals: Sequence[Visual], visual: int) -> NDArray[Any]:
+    """Return the part (…, h, w) of maps of all visuals (…, patch) that is one picture's.
+
+    Raises:
+        ValueError: for a picture that is not there.
+    """
+    (number,) = chosen_indices(visual, len(visuals), "picture")
+    chosen = visuals[number]
+    _, h, w = chosen.grid
+    return heat[..., chosen.patches].reshape(*heat.shape[:-1], h, w)
 
 
 def only_picture(visuals: Sequence[Visual]) -> Visual:

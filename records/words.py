@@ -106,5 +106,6 @@ def _units(text: str, spans: Sequence[Span]) -> Iterator[_Unit]:
         last = first
         while last < len(spans) and spans[last][0] < end:
             last += 1
-        touching = (token for token in range(first, last) if spans[token][0] < spans[token][1])
-        yield _Unit(str(match.lastgroup), start, end, tuple(touching))
+        touching = tuple(token for token in range(first, last) if spans[token][0] < spans[token][1])
+        if touching:  # a prompt's <image> is no token of its text
+            yield _Unit(str(match.lastgroup), start, end, touching)

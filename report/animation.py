@@ -52,7 +52,7 @@ class _Stage:
 
     def frame(self, index: int, one: Drawing) -> Image.Image:
         """Return one frame; all have the same, even size."""
-        look, width = self.look, max(480, self.picture.width)
+        look, width = one.look(self.look), max(480, self.picture.width)
         content = visualization.in_view(self.picture, one.values, look)
         width = max(width, content.width)
         scale = visualization.scale_of(visualization.checked_map(one.values), look, one.scale_label, one.unit)

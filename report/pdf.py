@@ -126,7 +126,8 @@ def _map_pages(
 ) -> None:
     """Write the maps in rows, each with its word, its share on the image and its range of values."""
     maps = [visualization.checked_map(one.values) for one in found]
-    scale = visualization.grid_scale(maps, look, found[0].scale_label, found[0].unit)
+    looks = [one.look(look) for one in found]
+    scale = visualization.grid_scale(maps, looks, found[0].scale_label, found[0].unit)
     bar = colour_bar(scale, 900, 22, horizontal=True)
     document.image(bar, w=110, alt_text="The colours, from lowest to highest")
     document.ln(2)
@@ -142,10 +143,10 @@ def _map_pages(
             document.add_page()
             y = document.get_y()
         x = document.l_margin + done % columns * (width + gap)
-        drawn = visualization.thumbnails(picture, [one.values], look)[0]
-        ends = visualization.range_labels(maps[done], look, one.unit)
+        drawn = visualization.thumbnails(picture, [one.values], looks[done])[0]
+        ends = visualization.range_labels(maps[done], looks[done], one.unit)
         document.place(one.text, x, y, width, 10, "B")
-        document.place(f"{number_labels([one.on_image])[0]} of attention on the image", x, y + 5, width, 7)
+        document.place(f"{number_labels([one.on_image])[0]} of attention on {one.place}", x, y + 5, width, 7)
         document.place(f"colours from {ends[0]} to {ends[-1]}", x, y + 8.5, width, 7)
         document.image(
             drawn,

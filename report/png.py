@@ -44,7 +44,7 @@ def figure(image: Image.Image, one: Drawing, look: Look) -> Image.Image:
     return visualize_attention_on_image(
         image,
         one.values,
-        **asdict(look),
+        **asdict(one.look(look)),
         title=one.title,
         subtitle=one.subtitle,
         scale_label=one.scale_label,
@@ -92,7 +92,7 @@ def archive(subject: Subject, image: Image.Image, path: Path, watch: Watch) -> t
             content = io.BytesIO()
             _save_png(figure(picture, one, look), content, {**said, "Shown": one.title})
             packed.writestr(name, content.getvalue())
-            low, high = visualization.value_range(visualization.checked_map(one.values), look)
+            low, high = visualization.value_range(visualization.checked_map(one.values), one.look(look))
             files.append(
                 {"file": name, "text": one.text, "on_image": one.on_image, "lowest": low, "highest": high}
             )

@@ -21,12 +21,14 @@ from attention_processor import AttentionProcessor
 from drawing.characters import isolated
 from drawing.colour_bar import number_labels
 from drawing.fonts import font_notes
+from drawing.outline import whole_of
 from records.generation import generation_text
 from records.keep import kept_pairs, pairs_text
-from records.look import Look
+from records.look import Look, Whole
 from records.map_check import MapCheck
 from records.selection import Selection, scale_text
 from records.token_maps import SelectedMaps, TokenMaps
+from records.visuals import Visual
 from records.words import Word
 from utils import NamedArrays, as_ranges, described_arrays, one_line
 
@@ -53,6 +55,12 @@ class Drawing:
     on_image: float  # share of attention on the image, 0..1
     scale_label: str
     unit: str
+    place: str = "the image"  # what is drawn on: one picture, or one of several
+    whole: Whole | None = None  # of several pictures: what the map holds on all of them
+
+    def look(self, look: Look) -> Look:
+        """Return how this one is drawn."""
+        return replace(look, whole=self.whole)
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,8 +118,27 @@ class Subject:
         spans = self.capture.prompt_token_spans if of_prompt else self.capture.token_spans
         return Word(self.shown[token], (token,), *spans[token])
 
+    @property
+    def visual(self) -> Visual:
+        """The picture that is shown, of several the chosen one."""
+        return self.capture.visuals[self.selection.visual]
+
+    @property
+    def place(self) -> str:
+        """What the picture that is shown is called: "the image", or "picture 2 of 3"."""
+        count = len(self.capture.visuals)
+        return "the image" if count == 1 else f"picture {self.selection.visual + 1} of {count}"
+
+    def heat(self, tokens: int | Sequence[int]) -> NDArray[np.float32]:
+        """Return the map (h, w) of a token, or of several, on the picture that is shown."""
+        return self.found.token_map(tokens, self.selection.visual)
+
     def on_image(self, tokens: Sequence[int]) -> float:
-        """Return the share of the tokens' attention that is on the image, 0..1."""
+        """Return the share of the tokens' attention that is on the picture that is shown, 0..1."""
+        if len(self.capture.visuals) > 1:
+            chosen, of_prompt = self.selection, self.selection.of_prompt
+            shares_of = self.processor.visual_shares
+            return float(shares_of(tokens, chosen.layers, chosen.heads, of_prompt=of_prompt)[chosen.visual])
         shares = self.processor.prompt_shares if self.selection.of_prompt else self.processor.shares
         return float(shares(tokens, self.selection.layers, self.selection.heads)[0])
 
@@ -155,23 +182,39 @@ def _drawing(subject: Subject, name: str, title: str, word: Word) -> Drawing:
     return Drawing(
         name=name,
         title=f"{title} “{isolated(word.text)}”",
-        subtitle=f"{number_labels([on_image])[0]} of attention on the image · {found.line}",
-        values=found.token_map(word.tokens),
+        subtitle=f"{number_labels([on_image])[0]} of attention on {subject.place} · {found.line}",
+        values=subject.heat(word.tokens),
         text=word.text,
         span=(word.start, word.end),
         on_image=on_image,
         scale_label=found.row.scale_label,
         unit=found.row.shown_unit,
+        place=subject.place,
+        whole=_whole(subject, word.tokens),
     )
+
+
+def _whole(subject: Subject, tokens: Sequence[int]) -> Whole | None:
+    """Return what a map holds on all pictures, where there are several."""
+    if len(subject.capture.visuals) == 1:
+        return None
+    return whole_of(subject.found.mean_map(tokens).astype(np.float64))
 
 
 def coloured(subject: Subject) -> Look:
     """Return the selection's look; for a shared scale, with the range over all tokens that have maps."""
     selection, sides = subject.selection, [side for side in subject.maps if side is not None]
-    look = replace(selection.look, crossed=sides[0].removed or ())
+    look = replace(selection.look, crossed=_here(subject, sides[0].removed or ()))
     if selection.scale == "own" or look.vmin is not None or look.has_range:
         return look
-    return visualization.shared_look(look, (one for side in sides for one in side.maps))
+    flat = (one.reshape(1, -1) for side in sides for one in side.maps)
+    return visualization.shared_look(look, flat)
+
+
+def _here(subject: Subject, patches: Sequence[int]) -> tuple[int, ...]:
+    """Return which cells (row * w + col) of the picture that is shown are among patches of all pictures."""
+    here = subject.visual.patches
+    return tuple(patch - here.start for patch in patches if here.start <= patch < here.stop)
 
 
 # --- What every file says -----------------------------------------------------------------------------------
@@ -180,14 +223,15 @@ def coloured(subject: Subject) -> Look:
 def facts(subject: Subject) -> dict[str, str]:
     """Return what the maps were made from, and what they do not prove, as (name: text)."""
     capture, selection = subject.capture, subject.selection
-    (h, w), (height, width) = capture.grid, capture.image_size
+    (_, h, w), (height, width) = subject.visual.grid, subject.visual.size
+    which = "" if len(capture.visuals) == 1 else f"{subject.place}: "
     return {
         "Model": capture.model_name,
         "Question": capture.prompt,
         "Answer": capture.text + (" (stopped early)" if capture.stopped else ""),
         **_method_facts(subject),
         "Scale": scale_text(selection.scale, selection.look.colormap),
-        "Picture": f"{width} × {height} pixels, {w} × {h} visual tokens",
+        "Picture": f"{which}{width} × {height} pixels, {w} × {h} visual tokens",
         "Generation": generation_text(capture.settings),
         **({"Self-test": capture.settings["verified"]} if "verified" in capture.settings else {}),
         UNPROVEN: subject.found.row.caveat,
@@ -240,7 +284,9 @@ def unwritten(subject: Subject) -> tuple[str, ...]:
 
 def short_id(capture: Capture) -> str:
     """Return 8 hexadecimal digits that tell one answer's files from another's."""
-    said = [capture.model_name, capture.image_hash, capture.prompt, list(capture.token_ids), capture.settings]
+    hashes = [visual.hash for visual in capture.visuals]
+    picture = hashes[0] if len(hashes) == 1 else hashes
+    said = [capture.model_name, picture, capture.prompt, list(capture.token_ids), capture.settings]
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:8]
 
 
@@ -272,9 +318,9 @@ def arrays_of(subjects: Sequence[Subject], drawing: Mapping[str, Any]) -> dict[s
     }
     method = _method_facts(first)
     said = {
-        "grid": capture.grid,  # (h, w)
-        "image_size": capture.image_size,  # (h, w)
-        "image_hash": capture.image_hash,
+        "grid": first.visual.grid[1:],  # (h, w)
+        "image_size": first.visual.size,  # (h, w)
+        "image_hash": first.visual.hash,
         "model": capture.model_name,
         "prompt": capture.prompt,
         "answer": capture.text,
@@ -300,7 +346,7 @@ def _token_arrays(subject: Subject) -> dict[str, tuple[NDArray[Any], str]]:
     capture, selection, chosen = subject.capture, subject.selection, list(subject.tokens)
     shares = [subject.processor.shares(token, selection.layers, selection.heads) for token in chosen]
     return {
-        "maps": (np.stack([subject.found.token_map(token) for token in chosen]), "token,h,w"),
+        "maps": (np.stack([subject.heat(token) for token in chosen]), "token,h,w"),
         "token_positions": (np.array(chosen), "token"),
         "token_ids": (np.array([capture.token_ids[token] for token in chosen]), "token"),
         "tokens": (np.array([capture.tokens[token] for token in chosen]), "token"),
@@ -318,7 +364,7 @@ def _word_arrays(subject: Subject) -> dict[str, tuple[NDArray[Any], str]]:
     for row, word in zip(tokens, words, strict=True):
         row[: len(word.tokens)] = word.tokens
     return {
-        f"{kind}_maps": (np.stack([subject.found.token_map(word.tokens) for word in words]), f"{kind},h,w"),
+        f"{kind}_maps": (np.stack([subject.heat(word.tokens) for word in words]), f"{kind},h,w"),
         f"{kind}s": (np.array([word.text for word in words]), kind),
         f"{kind}_tokens": (tokens, f"{kind},token of {kind}"),
     }

@@ -1,58 +1,24 @@
 """Every family: several pictures in one question, against transformers' own processor and attention."""
 
 import json
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from attention_extractor import AttentionExtractor
 from attention_processor import AttentionProcessor
-from model import Encoded, PromptError, encode
-from records.capture import Capture
+from model import PromptError, encode
 from records.pictures import image_hash
 from records.store import Store
-from tests.families.kit import attended, plain
+from tests.families.kit import attended
+from tests.families.several import AFTER, BETWEEN, GRIDS, TOKENS, answer, eager, pictures
 from tests.numerics import assert_same
-from tests.tiny_families import HEADS, cell, tiny_family
+from tests.tiny_families import HEADS, tiny_family
 
 pytestmark = pytest.mark.numeric
-TOKENS = 5
-GRIDS = ((5, 3), (4, 6), (3, 4))
-AFTER, BETWEEN = "Which is red?", "Is <image>redder than <image>, or <image>?"
-
-
-@lru_cache
-def pictures(kind: str) -> tuple[Image.Image, ...]:
-    """Noise of GRIDS visual tokens."""
-    found, side = [], cell(kind)
-    for seed, (h, w) in enumerate(GRIDS):
-        pixels = np.random.default_rng(seed).integers(0, 256, (side * h, side * w, 3), dtype=np.uint8)
-        found.append(Image.fromarray(pixels))
-    return tuple(found)
-
-
-@lru_cache
-def answer(kind: str, prompt: str) -> Capture:
-    extractor = AttentionExtractor(*tiny_family(kind), store_on_cpu=True, float16=False)
-    return extractor.generate(pictures(kind), prompt, max_new_tokens=TOKENS, temperature=2.0, seed=1)
-
-
-@lru_cache
-def eager(kind: str, prompt: str) -> tuple[torch.Tensor, Encoded]:
-    """Return transformers' own eager attention (attention layer, head, query, key), and what was encoded."""
-    encoded = encode(*tiny_family(kind), pictures(kind), prompt)
-    said = torch.tensor([answer(kind, prompt).token_ids])
-    inputs = dict(encoded.inputs)
-    inputs["input_ids"] = torch.cat([inputs["input_ids"], said], 1)
-    inputs["attention_mask"] = torch.ones_like(inputs["input_ids"])
-    inputs["mm_token_type_ids"] = torch.cat([inputs["mm_token_type_ids"], torch.zeros_like(said)], 1)
-    with torch.no_grad():
-        return torch.cat(plain(kind)(**inputs, output_attentions=True).attentions), encoded
 
 
 @pytest.mark.parametrize("prompt", [AFTER, BETWEEN])

@@ -15,6 +15,7 @@ from internals.hooks import hooked
 from model import decoder_layers, encode
 from records.look import Look
 from records.targets import Contrast
+from records.visuals import picture_visual
 from tests.gradcam.kit import (
     PROMPT,
     SAMPLES,
@@ -63,7 +64,10 @@ def test_a_spike_is_drawn_inside_its_cell(
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"grid": (7, 4)}, r"expected maps of shape \(layer, h, w\)=\(4, 7, 4\)"),
+        (
+            {"visuals": (picture_visual((7, 4), (9, 9), ""),)},
+            r"expected maps of shape \(layer, h, w\)=\(4, 7, 4\)",
+        ),
         ({"layers": (0, 1, 2)}, r"expected maps of shape \(layer, h, w\)=\(3, 4, 7\)"),
         ({"layers": (0, 1, 1, 2)}, "layers ascending, each once"),
         ({"layers": (0, 1, 2, 4)}, "layer 4 of 5 has no Grad-CAM"),
