@@ -131,7 +131,7 @@ class AttentionExtractor:
         seed: int | None = None,
         on_token: OnToken | None = None,
         stop: threading.Event | None = None,
-        known_hash: str | None = None,
+        known_hash: str | Sequence[str] | None = None,
         on_map: OnMap | None = None,
         *,
         on_plan: OnPlan | None = None,
@@ -158,8 +158,9 @@ class AttentionExtractor:
         `on_token` tells of it, `on_map(token, map (h, w))` is called with where the attention of the latest
         token went, the mean over layers and the heads that are kept; of several pictures it is not called.
         Setting `stop` ends the answer after the token at hand. `on_plan` is called with the `Plan` of what
-        will be recorded at most, before the model begins. `known_hash` is the one picture's `image_hash`, for
-        who has worked it out already. The model is put back as it was, also after an error.
+        will be recorded at most, before the model begins. `known_hash` is the picture's `image_hash`, of
+        several a list, for who has worked it out already. The model is put back as it was, also after an
+        error.
 
         Raises:
             ValueError: for a setting out of range or one that would not count, a checkpoint that asks for
@@ -190,7 +191,7 @@ class AttentionExtractor:
         visuals: Pictures,
         prompt: str,
         answer: str | Sequence[int],
-        known_hash: str | None = None,
+        known_hash: str | Sequence[str] | None = None,
         *,
         thinking: bool | None = None,
     ) -> Capture:

@@ -195,8 +195,9 @@ def visualize_attention_on_image(
     for several maps); values beyond are drawn in the end's colour, and the colour bar then says ≤ or ≥. With
     unit "%" the bar prints values times 100; the glow's bar is in shares of the map, whatever its unit.
     `gamma`, `crossed` and `whole` are those of `Look`. The picture keeps its size unless `min_side` /
-    `max_side` bound its longer side, in pixels. The colour bar and the title stand outside it: without a title its top left
-    corner is the result's, and `.info["picture_box"]` always has its place (x0, y0, x1, y1).
+    `max_side` bound its longer side, in pixels. The colour bar and the title stand outside it: without a
+    title its top left corner is the result's, and `.info["picture_box"]` always has its place
+    (x0, y0, x1, y1).
 
     Raises:
         ValueError: one line, for a map, colour map, alpha, view or range that cannot be drawn.

@@ -155,11 +155,16 @@ def check_no_question(args: argparse.Namespace) -> None:
             raise UsageError(f"--{name.replace('_', '-')} belongs to a picture file with --prompt")
 
 
-def add_question_arguments(command: argparse.ArgumentParser) -> None:
-    """Add the picture, the prompt and the folder to write into."""
+def add_question_arguments(command: argparse.ArgumentParser, *, several: bool = False) -> None:
+    """Add the picture, or `several`, the prompt and the folder to write into."""
     add = command.add_argument
-    add("image", metavar="IMAGE", help="a picture file")
-    add("--prompt", required=True, type=prompt_text, metavar="TEXT", help="what to ask about the picture")
+    asked = "what to ask about the picture"
+    if several:
+        add("image", metavar="IMAGE", nargs="+", help="a picture file, or several")
+        asked += "; with <image> for each of several it says where between its words they stand"
+    else:
+        add("image", metavar="IMAGE", help="a picture file")
+    add("--prompt", required=True, type=prompt_text, metavar="TEXT", help=asked)
     add_output_argument(command)
 
 

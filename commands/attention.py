@@ -11,9 +11,9 @@ from commands.arguments import (
     check_choice,
     check_generation,
 )
-from commands.pictures import check_folder, look_of, take_picture
+from commands.pictures import check_folder, look_of, take_pictures
 
-HELP = """Answer a prompt about an image and draw where the attention of each word was.
+HELP = """Answer a prompt about an image, or several, and draw where the attention of each word was.
 
 example:
   python cli.py attention photo.jpg --prompt "Describe this image." --tokens words --output outputs/photo
@@ -27,21 +27,24 @@ writes into the output folder:
   answer.txt             the answer
   maps.npz               the maps as numbers, with what they were made from; numpy.load opens it
 
+About several pictures (python cli.py attention a.jpg b.jpg --prompt "Which is redder?") each has these files
+in a folder of its own, picture_1, picture_2 …; their maps are parts of one, drawn by one measure.
+
 The maps show attention. Attention is where a model looked, not proof of why it chose a word.
 """
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """Add the arguments of `attention`; the settings in config.py are the defaults."""
-    add_question_arguments(command)
+    add_question_arguments(command, several=True)
     add_model_arguments(command)
     add_map_arguments(command)
 
 
 def check(args: argparse.Namespace) -> None:
-    """Raise UsageError for what is wrong whatever the model answers; open the picture."""
+    """Raise UsageError for what is wrong whatever the model answers; open the pictures."""
     check_choice(args)
     args.look = look_of(args, args.view)
     check_generation(args)
-    take_picture(args, args.image)
+    take_pictures(args, args.image)
     check_folder(args.output)

@@ -13,7 +13,8 @@ from commands.arguments import (
     method_names,
     ranges,
 )
-from commands.pictures import check_folder, take_picture
+from commands.pictures import check_folder, take_pictures
+from commands.terminal import UsageError
 from methods import METHODS
 
 HELP = """Check a word's map on an answer: does the word fall when the map's hottest patches are removed?
@@ -40,7 +41,7 @@ REPEATS = 8  # random orders beside the map's
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """Add the arguments of `check`."""
-    add_question_arguments(command)
+    add_question_arguments(command, several=True)
     add_model_arguments(command, seed="of the random patches, and of the answer's draw")
     add = command.add_argument_group("what is checked").add_argument
     add(
@@ -52,6 +53,12 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     add("--method", choices=METHODS, default="attention", metavar="NAME", help=method_names())
     add("--layers", type=ranges, metavar="WHICH", help="decoder layers, as 0-3,-1 (default: the method's)")
     add("--heads", type=ranges, metavar="WHICH", help="heads such as 0-3,7 (default: the method's)")
+    add(
+        "--which",
+        type=held(SOME, int),
+        metavar="K",
+        help="of several pictures the one whose part of the map is checked (default: where most of it is)",
+    )
     add("--patches", type=ranges, metavar="HOW-MANY", help="to remove (default: 1,2,4,8,… up to half)")
     add(
         "--repeats",
@@ -64,7 +71,9 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def check(args: argparse.Namespace) -> None:
-    """Raise UsageError for what is wrong whatever the model answers; open the picture."""
+    """Raise UsageError for what is wrong whatever the model answers; open the pictures."""
     check_generation(args)
-    take_picture(args, args.image)
+    if args.which is not None and args.which > len(args.image):
+        raise UsageError(f"there is no picture {args.which}: {len(args.image)} were named")
+    take_pictures(args, args.image)
     check_folder(args.output)

@@ -15,6 +15,7 @@ from commands.pictures import check_folder
 from commands.terminal import UsageError, stop_on_interrupt
 from utils import remove_abandoned, unfinished_folder
 
+MAPS, ORIGINAL = "maps.npz", "original.png"
 DRAWN_NAME = re.compile(
     r"((token|word|prompt_word)_\d+|overview|layer_\d+_(heatmap|superimposed)|layer_grid)\.png"
 )
@@ -40,14 +41,26 @@ def finished_folder(output: Path) -> Iterator[Path]:
 
 
 def move_all(folder: Path, output: Path) -> None:
-    """Move all files into output, maps.npz last; remove an earlier run's pictures that are not among them."""
-    output.mkdir(parents=True, exist_ok=True)
-    earlier = earlier_pictures(output / "maps.npz") if (folder / "maps.npz").exists() else set()
-    new = sorted(folder.iterdir(), key=lambda file: (file.name == "maps.npz", file.name))
-    for file in new:
-        file.replace(output / file.name)
-    for name in earlier - {file.name for file in new}:
-        (output / name).unlink(missing_ok=True)
+    """Move all files into output, each maps.npz last; remove an earlier run's that are not among them."""
+    new = [file.relative_to(folder) for file in folder.rglob("*") if file.is_file()]
+    earlier = earlier_files(output) if any(file.name == MAPS for file in new) else set()
+    for file in sorted(new, key=lambda file: (file.name == MAPS, file)):
+        (output / file).parent.mkdir(parents=True, exist_ok=True)
+        (folder / file).replace(output / file)
+    for file in earlier - set(new):
+        (output / file).unlink(missing_ok=True)
+        if file.parent != Path():
+            with suppress(OSError):  # something else is in it
+                (output / file.parent).rmdir()
+
+
+def earlier_files(output: Path) -> set[Path]:
+    """Return what an earlier run wrote there, of one picture or of several, beside its answer."""
+    found = set()
+    for folder in (output, *output.glob("picture_*")):
+        if names := earlier_pictures(folder / MAPS):
+            found |= {(folder / name).relative_to(output) for name in (*names, MAPS, ORIGINAL)}
+    return found
 
 
 def earlier_pictures(maps: Path) -> set[str]:

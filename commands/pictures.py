@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -30,6 +31,15 @@ def take_picture(args: argparse.Namespace, path: str) -> None:
     """Open the picture and hash it, once: whoever works with it later takes both from the arguments."""
     args.picture = opened(path)
     args.image_hash = image_hash(args.picture)
+
+
+def take_pictures(args: argparse.Namespace, paths: Sequence[str]) -> None:
+    """Open the picture, or several, which are then lists in the arguments."""
+    if len(paths) == 1:
+        take_picture(args, paths[0])
+        return
+    args.picture = [opened(path) for path in paths]
+    args.image_hash = [image_hash(picture) for picture in args.picture]
 
 
 def look_of(args: argparse.Namespace, view: str | None = None) -> Look:

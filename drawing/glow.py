@@ -54,7 +54,7 @@ def glow_scale(values: NDArray[np.float64], whole: Whole | None = None) -> tuple
     """(e, t): the even share, up to which a cell stays clear, and the share with the hottest colour."""
     if whole is not None:
         even = 1 / whole.cells
-        return even, max(whole.largest / whole.mass if whole.mass > 0 else 0.0, LEAST_TOP * even)
+        return even, max(whole.highest / whole.mass if whole.mass > 0 else 0.0, LEAST_TOP * even)
     even = 1 / values.size
     return even, max(float(shares(values).max()), LEAST_TOP * even)
 

@@ -23,13 +23,15 @@ ROWS_AT_ONCE = 64
 def value_range(values: NDArray[np.float64], look: Look) -> tuple[float, float]:
     """(low, high) that the colours span: the look's own, else the map's lowest and highest value.
 
-    Under glow they are shares of the map: an even one, and the one with the hottest colour.
+    Of a map that is a part of another they are that one's. Under glow they are shares of the map: an even
+    one, and the one with the hottest colour.
     """
     if look.is_glow:
         even, own = glow.glow_scale(values, look.whole)
         return even, own if look.vmax is None else look.vmax
-    low = float(values.min()) if look.vmin is None else float(look.vmin)
-    high = float(values.max()) if look.vmax is None else float(look.vmax)
+    ends = (look.whole.lowest, look.whole.highest) if look.whole else (values.min(), values.max())
+    low = float(ends[0] if look.vmin is None else look.vmin)
+    high = float(ends[1] if look.vmax is None else look.vmax)
     if low > high:
         raise ValueError(f"vmin must not be above vmax; got vmin={low:g}, vmax={high:g}")
     if low == high and (values != low).any():

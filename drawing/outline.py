@@ -41,7 +41,7 @@ def whole_of(values: NDArray[np.float64]) -> Whole:
     """What a map of all pictures (patch,) holds, by which its part on each of them is drawn."""
     positive, half = np.maximum(values, 0), _half(values)
     lowest = float(values[half].min()) if len(half) else np.inf
-    return Whole(float(positive.sum()), values.size, float(positive.max()), lowest)
+    return Whole(float(positive.sum()), values.size, float(values.min()), float(values.max()), lowest)
 
 
 def _half(values: NDArray[np.float64]) -> NDArray[np.intp]:

@@ -20,7 +20,7 @@ import config
 from model.errors import PromptError
 from model.families import Processor, model_device
 from model.thinking import template_keywords
-from records.pictures import ImageError, check_image_size, image_hash, rgb
+from records.pictures import ImageError, check_image_size, hashes_of, rgb
 from records.visuals import PLACEHOLDER, Visual, check_in_order, only_picture, patch_count, picture_visual
 from utils import HALF, is_broken
 
@@ -28,6 +28,7 @@ OF_PICTURES = re.compile("vision|image|video")  # in the names of tokens that st
 # This and those after it stand for texts in a chat template; they are for private use, so that none has them.
 MARK = "\ue000"
 Pictures = Image.Image | Sequence[Image.Image]
+Hash = str | Sequence[str]
 
 
 class Counts(NamedTuple):
@@ -99,15 +100,16 @@ def encode(
     processor: Processor,
     visuals: Pictures,
     prompt: str,
-    known_hash: str | None = None,
+    known_hash: Hash | None = None,
     *,
     thinking: bool = False,
 ) -> Encoded:
     """Return a picture, or several, and the prompt as the model reads them, in its own chat template.
 
-    The pictures stand before the prompt, or each where the prompt says `<image>`. `known_hash` is the one
-    picture's `image_hash`, for who has worked it out already. `thinking` is what a template that asks whether
-    the model is to think aloud first is told: `chosen_thinking`, or `Capture.thinking`.
+    The pictures stand before the prompt, or each where the prompt says `<image>`. `known_hash` is the
+    picture's `image_hash`, of several a list, for who has worked it out already. `thinking` is what a
+    template that asks whether the model is to think aloud first is told: `chosen_thinking`, or
+    `Capture.thinking`.
 
     Raises:
         ImageError: for no picture, or one outside the bounds of `config`; of several its place is named.
@@ -124,7 +126,7 @@ def encode(
     check_length(len(ids), model)
     _check_known(ids, model, processor)
     grids = _grids(inputs["image_grid_thw"], processor.image_processor.merge_size, len(pictures))
-    hashes = [image_hash(picture) for picture in pictures] if known_hash is None else [known_hash]
+    hashes = hashes_of(pictures, known_hash)
     found = _visuals(pictures, grids, hashes)
     in_prompt = _in_prompt(offsets, written, processor.image_token, [one.count for one in found])
     positions = (ids == model.config.image_token_id).nonzero()[:, 0]

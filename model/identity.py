@@ -88,7 +88,7 @@ def _running() -> dict[str, Any]:
 
 def answer_key(
     source: Checkpoint,
-    image: str,
+    image: str | list[str],
     prompt: str,
     *,
     layers: Sequence[int] | None = None,
@@ -100,11 +100,11 @@ def answer_key(
 ) -> str:
     """Return the id under which the answer to this question is kept: equal for equal answers.
 
-    `image` is the picture's hash, `settings` are keywords of `GenerationSettings.of`; `answer` is one that
-    was written elsewhere, for which none of them count but `thinking`. All that is None is read from
-    `config`, as `AttentionExtractor` does; so are the device, dtype, quantisation and attention backend, and
-    the bounds of the picture's size. What cannot change a greedy answer (seed, nucleus) does not count for
-    one.
+    `image` is the picture's hash, of several a list, `settings` are keywords of `GenerationSettings.of`;
+    `answer` is one that was written elsewhere, for which none of them count but `thinking`. All that is None
+    is read from `config`, as `AttentionExtractor` does; so are the device, dtype, quantisation and attention
+    backend, and the bounds of the picture's size. What cannot change a greedy answer (seed, nucleus) does not
+    count for one.
 
     Raises:
         ModelError: for a device, dtype or backend that this computer cannot offer.

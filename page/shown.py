@@ -113,7 +113,7 @@ def drawn(run: Run, subject: Subject) -> Image.Image:
     one, selection = whole_drawing(subject), subject.selection
     label = SCALE_LABELS[selection.aggregation] if selection.row.folds else one.scale_label
     return visualization.visualize_attention_on_image(
-        run.picture, one.values, **asdict(coloured(subject)), scale_label=label, unit=one.unit
+        run.picture, one.values, **asdict(one.look(coloured(subject))), scale_label=label, unit=one.unit
     )
 
 

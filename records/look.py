@@ -51,7 +51,8 @@ class Whole(NamedTuple):
 
     mass: float  # the sum of its positive values
     cells: int
-    largest: float  # value
+    lowest: float  # value
+    highest: float
     half: float  # the lowest value among the fewest cells that hold half of the mass; infinite in a flat map
 
 

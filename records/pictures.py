@@ -17,6 +17,7 @@ import math
 import os
 import re
 import warnings
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -269,6 +270,13 @@ def image_hash(image: Image.Image) -> str:
     digest = hashlib.sha256(f"{pixels.width}x{pixels.height}:".encode())
     digest.update(pixels.tobytes())
     return digest.hexdigest()
+
+
+def hashes_of(images: Sequence[Image.Image], known: str | Sequence[str] | None = None) -> list[str]:
+    """Return the `image_hash` of each picture, or what is `known`: of one, or of all."""
+    if known is None:
+        return [image_hash(image) for image in images]
+    return [known] if isinstance(known, str) else list(known)
 
 
 def _on_white(image: Image.Image) -> Image.Image:

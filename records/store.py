@@ -30,7 +30,7 @@ from records.additions import damage_text, read_maps, write_check, write_maps, w
 from records.capture import Capture
 from records.entries import Entry, Kept, listed_entry, read_entry, size_of, write_entry
 from records.map_check import MapCheck
-from records.pictures import image_hash
+from records.pictures import hashes_of
 from records.shares import Held, leaving
 from records.token_maps import TokenMaps
 from utils import PRIVATE, one_line, remove_abandoned, unfinished_folder
@@ -70,7 +70,7 @@ class Store:
         capture: Capture,
         image: Image.Image | Sequence[Image.Image],
         key: str | None = None,
-        known_hash: str | None = None,
+        known_hash: str | Sequence[str] | None = None,
         otherwise: str | None = None,
         holder: str = "",
     ) -> str | None:
@@ -78,9 +78,10 @@ class Store:
 
         `image` is its picture, or all of them in the order of the prompt.
         Under `key` it answers the same question again. Without a key, or where the answer was stopped, it is
-        only listed and opened, under the id `otherwise` or a new one. `known_hash` is the one picture's
-        `image_hash`, for who has worked it out already. With a `holder`, who holds most loses theirs first,
-        and each holds at most `config.MAX_VISITOR_BYTES` of what they were the first to ask for.
+        only listed and opened, under the id `otherwise` or a new one. `known_hash` is the picture's
+        `image_hash`, of several a list, for who has worked it out already. With a `holder`, who holds most
+        loses theirs first, and each holds at most `config.MAX_VISITOR_BYTES` of what they were the first to
+        ask for.
 
         Raises:
             ValueError: if the pictures are not the capture's, or the key is none.
@@ -89,8 +90,7 @@ class Store:
         wanted = otherwise if key is None or capture.stopped else key
         entry_id = secrets.token_hex(16) if wanted is None else _checked_id(wanted)
         images = [image] if isinstance(image, Image.Image) else list(image)
-        hashes = [image_hash(one) for one in images] if known_hash is None else [known_hash]
-        if hashes != [visual.hash for visual in capture.visuals]:
+        if hashes_of(images, known_hash) != [visual.hash for visual in capture.visuals]:
             raise ValueError("the picture is not the one that the capture was made from")
         if capture.bytes > self.max_bytes:
             return None  # nothing of it is written

@@ -353,6 +353,16 @@ def _token_arrays(subject: Subject) -> dict[str, tuple[NDArray[Any], str]]:
         "logprobs": (capture.logprobs.float().cpu().numpy()[chosen], "token"),
         "shares": (np.stack(shares), "token,part"),
         "share_parts": (np.array(["image", "prompt", "answer"]), "part"),
+        **_picture_shares(subject, chosen),
+    }
+
+
+def _picture_shares(subject: Subject, tokens: Sequence[int]) -> NamedArrays:
+    """Return each token's share of attention on the picture that is shown, where there are several."""
+    if len(subject.capture.visuals) == 1:
+        return {}
+    return {
+        "picture_shares": (np.array([subject.on_image([token]) for token in tokens], np.float32), "token")
     }
 
 

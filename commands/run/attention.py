@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 import visualization
@@ -17,43 +19,75 @@ from commands.arguments import (
 from commands.files import finished_folder
 from commands.run.answers import answered, subject_of
 from commands.terminal import UsageError, bar, printable, say
+from drawing.colour_bar import number_labels
 from methods import METHODS
 from records.capture import Capture
 from records.keep import every_head
 from records.look import Look
 from records.selection import ANSWER, Selection, parsed_tokens
 from report.png import figure
-from report.view import Drawing, arrays_of, coloured, drawings, unwritten
+from report.view import Drawing, Subject, arrays_of, coloured, drawings, unwritten
 from utils import as_ranges, one_line, save_arrays
 from visualization import save_image
 
 
 def run(args: argparse.Namespace) -> None:
-    """Answer the prompt about the image and write its maps."""
-    image = args.picture
+    """Answer the prompt about the image, or several, and write its maps."""
+    given = args.picture
     with finished_folder(Path(args.output)) as folder:
-        capture = answered(args, image)
+        capture = answered(args, given)
         print(printable(capture.text), flush=True)
         if not capture.token_ids:
             raise UsageError("the model gave an empty answer: there is nothing to draw")
-        subject = subject_of(args, image, capture, selection_of(args, capture))
-        look = coloured(subject.choosing(scale="own"))
-        shown = [subject]
-        if args.prompt_words:
-            shown.append(subject.choosing(tokens=None, by="word", of_prompt=True))
-        found = [one for part in shown for one in drawings(part)]
-        if args.scale == "shared":
-            look = visualization.shared_look(look, (one.values for one in found))
-        save_image(image, folder / "original.png")
+        subject = subject_of(args, given, capture, selection_of(args, capture))
+        pictures = [given] if isinstance(given, Image.Image) else given
         (folder / "answer.txt").write_text(capture.text + "\n", encoding="utf-8")
-        draw(folder, image, found, look)
-        save_image(overview(image, found, look, (capture.text, subject.found.line)), folder / "overview.png")
-        files = sorted([*(file.name for file in folder.iterdir()), "maps.npz"])
-        drawing = {**asdict(look), "scale": args.scale, "files": files}
-        save_arrays(folder / "maps.npz", arrays_of(shown, drawing))
+        written = 1
+        for number, image in enumerate(pictures):
+            own = folder if len(pictures) == 1 else folder / f"picture_{number + 1}"
+            own.mkdir(exist_ok=True)
+            written += write_picture(own, args, image, subject.choosing(visual=number))
     for note in unwritten(subject):
         say(f"note: {note}")
-    say(f"Wrote {len(files)} files to {args.output}")
+    if len(pictures) > 1:
+        say_shares(args.image, subject)
+    say(f"Wrote {written} files to {args.output}")
+
+
+def write_picture(folder: Path, args: argparse.Namespace, image: Image.Image, subject: Subject) -> int:
+    """Write the maps of one picture into its folder, and return how many files were written."""
+    look = coloured(subject.choosing(scale="own"))
+    shown = [subject]
+    if args.prompt_words:
+        shown.append(subject.choosing(tokens=None, by="word", of_prompt=True))
+    found = [one for part in shown for one in drawings(part)]
+    if args.scale == "shared":
+        look = visualization.shared_look(look, whole_maps(shown))
+    save_image(image, folder / "original.png")
+    draw(folder, image, found, look)
+    heading = (subject.capture.text, subject.found.line)
+    save_image(overview(image, found, look, heading), folder / "overview.png")
+    files = sorted([*(file.name for file in folder.iterdir() if file.is_file()), "maps.npz"])
+    drawing = {**asdict(look), "scale": args.scale, "files": files}
+    save_arrays(folder / "maps.npz", arrays_of(shown, drawing))
+    return len(files) - ("answer.txt" in files)
+
+
+def whole_maps(shown: Sequence[Subject]) -> Iterator[NDArray[np.float32]]:
+    """Yield the map of everything that is drawn, on all pictures (1, patch)."""
+    for subject in shown:
+        is_word = subject.selection.by == "word"
+        each = [word.tokens for _, word in subject.words()] if is_word else [(one,) for one in subject.tokens]
+        for tokens in each:
+            yield subject.found.mean_map(tokens).reshape(1, -1)
+
+
+def say_shares(names: Sequence[str], subject: Subject) -> None:
+    """Say how much of the chosen tokens' attention each picture got."""
+    for number, name in enumerate(names):
+        one = subject.choosing(visual=number)
+        share = number_labels([one.on_image(one.tokens)])[0]
+        say(f"{one.place}, {one_line(printable(name))}: {share} of attention")
 
 
 def selection_of(args: argparse.Namespace, capture: Capture) -> Selection:
@@ -87,8 +121,9 @@ def selection_of(args: argparse.Namespace, capture: Capture) -> Selection:
 
 def draw(folder: Path, image: Image.Image, found: Sequence[Drawing], look: Look) -> None:
     """Write a picture of each map, with a progress bar."""
+    of = "" if found[0].whole is None else f", {found[0].place}"
     picture = visualization.fitted(image, visualization.MIN_SIDE, visualization.MAX_SIDE)
-    with bar("Pictures", "picture", len(found)) as progress:
+    with bar(f"Pictures{of}", "picture", len(found)) as progress:
         for one in found:
             save_image(figure(picture, one, look), folder / f"{one.name}.png")
             progress.update()
@@ -99,13 +134,14 @@ def overview(
 ) -> Image.Image:
     """Return all maps on small copies of the picture in one, under a title and a smaller line."""
     maps, labels = [one.values for one in found], [one.title for one in found]
-    small = visualization.thumbnails(image, maps, look)
+    looks = [one.look(look) for one in found]
+    small = visualization.thumbnails(image, maps, looks)
     title, subtitle = one_line(heading[0]), heading[1]
     return visualization.map_grid(
         small,
         maps,
         labels,
-        look,
+        looks,
         title=title,
         subtitle=subtitle,
         scale_label=found[0].scale_label,

@@ -6,8 +6,9 @@ import argparse
 import json
 import threading
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 from PIL import Image
 
 import methods
@@ -22,34 +23,49 @@ from commands.files import finished_folder
 from commands.run.answers import answered_by, loaded, word_number
 from commands.terminal import UsageError, bar, counter, printable, say, stop_on_interrupt
 from drawing.characters import isolated
+from drawing.outline import whole_of
 from evaluation.charts import curve_chart
 from evaluation.removal import check_map
 from evaluation.without_picture import PictureCheck, without_image
+from model import Pictures
 from records.capture import Capture
 from records.map_check import MapCheck
 from records.targets import target_choice
 from records.token_maps import TokenMaps
-from utils import Stopped, shown
+from utils import Stopped, one_line, shown
 from visualization import save_image
+
+
+class Subject(NamedTuple):
+    """What is checked: a word's map on one picture of an answer."""
+
+    capture: Capture
+    found: TokenMaps
+    which: int  # the picture's number, from 0
 
 
 def run(args: argparse.Namespace) -> None:
     """Check a map of an answer, and write what was found."""
-    image = args.picture
+    given = args.picture
     with finished_folder(Path(args.output)) as folder:
         model, processor = loaded(args)
-        capture = answered_by((model, processor), args, image)
+        capture = answered_by((model, processor), args, given)
         print(printable(capture.text), flush=True)
         tokens = tokens_meant(args.target, capture)
         with stop_on_interrupt() as stop:
             try:
-                found, on_map, on_picture = checked((model, processor), args, image, capture, tokens, stop)
+                found, which, on_map, on_picture = checked(
+                    (model, processor), args, given, capture, tokens, stop
+                )
             except Stopped:
                 raise KeyboardInterrupt from None
-        write_check(folder, image, capture, found, on_map, on_picture)
+        image = given if isinstance(given, Image.Image) else given[which]
+        write_check(folder, image, Subject(capture, found, which), on_map, on_picture)
         names = sorted(path.name for path in folder.iterdir())
     for note in found.notes:
         say(f"note: {note}")
+    if len(args.image) > 1:
+        say(f"Picture {which + 1} of {len(args.image)}, {one_line(args.image[which])}:")
     for count in on_map.counts[1:] if args.patches else [on_map.telling]:
         print(printable(on_map.sentence(count)))
     hidden = f"{on_map.telling} patch{'es' * (on_map.telling > 1)} hidden"
@@ -83,15 +99,13 @@ def tokens_meant(text: str, capture: Capture) -> tuple[int, ...]:
 def checked(
     loaded: tuple[Any, Any],
     args: argparse.Namespace,
-    image: Image.Image,
+    image: Pictures,
     capture: Capture,
     tokens: tuple[int, ...],
     stop: threading.Event,
-) -> tuple[TokenMaps, MapCheck, PictureCheck]:
-    """Return the map, what its patches do to the word, and what the picture does, with progress bars."""
+) -> tuple[TokenMaps, int, MapCheck, PictureCheck]:
+    """Return the map, the picture whose part of it is checked, what its patches do, and what pictures do."""
     model, processor = loaded
-    h, w = capture.grid
-    patches = numbers(args.patches, h * w + 1, "number of patches", "the picture") if args.patches else None
     options: dict[str, Any] = {}
     layers, heads = choice(args, capture.layer_count, capture.head_count)
     options |= {"layers": layers} if args.layers else {}
@@ -102,11 +116,15 @@ def checked(
             args.method, capture, tokens=tokens, on_progress=counter(progress), **given, **options
         )
         progress.update(int(progress.total or 0) - progress.n)
+    which = where_most_is(found, tokens) if args.which is None else args.which - 1
+    count = capture.visuals[which].count
+    patches = numbers(args.patches, count + 1, "number of patches", "the picture") if args.patches else None
     with bar("Pictures", "picture", 1) as progress:
         on_map = check_map(
             capture=capture,
             tokens=tokens,
-            heat=found.token_map(tokens),
+            heat=found.token_map(tokens, which),
+            visual=which,
             patches=patches,
             repeats=args.repeats,
             filling=args.filling,
@@ -114,18 +132,25 @@ def checked(
             on_progress=counter(progress),
             **given,
         )
-    return found, on_map, without_image(capture=capture, **given)
+    return found, which, on_map, without_image(capture=capture, **given)
+
+
+def where_most_is(found: TokenMaps, tokens: tuple[int, ...]) -> int:
+    """Return the number of the picture on which most of a map is."""
+    assert found.capture is not None
+    parts = (found.token_map(tokens, number) for number in range(len(found.capture.visuals)))
+    return int(np.argmax([np.maximum(part, 0).sum() for part in parts]))
 
 
 def write_check(
     folder: Path,
     image: Image.Image,
-    capture: Capture,
-    found: TokenMaps,
+    subject: Subject,
     on_map: MapCheck,
     on_picture: PictureCheck,
 ) -> None:
-    """Write what was found."""
+    """Write what was found; the image is the one whose part of the map was checked."""
+    capture, found, which = subject
     method = found.row
     (folder / "answer.txt").write_text(capture.text + "\n", encoding="utf-8")
     (folder / "words.md").write_text(on_picture.table() + "\n", encoding="utf-8")
@@ -133,7 +158,8 @@ def write_check(
     curve_chart(on_map, method.label).savefig(folder / "curve.png", dpi=150)
     drawn = visualization.visualize_attention_on_image(
         image,
-        found.token_map(on_map.tokens),
+        found.token_map(on_map.tokens, which),
+        whole=whole_of(found.mean_map(on_map.tokens).astype(float)) if len(capture.visuals) > 1 else None,
         title=f"{method.label}: “{isolated(on_map.text)}”",
         subtitle=method.caveat,
         scale_label=method.scale_label,
@@ -148,6 +174,7 @@ def write_check(
         "answer": capture.text,
         "method": found.method,
         "settings": found.settings,
+        **({"picture": which + 1} if len(capture.visuals) > 1 else {}),
         "map": on_map.as_dict(),
         "with_and_without_picture": on_picture.as_dict(),
     }
