@@ -213,10 +213,10 @@ def _counted_packets(file: BinaryIO) -> _Clip:
                 stamps.append(packet.pts)
                 if packet.is_keyframe and packet.pts is not None:
                     keys.append(packet.pts)
-        if not stamps:
-            raise VideoError(NO_FRAMES)
         if "mp4" in container.format.name and len(stamps) < stream.frames:
             raise VideoError(DAMAGED_VIDEO)  # its header lists each frame: the file ends too early
+        if not stamps:
+            raise VideoError(NO_FRAMES)
         known = sorted({stamp for stamp in stamps if stamp is not None})
         if len(known) < len(stamps):
             known = []
