@@ -2,6 +2,7 @@
 
 import json
 from functools import lru_cache
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 import config
+from model import load_model
 from model.errors import ModelError
 from model.families import FAMILIES, image_only
 from model.standard import Standard, standard_of
@@ -19,7 +21,8 @@ from model.videos import VideoInputs, video_grid, video_inputs
 from records.videos import Video
 from tests.model.make_video_numbers import BOUNDS, NUMBERS, PATCHES, SMALL, SMALL_LATER, small_frames
 from tests.numerics import assert_same
-from tests.tiny_families import family_processor
+from tests.published import published
+from tests.tiny_families import family_processor, tiny_family
 
 WITH_VIDEO = [name for name, family in FAMILIES.items() if family.video is not None]
 KINDS = {name: "earlier" if name in ("qwen2_vl", "qwen2_5_vl") else "later" for name in WITH_VIDEO}
@@ -39,10 +42,10 @@ def reader(model_type: str, bounds: tuple[int, int] | None = None, **others: Any
     taken = ("patch_size", "merge_size", "temporal_patch_size", "image_mean", "image_std")
     low, high = bounds or BOUNDS[KINDS[model_type]]
     settings = {name: getattr(images, name) for name in taken}
-    settings |= {"size": {"shortest_edge": low, "longest_edge": high}, **others}
+    settings["size"] = {"shortest_edge": low, "longest_edge": high}
     if KINDS[model_type] == "later":
         settings |= {"image_mean": [0.5] * 3, "image_std": [0.5] * 3}
-    setattr(processor, SETTINGS, settings)
+    setattr(processor, SETTINGS, settings | others)
     return processor
 
 
@@ -131,13 +134,52 @@ def test_a_clip_of_one_frame_is_the_picture_itself(model_type: str) -> None:
         image_mean=images.image_mean,
         image_std=images.image_std,
     )
-    getattr(processor, SETTINGS).update(image_mean=images.image_mean, image_std=images.image_std)
     video = clip(small_frames(1, (100, 171)))
     made = video_inputs(processor, video)
     picture = images(images=[video.picture(0)], return_tensors="pt")
     assert torch.equal(made.pixels, picture["pixel_values"])
     assert made.tensors["video_grid_thw"].tolist() == picture["image_grid_thw"].tolist()
     assert made.times == (0.0,)
+
+
+def read_by(model: Any, processor: Any, part: str, text: str, **tensors: torch.Tensor) -> torch.Tensor:
+    """Return the logits after a prompt in which `text` stands for a picture or a clip."""
+    turn = [{"role": "user", "content": [{"type": part}, {"type": "text", "text": "What?"}]}]
+    written = getattr(processor, f"{part}_token")
+    prompt = processor.apply_chat_template(turn, tokenize=False, add_generation_prompt=True)
+    ids = processor.tokenizer(prompt.replace(written, text), return_tensors="pt")["input_ids"]
+    kinds = (ids == processor.image_token_id).int() + 2 * (ids == processor.video_token_id).int()
+    with torch.no_grad():
+        logits: torch.Tensor = model(input_ids=ids, mm_token_type_ids=kinds, **tensors).logits[0, -1]
+    return logits
+
+
+@pytest.mark.numeric
+@pytest.mark.parametrize("model_type", WITH_VIDEO)
+def test_the_model_reads_it(monkeypatch: pytest.MonkeyPatch, model_type: str) -> None:
+    monkeypatch.setattr(config, "VIDEO_MAX_PIXELS", 50_000)
+    model, processor = tiny_family(model_type)
+    made = video_inputs(processor, clip(small_frames(5, (100, 171))))
+    assert made.grid[0] == 3
+    first = read_by(model, processor, "video", made.placeholder, **made.tensors)
+    other = {**made.tensors, "pixel_values_videos": made.pixels.flip(0)}
+    second = read_by(model, processor, "video", made.placeholder, **other)
+    assert bool(torch.isfinite(first).all())
+    assert (first - second).abs().max() > 1e-3
+
+
+@pytest.mark.numeric
+@pytest.mark.parametrize("model_type", ["qwen2_vl", "qwen2_5_vl"])
+def test_the_model_reads_a_clip_of_one_frame_as_the_picture(model_type: str) -> None:
+    model, processor = tiny_family(model_type)
+    size = processor.image_processor.size
+    reading = reader(model_type, (size["shortest_edge"], size["longest_edge"]))
+    video = clip(small_frames(1, (100, 171)))
+    made = video_inputs(reading, video)
+    seen = processor.image_processor(images=[video.picture(0)], return_tensors="pt")
+    _, h, w = made.grid
+    as_picture = read_by(model, processor, "image", processor.image_token * (h * w), **seen)
+    assert_same(read_by(model, processor, "video", made.placeholder, **made.tensors), as_picture)
 
 
 def test_a_left_over_frame_counts_twice() -> None:
@@ -232,6 +274,25 @@ def test_what_a_checkpoint_says_of_videos(
     assert (settings["patch_size"], settings["merge_size"], settings["temporal_patch_size"]) == (14, 2, 2)
     assert settings["image_mean"] == [0.1, 0.2, 0.3]
     assert told == notes
+
+
+OWN = {"size": {"shortest_edge": 3136, "longest_edge": 784 * 6}}
+
+
+@pytest.mark.parametrize(
+    ("keywords", "grid"),
+    [
+        ({}, (5, 13, 23)),
+        ({"changes": {"video_preprocessor_config.json": OWN}}, (5, 1, 3)),
+        ({"changes": {"processor_config.json": {"video_processor": OWN}}}, (5, 1, 3)),
+    ],
+    ids=["as published", "in a file of its own", "nested"],
+)
+def test_a_loaded_processor_reads_as_its_checkpoint_says(
+    tmp_path: Path, keywords: dict[str, Any], grid: tuple[int, int, int]
+) -> None:
+    _, processor = load_model(published(tmp_path / "small", **keywords), device="cpu")
+    assert video_grid(processor, (640, 360), 10) == grid
 
 
 def test_a_cap_of_the_checkpoints_own_is_kept() -> None:
