@@ -207,16 +207,17 @@ def _counted_packets(file: BinaryIO) -> _Clip:
     with _container(file) as container:
         stream = _stream(container)
         stamps: list[int | None] = []
-        keys = []
+        keys, packets = [], 0
         for packet in container.demux(stream):
-            if packet.size and not packet.is_discard:
+            packets += packet.dts is not None or packet.size > 0  # the last one is empty: nothing follows
+            if packet.size and not packet.is_discard:  # of a trimmed clip, what goes before its start
                 stamps.append(packet.pts)
                 if packet.is_keyframe and packet.pts is not None:
                     keys.append(packet.pts)
-        if "mp4" in container.format.name and len(stamps) < stream.frames:
-            raise VideoError(DAMAGED_VIDEO)  # its header lists each frame: the file ends too early
+        if "mp4" in container.format.name and packets < len(stream.index_entries):
+            raise VideoError(DAMAGED_VIDEO)  # the file ends before what it lists
         if not stamps:
-            raise VideoError(NO_FRAMES)
+            raise VideoError(DAMAGED_VIDEO if stream.frames else NO_FRAMES)
         known = sorted({stamp for stamp in stamps if stamp is not None})
         if len(known) < len(stamps):
             known = []

@@ -47,7 +47,7 @@ def fake(stamps: list[int | None]) -> Any:
 
         def demux(self, _: Any) -> list[Any]:
             packet = {"size": 9, "is_discard": False, "is_keyframe": True}
-            return [SimpleNamespace(pts=stamp, **packet) for stamp in stamps]
+            return [SimpleNamespace(pts=stamp, dts=stamp, **packet) for stamp in stamps]
 
         def decode(self, _: Any) -> Any:
             return iter([SimpleNamespace(pts=stamp, **vars(frame)) for stamp in stamps])

@@ -3,6 +3,7 @@
 import io
 import json
 import re
+import struct
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -187,6 +188,21 @@ def test_rounded_times_take_no_frame_away(tmp_path: Path, rate: Fraction, frames
     video = open_video(write_clip(tmp_path / "clip.mkv", frames, rate=rate))
     assert len(video.frames) == expected
     assert video.duration == pytest.approx(frames / float(rate))
+
+
+def test_a_trimmed_clip_begins_where_it_was_trimmed(tmp_path: Path) -> None:
+    """As telephones trim: all frames are in the file still, and an edit list says which are shown."""
+    path = write_clip(tmp_path / "clip.mp4", 40, back=2, keys=12)
+    whole = bytearray(path.read_bytes())
+    edits, header = whole.index(b"elst") + 12, whole.index(b"mdhd") + 16
+    (scale,) = struct.unpack(">I", whole[header : header + 4])
+    _, start = struct.unpack(">Ii", whole[edits : edits + 8])
+    whole[edits : edits + 8] = struct.pack(">Ii", 700, start + scale * 5 // 10)  # 0.7 s, from 0.5 s on
+    path.write_bytes(whole)
+    video = open_video(path, fps=5)
+    assert video.times == pytest.approx([0, 0.2, 0.4, 0.6])
+    assert numbers_of(video) == [5, 7, 9, 11]
+    assert video.duration == pytest.approx(0.7)
 
 
 def test_a_rate_in_the_header_that_is_not_true_does_not_count(tmp_path: Path) -> None:
