@@ -132,6 +132,23 @@ RULES["MIN_PIXELS"] = _or_none(_whole(28 * 28, 100_000_000))
 MAX_PIXELS: int | None = 1_003_520
 RULES["MAX_PIXELS"] = _or_none(_whole(28 * 28, 100_000_000))
 
+# --- Video --------------------------------------------------------------------------------------------------
+
+# So many frames of each second of a clip are looked at, spread evenly over all of it: no fewer than
+# VIDEO_MIN_FRAMES, where it has as many, and no more than VIDEO_MAX_FRAMES, however long it is. One visual
+# token stands for a place in two frames that follow each other.
+VIDEO_FPS: float = 2
+RULES["VIDEO_FPS"] = ("a number above 0 and up to 60", lambda value: _number(0, 60)[1](value) and value != 0)
+VIDEO_MIN_FRAMES: int = 4
+RULES["VIDEO_MIN_FRAMES"] = _whole(1, 10_000)
+VIDEO_MAX_FRAMES: int = 768
+RULES["VIDEO_MAX_FRAMES"] = _whole(1, 10_000)
+# All frames of a clip together are resized to at most so many pixels before the model sees them; the more
+# frames, the smaller each. It narrows the checkpoint's own bounds, which None keeps. 12_845_056 is 8,192
+# visual tokens of 2 x 28 x 28, or 6,272 of 2 x 32 x 32: ten seconds of 1280 x 720 lose little of their size.
+VIDEO_MAX_PIXELS: int | None = 12_845_056
+RULES["VIDEO_MAX_PIXELS"] = _or_none(_whole(2 * 28 * 28, 10**9))
+
 # --- Capture ------------------------------------------------------------------------------------------------
 
 # True records every decoder layer that has attention; False only SPECIFIC_LAYERS (0 is the first layer, -1
@@ -335,6 +352,11 @@ def validate() -> None:
     if MIN_PIXELS is not None and MAX_PIXELS is not None and MIN_PIXELS > MAX_PIXELS:
         raise ValueError(
             f"config.py: MIN_PIXELS must be at most MAX_PIXELS ({MAX_PIXELS}); it is {MIN_PIXELS}"
+        )
+    if VIDEO_MIN_FRAMES > VIDEO_MAX_FRAMES:
+        raise ValueError(
+            f"config.py: VIDEO_MIN_FRAMES must be at most VIDEO_MAX_FRAMES ({VIDEO_MAX_FRAMES}); "
+            f"it is {VIDEO_MIN_FRAMES}"
         )
 
 

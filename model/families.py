@@ -53,6 +53,18 @@ def image_only(full: Any) -> Any:
 
 
 @dataclass(frozen=True)
+class VideoLayout:
+    """How a family reads a clip."""
+
+    together: bool = False  # bounds on pixels are those of all frames together, not of each
+    timed: bool = False  # the text says when each step is, and each is a run of tokens of its own
+    spaced: bool = False  # the model is told how many seconds lie between steps
+    most_tokens: int = (
+        128_000  # what a capped clip may have: all of it, or each frame where bounds are together
+    )
+
+
+@dataclass(frozen=True)
 class Family:
     """One kind of model, by the `model_type` of its config.json."""
 
@@ -62,6 +74,7 @@ class Family:
     processor: type[ProcessorMixin]
     attention_every: int = 1  # one of so many layers has attention, where config.json lists no layer_types
     gated: bool = False  # a gate follows the attention of each head, inside self_attn
+    video: VideoLayout | None = None  # None where clips are not read
 
     @property
     def hybrid(self) -> bool:
@@ -74,19 +87,39 @@ class Family:
         return "all"
 
 
+_LATER = VideoLayout(together=True, timed=True, most_tokens=768)
 _HYBRID: Mapping[str, Any] = {
     "processor": Qwen3VLProcessor,
     "attention_every": 4,
     "gated": True,
+    "video": _LATER,
 }
 FAMILIES: Mapping[str, Family] = MappingProxyType(
     {
         family.model_type: family
         for family in (
-            Family("qwen2_vl", "Qwen2-VL", "Qwen/Qwen2-VL-2B-Instruct", Qwen2VLProcessor),
-            Family("qwen2_5_vl", "Qwen2.5-VL", "Qwen/Qwen2.5-VL-3B-Instruct", Qwen2_5_VLProcessor),
-            Family("qwen3_vl", "Qwen3-VL", "Qwen/Qwen3-VL-4B-Instruct", Qwen3VLProcessor),
-            Family("qwen3_vl_moe", "Qwen3-VL MoE", "Qwen/Qwen3-VL-30B-A3B-Instruct", Qwen3VLProcessor),
+            Family(
+                "qwen2_vl",
+                "Qwen2-VL",
+                "Qwen/Qwen2-VL-2B-Instruct",
+                Qwen2VLProcessor,
+                video=VideoLayout(),
+            ),
+            Family(
+                "qwen2_5_vl",
+                "Qwen2.5-VL",
+                "Qwen/Qwen2.5-VL-3B-Instruct",
+                Qwen2_5_VLProcessor,
+                video=VideoLayout(spaced=True),
+            ),
+            Family("qwen3_vl", "Qwen3-VL", "Qwen/Qwen3-VL-4B-Instruct", Qwen3VLProcessor, video=_LATER),
+            Family(
+                "qwen3_vl_moe",
+                "Qwen3-VL MoE",
+                "Qwen/Qwen3-VL-30B-A3B-Instruct",
+                Qwen3VLProcessor,
+                video=_LATER,
+            ),
             Family("qwen3_5", "Qwen3.5", "Qwen/Qwen3.5-27B", **_HYBRID),
             Family("qwen3_5_moe", "Qwen3.5 MoE", "Qwen/Qwen3.5-35B-A3B", **_HYBRID),
             # One more family is one more row here: docs/add-a-family.md.

@@ -40,6 +40,7 @@ from model.readiness import check_ready
 from model.source import Source, joined, source_of
 from model.standard import standard_of
 from model.templates import chosen_template, templates_in
+from model.video_settings import SETTINGS
 from utils import one_line
 
 WHOLE = "fetch all of its files again, or choose another checkpoint"
@@ -123,6 +124,7 @@ def _load_processor(source: Source, family: Family, files: Mended) -> Processor:
         files.folder, trust_remote_code=False, local_files_only=True
     )
     _narrow_pixels(processor.image_processor)
+    setattr(processor, SETTINGS, files.videos)
     processor.chat_template, notes = chosen_template(
         processor,
         templates_in(source.folders, source.base_name),

@@ -29,8 +29,10 @@ from model.checkpoint import (
 from model.errors import ModelError
 from model.image_settings import image_settings
 from model.standard import Standard
+from model.video_settings import video_settings
 
 PREFIX = "small-files-"  # of the folder for a while
+PICTURES, CLIPS = "preprocessor_config.json", "video_preprocessor_config.json"
 TOKENIZER_FILES = ("tokenizer.json", "vocab.json", "merges.txt")  # taken byte by byte
 TOKENIZER_SETTINGS = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
 # Name code that comes with a checkpoint or is fetched from the hub, which is never run, and other files.
@@ -45,6 +47,7 @@ class Mended:
     folder: Path
     config: Any  # of transformers
     settings: dict[str, Any]  # the same as config.json says it
+    videos: dict[str, Any]  # what is done to clips
     notes: list[str] = field(default_factory=list)
 
 
@@ -66,15 +69,15 @@ def mended_files(
         notes = _mend_config(settings, stored, name)
         _write(folder / "config.json", settings)
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
-        found = _found_image_settings(folders, name)
+        found = _found_settings(folders, name, "image_processor", PICTURES)
         images, more = image_settings(found, config.vision_config, standard)
-        _write(folder / "preprocessor_config.json", {**images, "processor_class": processor})
+        _write(folder / PICTURES, {**images, "processor_class": processor})
+        found = _found_settings(folders, name, "video_processor", CLIPS)
+        videos, others = video_settings(found, config.vision_config, standard)
+        _write(folder / CLIPS, {**videos, "processor_class": processor})
         _take_tokenizer(folders, folder, name)
-        for video in (one / "video_preprocessor_config.json" for one in folders):
-            if video.is_file() and not (folder / video.name).exists():
-                _write(folder / video.name, read_json(video, name))
-        notes += more + _generation_notes(base, name)
-        yield Mended(folder, config, settings, notes)
+        notes += more + others + _generation_notes(base, name)
+        yield Mended(folder, config, settings, videos, notes)
 
 
 def _write(path: Path, content: Mapping[str, Any]) -> None:
@@ -112,15 +115,18 @@ def _mend_config(settings: dict[str, Any], stored: Mapping[str, Any], name: str)
     return []
 
 
-def _found_image_settings(folders: Sequence[Path], name: str) -> dict[str, Any] | None:
-    """Return what the first of the folders that says anything says of pictures; None where none does."""
+def _found_settings(folders: Sequence[Path], name: str, part: str, file: str) -> dict[str, Any] | None:
+    """Return what the first of the folders that says anything says of pictures or clips; None if none does.
+
+    It stands in a `part` of processor_config.json, or in a file of its own.
+    """
     for folder in folders:
         if (folder / "processor_config.json").is_file():
-            nested = read_json(folder / "processor_config.json", name).get("image_processor")
+            nested = read_json(folder / "processor_config.json", name).get(part)
             if isinstance(nested, dict):
                 return nested
-        if (folder / "preprocessor_config.json").is_file():
-            return read_json(folder / "preprocessor_config.json", name)
+        if (folder / file).is_file():
+            return read_json(folder / file, name)
     return None
 
 

@@ -31,12 +31,16 @@ _THINKING = "{% if enable_thinking %}<think>\n{% else %}<think>\n\n</think>\n\n{
 
 @dataclass(frozen=True)
 class Standard:
-    """A family's chat template, in the ChatML layout, and what its processor does to a picture."""
+    """A family's chat template, in the ChatML layout, and what its processor does to pictures and clips."""
 
     system_turn: bool = False  # whether a chat without a system turn gets one
     thinking: bool = False  # whether the template asks to think aloud, and begins the thought, or closes it
     min_pixels: int = 65_536  # of the resized picture
     max_pixels: int = 16_777_216
+    video_min_pixels: int = (
+        4096  # of all resized frames of a clip together, or of each: `VideoLayout.together`
+    )
+    video_max_pixels: int = 25_165_824
     mean: Channels = (0.5, 0.5, 0.5)
     std: Channels = (0.5, 0.5, 0.5)
 
@@ -50,9 +54,15 @@ class Standard:
 
 _CLIP_MEAN: Channels = (0.48145466, 0.4578275, 0.40821073)
 _CLIP_STD: Channels = (0.26862954, 0.26130258, 0.27577711)
-_FIRST = Standard(
-    system_turn=True, min_pixels=3136, max_pixels=12_845_056, mean=_CLIP_MEAN, std=_CLIP_STD
-)  # Qwen2-VL and Qwen2.5-VL
+_FIRST = Standard(  # Qwen2-VL and Qwen2.5-VL
+    system_turn=True,
+    min_pixels=3136,
+    max_pixels=12_845_056,
+    video_min_pixels=100_352,
+    video_max_pixels=602_112,
+    mean=_CLIP_MEAN,
+    std=_CLIP_STD,
+)
 _STANDARDS: Mapping[str, Standard] = MappingProxyType(
     {
         "qwen2_vl": _FIRST,

@@ -211,39 +211,45 @@ def _decode_small(image: Any) -> None:
 
 def _within_bounds(image: Image.Image) -> Image.Image:
     """Return the picture with at most `config.MAX_IMAGE_PIXELS`."""
-    scale = math.sqrt(config.MAX_IMAGE_PIXELS / (image.width * image.height))
+    size_wh = size_within(image.size, config.MAX_IMAGE_PIXELS)
+    return image if size_wh == image.size else image.resize(size_wh, Image.Resampling.LANCZOS)
+
+
+def size_within(size_wh: tuple[int, int], most: int) -> tuple[int, int]:
+    """Return the largest (width, height) of the same shape, as far as can be, with at most so many pixels."""
+    width, height = size_wh
+    scale = math.sqrt(most / (width * height))
     if scale >= 1:
-        return image
-    short = math.ceil(min(image.size) * scale)  # rounded so that it becomes no narrower
-    long = min(int(max(image.size) * scale), config.MAX_IMAGE_PIXELS // short)
-    size_wh = (long, short) if image.width > image.height else (short, long)
-    return image.resize(size_wh, Image.Resampling.LANCZOS)
+        return size_wh
+    short = math.ceil(min(size_wh) * scale)  # rounded so that it becomes no narrower
+    long = min(int(max(size_wh) * scale), most // short)
+    return (long, short) if width > height else (short, long)
 
 
-def check_image_size(size_wh: tuple[int, int]) -> None:
+def check_image_size(size_wh: tuple[int, int], called: str = "picture") -> None:
     """Return if a picture of this (width, height) is within the bounds of `config`; else raise ImageError."""
-    _check_pixels(size_wh, config.MAX_IMAGE_PIXELS)
-    _check_shape(size_wh)
+    _check_pixels(size_wh, config.MAX_IMAGE_PIXELS, called)
+    _check_shape(size_wh, called)
 
 
-def _check_pixels(size_wh: tuple[int, int], most: int) -> None:
+def _check_pixels(size_wh: tuple[int, int], most: int, called: str = "picture") -> None:
     width, height = size_wh
     if width * height > most:
         raise ImageError(
-            f"The picture has {width * height:,} pixels ({width} x {height}); at most {most:,} are allowed."
+            f"The {called} has {width * height:,} pixels ({width} x {height}); at most {most:,} are allowed."
         )
 
 
-def _check_shape(size_wh: tuple[int, int]) -> None:
+def _check_shape(size_wh: tuple[int, int], called: str = "picture") -> None:
     width, height = size_wh
     if min(width, height) < config.MIN_IMAGE_SIDE:
         raise ImageError(
-            f"The picture is too small ({width} x {height}); "
+            f"The {called} is too small ({width} x {height}); "
             f"each side needs at least {config.MIN_IMAGE_SIDE} pixels."
         )
     if max(width, height) > config.MAX_ASPECT_RATIO * min(width, height):
         raise ImageError(
-            f"The picture is too narrow ({width} x {height}); "
+            f"The {called} is too narrow ({width} x {height}); "
             f"the longer side may be at most {config.MAX_ASPECT_RATIO:g} times the shorter."
         )
 

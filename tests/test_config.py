@@ -33,6 +33,10 @@ WRONG: list[tuple[str, list[object]]] = [
     ("ATTENTION_BACKEND", ["flash", "", None]),
     ("MIN_PIXELS", [0, -1, 783, 1e6, True, "3136"]),
     ("MAX_PIXELS", [0, 783, 100_000_001, 1e6, "1M"]),
+    ("VIDEO_FPS", [0, 0.0, -1, 61, "2", True, float("nan")]),
+    ("VIDEO_MIN_FRAMES", [0, 2.0, 10_001, None, True]),
+    ("VIDEO_MAX_FRAMES", [0, 2.0, 10_001, None, "all"]),
+    ("VIDEO_MAX_PIXELS", [0, 1567, 1e6, 10**9 + 1, "1M"]),
     ("EXTRACT_ALL_LAYERS", [1, "True", None]),
     ("SPECIFIC_LAYERS", [[], 3, "-1", [1.0], ["1"], [True], None]),
     ("STORE_ON_CPU", [0, "no"]),
@@ -106,6 +110,9 @@ def test_a_wrong_value_is_named_with_what_it_may_be_and_what_it_was(
         ("DEVICE", "cuda:1"),
         ("MAX_PIXELS", None),
         ("MIN_PIXELS", 784),
+        ("VIDEO_FPS", 0.1),
+        ("VIDEO_MAX_FRAMES", 4),
+        ("VIDEO_MAX_PIXELS", None),
         ("SPECIFIC_LAYERS", (0, -1)),
         ("KEEP", "head-mean"),
         ("KEEP", [(20, 3), (21, 0)]),
@@ -166,6 +173,12 @@ def test_pixel_bounds_must_not_cross(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(config, "MIN_PIXELS", 2000)
     monkeypatch.setattr(config, "MAX_PIXELS", 1000)
     with pytest.raises(ValueError, match=r"MIN_PIXELS must be at most MAX_PIXELS \(1000\); it is 2000"):
+        config.validate()
+
+
+def test_numbers_of_frames_must_not_cross(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(config, "VIDEO_MAX_FRAMES", 3)
+    with pytest.raises(ValueError, match=r"MIN_FRAMES must be at most VIDEO_MAX_FRAMES \(3\); it is 4"):
         config.validate()
 
 

@@ -20,7 +20,7 @@ SHELL = {"commands"} | ENTRY_POINTS
 # What a room must not load, whatever it imports to get there. A room is a package, all of it, or a file.
 NOT_LOADED: dict[str, set[str]] = {
     "utils": {"torch", "transformers", "matplotlib", "gradio"} | PROJECT - {"utils", "config", "methods"},
-    "records": {"transformers", "gradio", "model", "internals", "methods.maps"} | SHELL,
+    "records": {"transformers", "gradio", "av", "model", "internals", "methods.maps"} | SHELL,
     "model": {"matplotlib", "gradio", "internals", "attention_extractor", "methods.maps"} | SHELL,
     "internals": {"matplotlib", "gradio", "attention_extractor", "methods.maps", "visualization"} | SHELL,
     "attention_processor": {"torch", "transformers", "matplotlib", "gradio", "model"} | SHELL,
