@@ -18,6 +18,7 @@ from transformers import AutoProcessor, Qwen2_5_VLProcessor, Qwen2VLProcessor, Q
 from transformers.processing_utils import ProcessorMixin
 
 from model.torchvision_guard import TORCHVISION
+from records.boxes import PIXELS, THOUSANDTHS, UNKNOWN
 
 Processor = ProcessorMixin  # for annotations elsewhere
 WHY_MASKED = "which cannot be recorded exactly; choose a model whose words can look at everything before them"
@@ -62,6 +63,7 @@ class Family:
     processor: type[ProcessorMixin]
     attention_every: int = 1  # one of so many layers has attention, where config.json lists no layer_types
     gated: bool = False  # a gate follows the attention of each head, inside self_attn
+    boxes: str = UNKNOWN  # the unit of the boxes that it writes, see records/boxes.py
 
     @property
     def hybrid(self) -> bool:
@@ -78,15 +80,24 @@ _HYBRID: Mapping[str, Any] = {
     "processor": Qwen3VLProcessor,
     "attention_every": 4,
     "gated": True,
+    "boxes": THOUSANDTHS,
 }
 FAMILIES: Mapping[str, Family] = MappingProxyType(
     {
         family.model_type: family
         for family in (
-            Family("qwen2_vl", "Qwen2-VL", "Qwen/Qwen2-VL-2B-Instruct", Qwen2VLProcessor),
-            Family("qwen2_5_vl", "Qwen2.5-VL", "Qwen/Qwen2.5-VL-3B-Instruct", Qwen2_5_VLProcessor),
-            Family("qwen3_vl", "Qwen3-VL", "Qwen/Qwen3-VL-4B-Instruct", Qwen3VLProcessor),
-            Family("qwen3_vl_moe", "Qwen3-VL MoE", "Qwen/Qwen3-VL-30B-A3B-Instruct", Qwen3VLProcessor),
+            Family("qwen2_vl", "Qwen2-VL", "Qwen/Qwen2-VL-2B-Instruct", Qwen2VLProcessor, boxes=THOUSANDTHS),
+            Family(
+                "qwen2_5_vl", "Qwen2.5-VL", "Qwen/Qwen2.5-VL-3B-Instruct", Qwen2_5_VLProcessor, boxes=PIXELS
+            ),
+            Family("qwen3_vl", "Qwen3-VL", "Qwen/Qwen3-VL-4B-Instruct", Qwen3VLProcessor, boxes=THOUSANDTHS),
+            Family(
+                "qwen3_vl_moe",
+                "Qwen3-VL MoE",
+                "Qwen/Qwen3-VL-30B-A3B-Instruct",
+                Qwen3VLProcessor,
+                boxes=THOUSANDTHS,
+            ),
             Family("qwen3_5", "Qwen3.5", "Qwen/Qwen3.5-27B", **_HYBRID),
             Family("qwen3_5_moe", "Qwen3.5 MoE", "Qwen/Qwen3.5-35B-A3B", **_HYBRID),
             # One more family is one more row here: docs/add-a-family.md.
@@ -105,6 +116,12 @@ def known_families() -> str:
 def family_of(model: Any) -> Family:
     """Return the family of a loaded model."""
     return FAMILIES[model.config.model_type]
+
+
+def box_settings(model: Any, processor: Any) -> dict[str, Any]:
+    """Return what an answer has to say of its boxes: their unit, and the side of a visual token in pixels."""
+    seen = processor.image_processor
+    return {"boxes": family_of(model).boxes, "cell": int(seen.patch_size * seen.merge_size)}
 
 
 def processor_class(family: Family) -> Any:
