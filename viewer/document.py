@@ -21,7 +21,7 @@ from viewer.modules import one_script
 TITLE = "Where each word looks"
 _FOLDER = Path(__file__).parent
 _STYLES = tuple(
-    f"css/{name}.css" for name in ("base", "menu", "words", "picture", "panels", "narrow", "tablet")
+    f"css/{name}.css" for name in ("base", "menu", "words", "picture", "boxes", "panels", "narrow", "tablet")
 )
 _START = """
 const data = JSON.parse(document.getElementById("payload").textContent);
