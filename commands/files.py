@@ -16,7 +16,7 @@ from commands.terminal import UsageError, stop_on_interrupt
 from utils import remove_abandoned, unfinished_folder
 
 DRAWN_NAME = re.compile(
-    r"((token|word|prompt_word)_\d+|overview|layer_\d+_(heatmap|superimposed)|layer_grid)\.png"
+    r"((token|word|prompt_word)_\d+|overview|layer_\d+_(heatmap|superimposed)|layer_grid)\.png|boxes\.json"
 )
 
 

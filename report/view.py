@@ -18,9 +18,11 @@ from numpy.typing import NDArray
 
 import visualization
 from attention_processor import AttentionProcessor
+from drawing.boxes import NO_BOXES, Boxes
 from drawing.characters import isolated
 from drawing.colour_bar import number_labels
 from drawing.fonts import font_notes
+from records.boxes import BoxReading, box_reading
 from records.generation import generation_text
 from records.keep import kept_pairs, pairs_text
 from records.look import Look
@@ -28,6 +30,7 @@ from records.map_check import MapCheck
 from records.selection import Selection, scale_text
 from records.token_maps import SelectedMaps, TokenMaps
 from records.words import Word
+from report.boxes import boxes_facts, boxes_of
 from utils import NamedArrays, as_ranges, described_arrays, one_line
 
 if TYPE_CHECKING:
@@ -53,6 +56,7 @@ class Drawing:
     on_image: float  # share of attention on the image, 0..1
     scale_label: str
     unit: str
+    boxes: Boxes = NO_BOXES  # of the answer; those that the drawn tokens spell stand out
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,6 +85,11 @@ class Subject:
     def processor(self) -> AttentionProcessor:
         """Shares and words of the capture."""
         return AttentionProcessor(self.capture)
+
+    @cached_property
+    def boxes(self) -> BoxReading:
+        """The boxes of the answer, and what a person should know of them."""
+        return box_reading(self.capture)
 
     @property
     def text(self) -> str:
@@ -162,6 +171,7 @@ def _drawing(subject: Subject, name: str, title: str, word: Word) -> Drawing:
         on_image=on_image,
         scale_label=found.row.scale_label,
         unit=found.row.shown_unit,
+        boxes=boxes_of(subject.capture, subject.boxes, word.tokens, subject.selection.of_prompt),
     )
 
 
@@ -185,6 +195,7 @@ def facts(subject: Subject) -> dict[str, str]:
         "Model": capture.model_name,
         "Question": capture.prompt,
         "Answer": capture.text + (" (stopped early)" if capture.stopped else ""),
+        **boxes_facts(subject.boxes),
         **_method_facts(subject),
         "Scale": scale_text(selection.scale, selection.look.colormap),
         "Picture": f"{width} × {height} pixels, {w} × {h} visual tokens",

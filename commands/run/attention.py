@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -18,12 +19,14 @@ from commands.files import finished_folder
 from commands.run.answers import answered, subject_of
 from commands.terminal import UsageError, bar, printable, say
 from methods import METHODS
+from records.boxes import as_json
 from records.capture import Capture
 from records.keep import every_head
 from records.look import Look
 from records.selection import ANSWER, Selection, parsed_tokens
+from report.boxes import figures_line
 from report.png import figure
-from report.view import Drawing, arrays_of, coloured, drawings, unwritten
+from report.view import Drawing, Subject, arrays_of, coloured, drawings, unwritten
 from utils import as_ranges, one_line, save_arrays
 from visualization import save_image
 
@@ -37,6 +40,7 @@ def run(args: argparse.Namespace) -> None:
         if not capture.token_ids:
             raise UsageError("the model gave an empty answer: there is nothing to draw")
         subject = subject_of(args, image, capture, selection_of(args, capture))
+        tell_boxes(subject, folder)
         look = coloured(subject.choosing(scale="own"))
         shown = [subject]
         if args.prompt_words:
@@ -54,6 +58,19 @@ def run(args: argparse.Namespace) -> None:
     for note in unwritten(subject):
         say(f"note: {note}")
     say(f"Wrote {len(files)} files to {args.output}")
+
+
+def tell_boxes(subject: Subject, folder: Path) -> None:
+    """Print the boxes of an answer, each with how the map of its own tokens lies on it, and write them."""
+    boxes, notes = subject.boxes
+    for number, box in enumerate(boxes):
+        own = subject.found.token_map(box.tokens)
+        print(printable(figures_line(number, box, own, subject.capture.image_size)), flush=True)
+    for note in notes:
+        say(f"note: {note}")
+    if boxes:
+        written = json.dumps(as_json(boxes), ensure_ascii=False, indent=1)
+        (folder / "boxes.json").write_text(written + "\n", encoding="utf-8")
 
 
 def selection_of(args: argparse.Namespace, capture: Capture) -> Selection:
