@@ -100,16 +100,21 @@ function marksFor(viewer, { list }, panes) {
   return panes.flatMap((pane) =>
     list.map((box, i) => {
       const mark = element('div', box.is_point ? 'lens-box lens-point' : 'lens-box');
-      if (pane === panes.at(-1)) {
-        const name = button(viewer, box, 'lens-box-name');
-        name.setAttribute('aria-label', nameOfBox(box, i));
-        name.append(element('b', '', `${i + 1}`));
-        if (box.label && list.length <= FEW) name.append(element('span', '', box.label));
-        mark.append(name);
-      }
+      if (pane === panes.at(-1)) mark.append(markName(viewer, box, i));
       return mark;
     }),
   );
+}
+
+function markName(viewer, box, i) {
+  const isShort = viewer.state.data.boxes.list.length > FEW;
+  const name = button(viewer, box, 'lens-box-name');
+  name.append(
+    element('span', 'lens-unseen', box.is_point ? 'point ' : 'box '),
+    element('b', '', `${i + 1} `),
+    element('span', isShort ? 'lens-unseen' : '', box.label),
+  );
+  return name;
 }
 
 function place(viewer) {
