@@ -25,6 +25,7 @@ writes into the output folder:
   overview.png           all of them together
   original.png           the picture as the model was given it
   answer.txt             the answer
+  boxes.json             its boxes and points, if it has some, in pixels of the picture
   maps.npz               the maps as numbers, with what they were made from; numpy.load opens it
 
 About several pictures (python cli.py attention a.jpg b.jpg --prompt "Which is redder?") each has these files

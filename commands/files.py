@@ -17,7 +17,7 @@ from utils import remove_abandoned, unfinished_folder
 
 MAPS, ORIGINAL = "maps.npz", "original.png"
 DRAWN_NAME = re.compile(
-    r"((token|word|prompt_word)_\d+|overview|layer_\d+_(heatmap|superimposed)|layer_grid)\.png"
+    r"((token|word|prompt_word)_\d+|overview|layer_\d+_(heatmap|superimposed)|layer_grid)\.png|boxes\.json"
 )
 
 

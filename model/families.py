@@ -18,6 +18,7 @@ from transformers import AutoProcessor, Qwen2_5_VLProcessor, Qwen2VLProcessor, Q
 from transformers.processing_utils import ProcessorMixin
 
 from model.torchvision_guard import TORCHVISION
+from records.boxes import PIXELS, THOUSANDTHS, UNKNOWN
 
 Processor = ProcessorMixin  # for annotations elsewhere
 WHY_MASKED = "which cannot be recorded exactly; choose a model whose words can look at everything before them"
@@ -75,6 +76,7 @@ class Family:
     attention_every: int = 1  # one of so many layers has attention, where config.json lists no layer_types
     gated: bool = False  # a gate follows the attention of each head, inside self_attn
     video: VideoLayout | None = None  # None where clips are not read
+    boxes: str = UNKNOWN  # the unit of the boxes that it writes, see records/boxes.py
 
     @property
     def hybrid(self) -> bool:
@@ -93,6 +95,7 @@ _HYBRID: Mapping[str, Any] = {
     "attention_every": 4,
     "gated": True,
     "video": _LATER,
+    "boxes": THOUSANDTHS,
 }
 FAMILIES: Mapping[str, Family] = MappingProxyType(
     {
@@ -104,6 +107,7 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
                 "Qwen/Qwen2-VL-2B-Instruct",
                 Qwen2VLProcessor,
                 video=VideoLayout(),
+                boxes=THOUSANDTHS,
             ),
             Family(
                 "qwen2_5_vl",
@@ -111,14 +115,23 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
                 "Qwen/Qwen2.5-VL-3B-Instruct",
                 Qwen2_5_VLProcessor,
                 video=VideoLayout(spaced=True),
+                boxes=PIXELS,
             ),
-            Family("qwen3_vl", "Qwen3-VL", "Qwen/Qwen3-VL-4B-Instruct", Qwen3VLProcessor, video=_LATER),
+            Family(
+                "qwen3_vl",
+                "Qwen3-VL",
+                "Qwen/Qwen3-VL-4B-Instruct",
+                Qwen3VLProcessor,
+                video=_LATER,
+                boxes=THOUSANDTHS,
+            ),
             Family(
                 "qwen3_vl_moe",
                 "Qwen3-VL MoE",
                 "Qwen/Qwen3-VL-30B-A3B-Instruct",
                 Qwen3VLProcessor,
                 video=_LATER,
+                boxes=THOUSANDTHS,
             ),
             Family("qwen3_5", "Qwen3.5", "Qwen/Qwen3.5-27B", **_HYBRID),
             Family("qwen3_5_moe", "Qwen3.5 MoE", "Qwen/Qwen3.5-35B-A3B", **_HYBRID),
@@ -138,6 +151,12 @@ def known_families() -> str:
 def family_of(model: Any) -> Family:
     """Return the family of a loaded model."""
     return FAMILIES[model.config.model_type]
+
+
+def box_settings(model: Any, processor: Any) -> dict[str, Any]:
+    """Return what an answer has to say of its boxes: their unit, and the side of a visual token in pixels."""
+    seen = processor.image_processor
+    return {"boxes": family_of(model).boxes, "cell": int(seen.patch_size * seen.merge_size)}
 
 
 def processor_class(family: Family) -> Any:

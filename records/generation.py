@@ -127,9 +127,8 @@ def generation_text(settings: Mapping[str, Any]) -> str:
     how = list(by.get(settings.get("generation", ""), []))
     if settings.get("generation") != "given":
         how.append("drawn" if settings.get("temperature") else "greedy")
-    values = sorted(
-        (name, value) for name, value in settings.items() if name not in ("generation", "verified")
-    )
+    apart = ("generation", "verified", "boxes", "cell")
+    values = sorted((name, value) for name, value in settings.items() if name not in apart)
     return ", ".join([*how, *(f"{name.replace('_', ' ')} {value}" for name, value in values)])
 
 

@@ -15,6 +15,7 @@ from fpdf.fonts import TTFFont
 from PIL import Image
 
 import visualization
+from drawing.boxes import draw_boxes
 from drawing.characters import ISOLATES, plain_text
 from drawing.colour_bar import colour_bar, number_labels
 from drawing.colours import FAINT, INK
@@ -93,7 +94,7 @@ def pdf(subject: Subject, image: Image.Image, path: Path, watch: Watch) -> tuple
     notes += font_notes(texts, document.has)
     picture = visualization.fitted(visualization.as_rgb(image), max_side=1200)
     try:
-        _first_page(document, picture, said, notes)
+        _first_page(document, _with_boxes(picture, found), said, notes)
         document.add_page()
         _map_pages(document, picture, found, look, watch)
         document.output(str(path))
@@ -102,6 +103,13 @@ def pdf(subject: Subject, image: Image.Image, path: Path, watch: Watch) -> tuple
             if isinstance(font, TTFFont):
                 font.ttfont.close()
     return notes
+
+
+def _with_boxes(picture: Image.Image, found: Sequence[Drawing]) -> Image.Image:
+    """Return the picture with the answer's boxes on it."""
+    drawn = picture.copy()
+    draw_boxes(drawn, found[0].boxes._replace(chosen=()))
+    return drawn
 
 
 def _first_page(
@@ -144,6 +152,7 @@ def _map_pages(
             y = document.get_y()
         x = document.l_margin + done % columns * (width + gap)
         drawn = visualization.thumbnails(picture, [one.values], looks[done])[0]
+        draw_boxes(drawn, one.boxes, all_=False)
         ends = visualization.range_labels(maps[done], looks[done], one.unit)
         document.place(one.text, x, y, width, 10, "B")
         document.place(f"{number_labels([one.on_image])[0]} of attention on {one.place}", x, y + 5, width, 7)

@@ -17,8 +17,10 @@ from pathlib import Path
 from PIL import Image, PngImagePlugin
 
 import visualization
+from drawing.boxes import draw_boxes
 from drawing.text import with_notes
 from records.look import Look
+from report.boxes import lines_below
 from report.view import (
     Drawing,
     Subject,
@@ -40,8 +42,8 @@ LONGEST_WORD = 40  # characters of a word in a file's name
 
 
 def figure(image: Image.Image, one: Drawing, look: Look) -> Image.Image:
-    """Return the picture under a map, with title and colour bar, ready to be a file."""
-    return visualize_attention_on_image(
+    """Return the picture under a map and its boxes, with title and colour bar, ready to be a file."""
+    drawn = visualize_attention_on_image(
         image,
         one.values,
         **asdict(one.look(look)),
@@ -52,14 +54,18 @@ def figure(image: Image.Image, one: Drawing, look: Look) -> Image.Image:
         min_side=visualization.MIN_SIDE,
         max_side=visualization.MAX_SIDE,
     )
+    draw_boxes(drawn, one.boxes, drawn.info["picture_box"])
+    return drawn
 
 
 def png(subject: Subject, image: Image.Image, path: Path, watch: Watch) -> tuple[str, ...]:
     """Write one picture of all chosen tokens together, with its facts below it and in its metadata."""
     said = facts(subject)
-    drawn = figure(image, whole_drawing(subject), coloured(subject))
+    one = whole_drawing(subject)
+    drawn = figure(image, one, coloured(subject))
     notes = unwritten(subject)
-    _save_png(with_notes(drawn, [*notes_below(said), *notes]), path, said)
+    below = [*lines_below(one.boxes, one.values), *notes_below(said), *notes]
+    _save_png(with_notes(drawn, below), path, said)
     return notes
 
 

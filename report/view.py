@@ -18,10 +18,12 @@ from numpy.typing import NDArray
 
 import visualization
 from attention_processor import AttentionProcessor
+from drawing.boxes import NO_BOXES, Boxes
 from drawing.characters import isolated
 from drawing.colour_bar import number_labels
 from drawing.fonts import font_notes
 from drawing.outline import whole_of
+from records.boxes import BoxReading, box_reading
 from records.generation import generation_text
 from records.keep import kept_pairs, pairs_text
 from records.look import Look, Whole
@@ -30,6 +32,7 @@ from records.selection import Selection, scale_text
 from records.token_maps import SelectedMaps, TokenMaps
 from records.visuals import Visual
 from records.words import Word
+from report.boxes import boxes_facts, boxes_of
 from utils import NamedArrays, as_ranges, described_arrays, one_line
 
 if TYPE_CHECKING:
@@ -55,6 +58,7 @@ class Drawing:
     on_image: float  # share of attention on the image, 0..1
     scale_label: str
     unit: str
+    boxes: Boxes = NO_BOXES  # of the answer; those that the drawn tokens spell stand out
     place: str = "the image"  # what is drawn on: one picture, or one of several
     whole: Whole | None = None  # of several pictures: what the map holds on all of them
 
@@ -89,6 +93,11 @@ class Subject:
     def processor(self) -> AttentionProcessor:
         """Shares and words of the capture."""
         return AttentionProcessor(self.capture)
+
+    @cached_property
+    def boxes(self) -> BoxReading:
+        """The boxes of the answer, and what a person should know of them."""
+        return box_reading(self.capture, self.selection.visual)
 
     @property
     def text(self) -> str:
@@ -191,7 +200,14 @@ def _drawing(subject: Subject, name: str, title: str, word: Word) -> Drawing:
         unit=found.row.shown_unit,
         place=subject.place,
         whole=_whole(subject, word.tokens),
+        boxes=boxes_of(subject.visual, subject.boxes, _spelling(subject, word.tokens)),
     )
+
+
+def _spelling(subject: Subject, tokens: Sequence[int]) -> Sequence[int]:
+    """Return the tokens whose boxes stand out: none for a word of the prompt, and for the whole answer."""
+    is_all = len(tokens) == len(subject.capture.token_ids)
+    return () if subject.selection.of_prompt or is_all else tokens
 
 
 def _whole(subject: Subject, tokens: Sequence[int]) -> Whole | None:
@@ -229,6 +245,7 @@ def facts(subject: Subject) -> dict[str, str]:
         "Model": capture.model_name,
         "Question": capture.prompt,
         "Answer": capture.text + (" (stopped early)" if capture.stopped else ""),
+        **boxes_facts(subject.boxes),
         **_method_facts(subject),
         "Scale": scale_text(selection.scale, selection.look.colormap),
         "Picture": f"{which}{width} × {height} pixels, {w} × {h} visual tokens",

@@ -21,7 +21,7 @@ from viewer.modules import one_script
 TITLE = "Where each word looks"
 _FOLDER = Path(__file__).parent
 _STYLES = tuple(
-    f"css/{name}.css" for name in ("base", "menu", "words", "picture", "panels", "narrow", "tablet")
+    f"css/{name}.css" for name in ("base", "menu", "words", "picture", "boxes", "panels", "narrow", "tablet")
 )
 _START = """
 const data = JSON.parse(document.getElementById("payload").textContent);
@@ -99,6 +99,7 @@ def _about(payload: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("Model", settings["model"]),
         ("Question", payload["prompt"]["text"]),
         ("Answer", payload["answer"]["text"]),
+        *([("Boxes", boxes)] if (boxes := _boxes_text(payload["boxes"])) else []),
         ("Method", f"{method['name']}: {method['values']}"),
         *([("Layers", as_ranges(settings["layers"], "–", ", "))] if settings["layers"] else []),
         *([("Heads", as_ranges(settings["heads"], "–", ", "))] if settings["heads"] else []),
@@ -107,6 +108,12 @@ def _about(payload: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("Grid", f"{rows} × {columns} cells over {picture['width']} × {picture['height']} pixels"),
         ("What it does not prove", method["caveat"]),
     ]
+
+
+def _boxes_text(boxes: Mapping[str, Any]) -> str:
+    """Return the boxes of an answer on one line, in pixels of the picture given, and what is to be said."""
+    lines = [f"{box['label']} {box['pixels']}".strip() for box in boxes["list"]]
+    return "; ".join([*lines, *([boxes["notes"]] if boxes["notes"] else [])])
 
 
 def _escaped_json(value: Any) -> str:

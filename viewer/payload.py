@@ -28,6 +28,7 @@ from records.map_check import MapCheck
 from records.thoughts import thoughts
 from records.token_maps import TokenMaps
 from records.words import Word
+from viewer.boxes import boxes_payload
 from viewer.methods import methods_payload
 
 if TYPE_CHECKING:
@@ -94,6 +95,7 @@ def payload(
         "grid": list(capture.grid),
         "answer": _side(processor, maps, layers, heads, of_prompt=False) | _likelihoods(capture, without),
         "prompt": _side(processor, prompt_maps, layers, heads, of_prompt=True),
+        "boxes": boxes_payload(capture),
         "layers": list(capture.layers),
         "method": _method(found),
         "methods": methods_payload(capture.model_name, capture),

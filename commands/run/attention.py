@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -21,10 +22,12 @@ from commands.run.answers import answered, subject_of
 from commands.terminal import UsageError, bar, printable, say
 from drawing.colour_bar import number_labels
 from methods import METHODS
+from records.boxes import as_json
 from records.capture import Capture
 from records.keep import every_head
 from records.look import Look
 from records.selection import ANSWER, Selection, parsed_tokens
+from report.boxes import figures_line
 from report.png import figure
 from report.view import Drawing, Subject, arrays_of, coloured, drawings, unwritten
 from utils import as_ranges, one_line, save_arrays
@@ -56,6 +59,7 @@ def run(args: argparse.Namespace) -> None:
 
 def write_picture(folder: Path, args: argparse.Namespace, image: Image.Image, subject: Subject) -> int:
     """Write the maps of one picture into its folder, and return how many files were written."""
+    tell_boxes(subject, folder)
     look = coloured(subject.choosing(scale="own"))
     shown = [subject]
     if args.prompt_words:
@@ -88,6 +92,20 @@ def say_shares(names: Sequence[str], subject: Subject) -> None:
         one = subject.choosing(visual=number)
         share = number_labels([one.on_image(one.tokens)])[0]
         say(f"{one.place}, {one_line(printable(name))}: {share} of attention")
+
+
+def tell_boxes(subject: Subject, folder: Path) -> None:
+    """Print the boxes of an answer, each with how the map of its own tokens lies on it, and write them."""
+    boxes, notes = subject.boxes
+    for number, box in enumerate(boxes):
+        line = figures_line(number, box, subject.heat(box.tokens), subject.visual.size)
+        of = "" if len(subject.capture.visuals) == 1 else f"on {subject.place}: "
+        print(printable(of + line), flush=True)
+    for note in notes:
+        say(f"note: {note}")
+    if boxes:
+        written = json.dumps(as_json(boxes), ensure_ascii=False, indent=1)
+        (folder / "boxes.json").write_text(written + "\n", encoding="utf-8")
 
 
 def selection_of(args: argparse.Namespace, capture: Capture) -> Selection:

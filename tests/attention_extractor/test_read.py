@@ -38,7 +38,8 @@ def test_reading_the_ids_of_an_answer_gives_its_capture(
     written = extractor.generate(picture(), PROMPT, TOKENS, temperature=1.5, seed=4)
     read = extractor.read(picture(), PROMPT, written.token_ids)
     expect_equal(read, written)
-    assert read.settings == {"generation": "given", "attention_backend": "sdpa", "dtype": "float32"}
+    facts = {"generation": "given", "attention_backend": "sdpa", "dtype": "float32"}
+    assert read.settings == {**facts, "boxes": "pixels", "cell": 28}
     assert everything(model) == before
 
 

@@ -28,6 +28,8 @@ def test_a_capture_says_where_it_comes_from(small: tuple[Any, Any]) -> None:
         "repetition_penalty": 1.0,
         "seed": 0,
         "attention_backend": "sdpa",
+        "boxes": "pixels",
+        "cell": 28,
         "dtype": "float32",
     }
 

@@ -1,5 +1,7 @@
 """The shell: answers that were written elsewhere."""
 
+import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -102,3 +104,25 @@ def test_an_answer_that_cannot_be_read_is_refused(
     assert call("attention", "--answer", answer) == 2
     assert capsys.readouterr().err.startswith(line)
     assert not out.exists()
+
+
+def test_boxes_of_an_answer_are_printed_and_written(
+    call: Callable[..., int], out: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The picture of 168 × 112 pixels is seen as it is: 6 × 4 visual tokens of 28 pixels."""
+    said = 'Here: {"bbox_2d": [28, 0, 84, 56], "label": "cat"} {"point_2d": [5, 6]} {"bbox_2d": [1]}'
+    assert call("attention", "--answer", said, "--tokens", "words") == 0
+    told = capsys.readouterr()
+    text, box, point = told.out.splitlines()
+    assert text == said
+    assert re.fullmatch(
+        r"box 1 \[28, 0, 84, 56\]: cat · [\d.]+ % of the map inside \(chance 16\.7 %\), "
+        r"IoU \d\.\d\d with the cells at least half as hot as the hottest",
+        box,
+    )
+    assert re.fullmatch(r"point 2 \[5, 6\] · [\d.]+ % of the map inside \(chance 4\.17 %\)", point)
+    assert "note: 1 box could not be read" in told.err
+    written = json.loads((out / "boxes.json").read_text("utf-8"))
+    assert written == [{"bbox_2d": [28, 0, 84, 56], "label": "cat"}, {"point_2d": [5, 6]}]
+    assert call("attention", "--answer", "No box.") == 0
+    assert not (out / "boxes.json").exists()

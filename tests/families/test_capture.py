@@ -12,6 +12,7 @@ from attention_extractor import AttentionExtractor
 from internals.attention_rows import check_full_attention
 from methods import sink_patches, token_maps, top_heads
 from model import decoder_config, decoder_layers, encode, family_of
+from records.boxes import boxes_in
 from records.plan import Plan
 from records.selection import parsed_selection
 from tests.families.kit import GRID, HYBRIDS, PROMPT, TOKENS, answer, attended, eager, picture, read
@@ -33,6 +34,24 @@ def test_rows_are_those_of_eager_attention(kind: str) -> None:
     assert_same(capture.prompt_attention, own[..., encoded.image_positions], terms=1)
     text = rows.mean(2)[..., [*range(int(encoded.image_positions[0]))]]  # before the picture
     assert_same(capture.text_attention[..., : text.shape[-1]], text, terms=1)
+
+
+def test_an_answer_says_in_which_unit_its_boxes_are(kind: str) -> None:
+    unit = "pixels" if kind == "qwen2_5_vl" else "thousandths"
+    settings = answer(kind).settings
+    assert (settings["boxes"], settings["cell"]) == (unit, cell(kind))
+
+
+def test_a_given_box_lies_where_its_family_means_it(kind: str) -> None:
+    """A picture of 3.3 × 2 cells is seen in 3 × 2: each family's own numbers, one place."""
+    side, (h, w) = cell(kind), (3, 2)
+    small = picture(kind).resize((side * w, side * h + side // 3))
+    told = (side * w, side * h) if kind == "qwen2_5_vl" else (1000, 1000)
+    half = f'{{"bbox_2d": [0, {told[1] // 2}, {told[0]}, {told[1]}], "label": "low"}}'
+    capture = AttentionExtractor(*tiny_family(kind)).read(small, PROMPT, half)
+    (box,) = boxes_in(capture)
+    assert capture.grid == (h, w)
+    assert box.xyxy == pytest.approx((0, small.height / 2, small.width, small.height), abs=1)
 
 
 def test_shares_sum_to_1(kind: str) -> None:

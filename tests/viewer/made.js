@@ -36,6 +36,13 @@ export function packed(rows, bits = 16) {
 
 const words = (texts) => texts.map((text, token) => ({ text, tokens: [token] }));
 
+const METHODS = [
+  { name: 'attention', label: 'Attention', short: 'Fast', group: 'first' },
+  { name: 'gradient-attention', label: 'Gradient × attention', short: 'Best', group: 'first' },
+  { name: 'occlusion', label: 'Occlusion', short: 'Causal', group: 'first' },
+  { name: 'tam', label: 'Token activation map', short: 'Token act.', group: 'more' },
+];
+
 // Returns a payload as Python makes it, with some of it changed.
 export function payload(changes = {}) {
   return {
@@ -85,6 +92,7 @@ export function payload(changes = {}) {
       ]),
       probabilities: [],
     },
+    boxes: { list: [], notes: '', json: '[]', threshold: 0.5, threshold_text: 'the hot cells' },
     layers: [3, 8],
     method: {
       name: 'attention',
@@ -95,12 +103,7 @@ export function payload(changes = {}) {
       caveat: 'It is not a proof.',
       sinks: true,
     },
-    methods: [
-      { name: 'attention', label: 'Attention', short: 'Fast', group: 'first' },
-      { name: 'gradient-attention', label: 'Gradient × attention', short: 'Best', group: 'first' },
-      { name: 'occlusion', label: 'Occlusion', short: 'Causal', group: 'first' },
-      { name: 'tam', label: 'Token activation map', short: 'Token act.', group: 'more' },
-    ],
+    methods: METHODS,
     checks: [],
     settings: { model: 'made', layers: [3, 8], heads: [0, 1, 2, 3, 4, 5], head_count: 6, aggregation: 'max' },
     palettes: {},

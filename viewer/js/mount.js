@@ -19,6 +19,7 @@
 import { knownPick, noPickText, pickOf } from './state/picks.js';
 import { newState, publicState, withChanges, withPayload } from './state/state.js';
 import { refuse, show } from './view/actions.js';
+import { addBoxes } from './view/boxes.js';
 import { addControls } from './view/controls.js';
 import { addGlance } from './view/glance.js';
 import { addKeys } from './view/keys.js';
@@ -93,6 +94,7 @@ function assembled(viewer) {
     verdict: addVerdict(viewer),
     phase: addPhase(viewer),
     glance: addGlance(viewer),
+    boxes: addBoxes(viewer),
   };
   viewer.methods = views.methods;
   views.panels = addPanels(viewer);
@@ -100,6 +102,7 @@ function assembled(viewer) {
   const pointing = addPointing(viewer);
   views.stage = addStage(viewer, (shown) => {
     pointing.place();
+    views.boxes.write(shown);
     viewer.readout.write(shown);
   });
   addKeys(viewer);

@@ -17,6 +17,7 @@ const FUNCTION_WORDS =
 const PLACE_WORDS =
   'left right top bottom upper lower middle center centre corner side edge front back background foreground inside outside ' +
   'image picture photo scene';
+const FORMAT = new Set(['json', 'bbox_2d', 'point_2d', 'label', 'text_content']); // of an answer with boxes
 const FUNCTIONS = new Set(FUNCTION_WORDS.split(' '));
 const PLACES = new Set(PLACE_WORDS.split(' '));
 
@@ -30,9 +31,11 @@ const isNaming = (word) => isMeant(word) && !isIn(PLACES, word);
 function scored(data, isCandidate) {
   const need = needs(data, 'words');
   const said = saidPick(data);
+  const isNotation = (word) => data.boxes.list.length > 0 && isIn(FORMAT, word);
   return data.answer.words
     .map((segment, place) => ({ ...segment, place, need: need[place] ?? 1 }))
-    .filter((segment) => isSpoken(segment) && isCandidate(segment) && !(said && isThought(data, segment)))
+    .filter((segment) => isSpoken(segment) && !isNotation(segment) && isCandidate(segment))
+    .filter((segment) => !(said && isThought(data, segment)))
     .map((segment) => ({ ...segment, score: segment.need * hottestShare(data, segment.tokens) }));
 }
 

@@ -1,4 +1,5 @@
 // What is said of a pick, of the map that is shown, and of places in it.
+import { boxNameOf } from './boxes.js';
 import { isOneCell } from './geometry.js';
 import { shareOf } from './glow.js';
 import { aloneIn, alonePlace, highestCell, massIn, shownPick, valueAt } from './maps.js';
@@ -11,6 +12,8 @@ import { isSaid } from './thoughts.js';
 export const segmentsOf = (state, name) => segmentsIn(state.data[name], state.granularity);
 
 function textOf(state, pick) {
+  const box = boxNameOf(state.data, pick);
+  if (box) return box;
   const segments = segmentsOf(state, pick.of_prompt ? 'prompt' : 'answer');
   const segment = segments.find((one) => one.tokens && `${one.tokens}` === `${pick.tokens}`);
   if (segment?.text.trim()) return segment.text;

@@ -1,4 +1,5 @@
 // Pointer and keys on the picture: cells, regions, the words that look there, and the divider of the wipe.
+import { boxPick } from '../state/boxes.js';
 import {
   askedPart,
   besideOf,
@@ -12,7 +13,8 @@ import {
 import { litWords } from '../state/lit.js';
 import { highestCell, shownMap } from '../state/maps.js';
 import { percent } from '../state/numbers.js';
-import { keepRegion, moveDivider, point } from './actions.js';
+import { choose, keepRegion, moveDivider, point } from './actions.js';
+import { boxUnder } from './boxes.js';
 import { hasModifier, isConfirming, isHovering } from './parts.js';
 
 // Returns {place}, which puts the divider and the bubble where the state has them.
@@ -46,12 +48,18 @@ function listenToPointer(viewer) {
   listen(part('frame'), 'pointermove', (event) => {
     const cell = event.target === canvas ? cellUnder(viewer, event) : null;
     if (drag && cell) keepRegion(viewer, spanOf(drag.cell, cell));
+    canvas.style.cursor = boxUnder(viewer, event) ? 'pointer' : '';
     if (isHovering(event)) point(viewer, cell);
   });
   listen(part('frame'), 'pointerleave blur', () => point(viewer, null));
   listen(canvas, 'pointerdown', (event) => {
     const cell = cellUnder(viewer, event);
     if (event.button !== 0 || !cell) return;
+    const box = boxUnder(viewer, event);
+    if (box) {
+      choose(viewer, boxPick(box));
+      return;
+    }
     const { region } = state;
     drag = { cell, isAgain: Boolean(region) && isOneCell(region) && isSameCell(region, cell) };
     if (isHovering(event)) keepRegion(viewer, spanOf(cell, cell));

@@ -1,4 +1,5 @@
 // The words of the answer and of the question as lists of options: hover previews, click picks, keys walk.
+import { beginsIn } from '../state/boxes.js';
 import { askedPart } from '../state/geometry.js';
 import { litWords } from '../state/lit.js';
 import { needs } from '../state/need.js';
@@ -56,6 +57,8 @@ function fillSide(viewer, place, side) {
     const option = wordOption(segment, need[i] ?? null);
     option.dataset.word = number;
     number += 1;
+    const box = side === 'answer' ? beginsIn(state.data, segment) : 0;
+    if (box) option.dataset.box = box;
     viewer.picksOf.set(option, { tokens: segment.tokens, of_prompt: side === 'prompt' });
     return option;
   });
