@@ -36,6 +36,7 @@ from model import (
     Encoded,
     Pictures,
     Processor,
+    Size,
     answer_ids,
     attention_layers,
     box_settings,
@@ -50,6 +51,7 @@ from model import (
     thinking_of,
     told,
 )
+from model.questions import written_prompt
 from records.capture import Capture
 from records.choices import chosen_indices
 from records.generation import GenerationSettings
@@ -57,8 +59,8 @@ from records.keep import ALL, Keep, as_json, keep_of, layers_of
 from records.layers import attention_layer_numbers
 from records.plan import Plan
 from records.store import cache_folder
-from records.tokens import Span, Vocabulary, spelled, unfinished
-from records.visuals import PLACEHOLDER, Visual
+from records.tokens import Vocabulary, spelled, unfinished
+from records.visuals import Visual
 
 __all__ = ["AttentionExtractor", "Capture", "OnMap", "OnPlan", "OnToken"]
 
@@ -143,8 +145,8 @@ class AttentionExtractor:
     ) -> Capture:
         """Return an answer to the prompt about the visuals, with its attention; None is read from `config`.
 
-        `visuals` is a picture, or a list of pictures: they stand before the prompt, or each where the prompt
-        says `<image>`.
+        `visuals` is a picture, a `Video`, or a list of these: they stand before the prompt, or each where the
+        prompt says `<image>` or `<video>`.
 
         With `generation="checkpoint"` it is the answer of `torch.manual_seed(seed)` and
         `model.generate(**inputs, max_new_tokens=max_new_tokens)`: the checkpoint's own generation_config
@@ -157,7 +159,7 @@ class AttentionExtractor:
 
         `on_token(text so far, number of tokens)` is called after each token. Now and then, and before
         `on_token` tells of it, `on_map(token, map (h, w))` is called with where the attention of the latest
-        token went, the mean over layers and the heads that are kept; of several pictures it is not called.
+        token went, the mean over layers and the heads that are kept; only of one picture is it called.
         Setting `stop` ends the answer after the token at hand. `on_plan` is called with the `Plan` of what
         will be recorded at most, before the model begins. `known_hash` is the picture's `image_hash`, of
         several a list, for who has worked it out already. The model is put back as it was, also after an
@@ -217,7 +219,7 @@ class AttentionExtractor:
             recording = self._recording(encoded, len(ids))
             start = encoded.prompt_length - 1
             rows = torch.tensor([*recording.places.prompt_rows, *range(start, start + len(ids))])
-            inputs = teacher_forced_inputs(encoded, ids[:-1], [encoded.inputs["pixel_values"]])
+            inputs = teacher_forced_inputs(encoded, ids[:-1], [encoded.pixels])
             with ExitStack() as held:
                 held.enter_context(lent(self.model))
                 held.enter_context(torch.no_grad())
@@ -234,7 +236,7 @@ class AttentionExtractor:
 
     def plan(
         self,
-        size_wh: tuple[int, int] | list[tuple[int, int]],
+        size_wh: Size | list[Size],
         prompt: str,
         max_new_tokens: int | None = None,
         *,
@@ -243,8 +245,8 @@ class AttentionExtractor:
     ) -> Plan:
         """Return what `generate` would record at most of a picture of this `Image.size`; nothing is computed.
 
-        Of several pictures `size_wh` is a list. With `answer` it is what `read` would record. What is None is
-        read from `config`.
+        Of several pictures `size_wh` is a list; of a clip it is the `Video` itself. With `answer` it
+        is what `read` would record. What is None is read from `config`.
 
         Raises:
             ValueError: for what `generate` and `read` refuse before the model begins, above all more to
@@ -387,27 +389,12 @@ def map_teller(
     recording: Recording, visuals: Sequence[Visual], on_map: OnMap | None
 ) -> Callable[[int], None]:
     """Return a function of a token's number that calls `on_map` with its map, though not all too often."""
-    told = 0.0
+    told, is_one = 0.0, len(visuals) == 1 and visuals[0].kind == "image"
 
     def tell(token: int) -> None:
         nonlocal told
-        if on_map is not None and len(visuals) == 1 and time.monotonic() - told >= MAP_EVERY:
+        if on_map is not None and is_one and time.monotonic() - told >= MAP_EVERY:
             on_map(token, recording.latest_map().reshape(visuals[0].grid[1:]).numpy())
             told = time.monotonic()
 
     return tell
-
-
-def written_prompt(encoded: Encoded, pieces: Sequence[bytes]) -> tuple[str, tuple[Span, ...]]:
-    """Return the person's text from what each of its tokens spells, and where each token stands in it.
-
-    Where pictures stand between its words, `<image>` stands in their places, as it was written.
-    """
-    first_of_each = [int(encoded.image_positions[visual.first]) for visual in encoded.visuals]
-    asked = encoded.prompt_positions.tolist()
-    if first_of_each[-1] < asked[0]:
-        return spelled(pieces)
-    whole = sorted([*zip(asked, pieces, strict=True), *((at, PLACEHOLDER.encode()) for at in first_of_each)])
-    text, spans = spelled([piece for _, piece in whole])
-    shown = set(first_of_each)
-    return text, tuple(span for (at, _), span in zip(whole, spans, strict=True) if at not in shown)

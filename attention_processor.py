@@ -35,24 +35,26 @@ class AttentionProcessor:
         aggregation: Aggregation = "mean",
         *,
         visual: int = 0,
+        frame: int | None = None,
     ) -> np.ndarray:
         """Return the attention map (h, w) of a generated token: shares of attention, 0..1, un-normalised.
 
         The aggregation folds all chosen layers and heads at once; None chooses all that were recorded, of
         heads those that were kept (`Capture.keep`). For several tokens (a word, the whole answer) it is the
         mean of their maps. Layers are decoder layer numbers. Negative tokens, layers and heads count from the
-        last. `visual` is the number of a picture among several, in the order of the prompt; a head's shares
-        over all of them sum to what it gave them together.
+        last. `visual` is the number of a picture or clip among several, in the order of the prompt; a head's
+        shares over all of them sum to what it gave them together. Of a clip it is the map of its step
+        `frame`, or without one (t, h, w) of all its steps, whose times `Visual.times` says.
 
         Raises:
-            ValueError: for a token or a picture beyond the capture, a layer or head beyond the model or not
-                recorded, no choice at all, an unknown aggregation, or "max" or "min" where the mean over
+            ValueError: for a token, picture or frame beyond the capture, a layer or head beyond the model or
+                not recorded, no choice at all, an unknown aggregation, or "max" or "min" where the mean over
                 heads was kept.
         """
         found = self._folded(
             self.capture.attention, "token", token_position, layer_indices, head_indices, aggregation
         )
-        return part_of_map(found, self.capture.visuals, visual)
+        return part_of_map(found, self.capture.visuals, visual, frame)
 
     def get_attention_heatmap_for_prompt_token(
         self,
@@ -62,6 +64,7 @@ class AttentionProcessor:
         aggregation: Aggregation = "mean",
         *,
         visual: int = 0,
+        frame: int | None = None,
     ) -> np.ndarray:
         """Return the attention map (h, w) of a token of the prompt; otherwise as for a generated token."""
         found = self._folded(
@@ -72,7 +75,7 @@ class AttentionProcessor:
             head_indices,
             aggregation,
         )
-        return part_of_map(found, self.capture.visuals, visual)
+        return part_of_map(found, self.capture.visuals, visual, frame)
 
     def visual_shares(
         self,

@@ -13,7 +13,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import partial, reduce
 from typing import Any
 
 import numpy as np
@@ -27,7 +27,7 @@ from internals.teacher_forcing import check_belongs, said_logprobs
 from model import Pictures, Processor, encode, model_device, template_keywords
 from records.capture import Capture
 from records.map_check import probability_text
-from records.visuals import PLACEHOLDER
+from records.visuals import PLACEHOLDERS
 from utils import OnProgress, Watch
 
 NOTE = "Each word stands after the words that were really said before it, which the picture had a part in."
@@ -147,7 +147,7 @@ def logprobs_without(
         raise ValueError(f"the answer was given by {capture.model_name}, not by {model.name_or_path}")
     if not capture.token_ids:
         return np.zeros(0, np.float32)
-    question = capture.prompt.replace(PLACEHOLDER, "")
+    question = reduce(lambda text, one: text.replace(one, ""), PLACEHOLDERS.values(), capture.prompt)
     turn = {"role": "user", "content": [{"type": "text", "text": question}]}
     keywords = template_keywords(processor.chat_template, capture.thinking)
     rendered = processor.apply_chat_template([turn], tokenize=False, add_generation_prompt=True, **keywords)

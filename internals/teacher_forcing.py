@@ -12,7 +12,7 @@ from torch import Tensor
 
 from internals.exclusive import lent
 from internals.memory import NO_MEMORY, USABLE, attempt, forward_bytes, free_bytes, tokens_at_once
-from model import Encoded
+from model import PIXELS, Encoded
 from records.capture import Capture
 from utils import Watch
 
@@ -26,19 +26,27 @@ def teacher_forced_inputs(
 ) -> dict[str, Tensor]:
     """Return what the model reads: the prompt and the tokens said, once with each picture, in one batch.
 
-    A picture is `pixel_values` (patch, value) of the prompt's own grid. Every key of the processor is passed
-    on.
+    A picture is `Encoded.pixels` (patch, value) of the prompt's own grids. Every key of the processor is
+    passed on.
     """
-    batch = {}
+    batch = {name: torch.cat(each) for name, each in _by_name(encoded, pictures).items()}
     for name, value in encoded.inputs.items():
-        if name == "pixel_values":
-            batch[name] = torch.cat(list(pictures))
+        if name in batch:
             continue
         if name in ("input_ids", *_OF_TOKENS):
             answer = list(said) if name == "input_ids" else [_OF_TOKENS[name]] * len(said)
             value = torch.cat([value, value.new_tensor([answer])], dim=1)
         batch[name] = torch.cat([value] * len(pictures))
     return batch
+
+
+def _by_name(encoded: Encoded, pictures: Sequence[Tensor]) -> dict[str, list[Tensor]]:
+    """Return the pixels of some pictures by the names that the model takes those of images and clips by."""
+    found: dict[str, list[Tensor]] = {}
+    for pixels in pictures:
+        for visual, some in zip(encoded.visuals, encoded.apart(pixels), strict=True):
+            found.setdefault(PIXELS[visual.kind], []).append(some)
+    return found
 
 
 def head_logprobs(model: Any, hidden: Tensor, said: Sequence[int]) -> Tensor:
@@ -98,8 +106,8 @@ class TeacherForced:
 
     @property
     def pixels(self) -> Tensor:
-        """The picture as the model reads it (patch, value)."""
-        return self.encoded.inputs["pixel_values"]
+        """The pictures as the model reads them (patch, value)."""
+        return self.encoded.pixels
 
     @property
     def patches(self) -> Tensor:
@@ -121,7 +129,7 @@ class TeacherForced:
         """Return log p of each token under each picture (picture, token), float32 on the CPU.
 
         The answer stays the same: every token is predicted after those that were really said. A picture is a
-        function that returns `pixel_values`; it is called when its turn comes. As many are read at once as
+        function that returns `Encoded.pixels`; it is called when its turn comes. As many are read at once as
         memory allows. `watch` is told how many of them are done.
 
         Raises:

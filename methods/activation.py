@@ -13,7 +13,7 @@ from internals.exclusive import lent
 from internals.memory import within_memory
 from internals.teacher_forcing import TeacherForced
 from methods.question import Maps, Question
-from records.visuals import part_of_map
+from records.visuals import planes_of
 
 SIDE = 3  # of the window of the rank-Gaussian filter
 
@@ -41,9 +41,8 @@ def token_activation(question: Question) -> Maps:
         pulls = _clipped(text[earlier] @ weights[here])
         found.append(_without(activation, _clipped(visual @ weights[earlier].T), pulls))
     maps = np.stack(found)  # (token, patch)
-    for number, one in enumerate(forced.encoded.visuals):
-        parts = part_of_map(maps, forced.encoded.visuals, number)
-        maps[:, one.patches] = [rank_gaussian(part).reshape(-1) for part in parts]
+    for patches, grid in planes_of(forced.encoded.visuals):
+        maps[:, patches] = [rank_gaussian(one[patches].reshape(grid)).reshape(-1) for one in maps]
     return Maps(maps.astype(np.float32), forward=1)
 
 

@@ -238,7 +238,7 @@ class _Run:
     def picture(self, sample: int) -> Tensor:
         """Return the picture (patch, value) of one sample, as the model reads it."""
         vision = self.model.config.vision_config
-        pixels = self.encoded.inputs["pixel_values"]
+        pixels = self.encoded.pixels
         return self.noise.noisy(pixels, sample, vision.in_channels, vision.temporal_patch_size)
 
     def cams(self, explained: Explained, watch: Watch) -> tuple[GradCam, ...]:

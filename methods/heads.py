@@ -14,7 +14,7 @@ from methods.question import Maps, Question
 from records.capture import Capture
 from records.choices import chosen_indices
 from records.keep import heads_refusal
-from records.visuals import part_of_map
+from records.visuals import planes_of
 
 
 def local_attention(question: Question, count: int) -> Maps:
@@ -55,7 +55,8 @@ def rank_heads(capture: Capture, tokens: int | Sequence[int] | None = None) -> t
     entropies = np.zeros(shares.shape)
     for token in chosen:
         rows = capture.attention[token].float().cpu().numpy()  # (layer, head, patch)
-        parts = [part_of_map(rows, capture.visuals, number) for number in range(len(capture.visuals))]
+        planes = planes_of(capture.visuals)
+        parts = [rows[..., patches].reshape(*shares.shape, *grid) for patches, grid in planes]
         entropies += spatial_entropy(*parts) / len(chosen)
     on_image = above_bend(shares)
     ranks = [
@@ -93,7 +94,8 @@ def above_bend(values: NDArray[np.floating]) -> NDArray[np.bool_]:
 def spatial_entropy(*maps: NDArray[np.floating]) -> NDArray[np.float64]:
     """Return the entropy (…,) of the piece sizes of each map's cells above its mean, for maps (…, h, w).
 
-    A map over several pictures is the part (…, h, w) on each of them: one mean, and no piece in two pictures.
+    A map over several pictures, or a clip's steps, is the part (…, h, w) on each of them: one mean, and no
+    piece in two of them.
     """
     count = sum(part.shape[-2] * part.shape[-1] for part in maps)
     mean = sum(part.sum(axis=(-2, -1), keepdims=True) for part in maps) / count

@@ -18,7 +18,7 @@ from torch import Tensor
 from internals.teacher_forcing import TeacherForced
 from methods.question import Maps, Question
 from records.choices import Fill
-from records.visuals import Visual, patch_count
+from records.visuals import planes_of
 
 BLUR = 1.0  # σ of the Gaussian blur, in merged patches
 
@@ -34,7 +34,7 @@ def occlusion(
     the picture as it is. Values can be negative: the word became likelier.
     """
     forced = question.forced
-    grids = [visual.grid[1:] for visual in forced.encoded.visuals]
+    grids = [plane.grid for plane in planes_of(forced.encoded.visuals)]
     size = max(1, round(min(map(min, grids)) / 4)) if size is None else size
     stride = max(1, size // 2) if stride is None else stride
     each = [_regions(grid, size, stride) for grid in grids]
@@ -67,23 +67,19 @@ def covering(forced: TeacherForced, fill: Fill = "mean") -> Tensor:
     """Return what covers each picture, as `pixel_values` (patch, value): its mean colour, or a blur of it."""
     if fill not in get_args(Fill):
         raise ValueError(f"fill must be one of {', '.join(get_args(Fill))}; got {fill!r}")
-    fillings = [
-        _filling(forced, forced.pixels[rows], visual, fill)
-        for rows, visual in zip(_rows_of(forced), forced.encoded.visuals, strict=True)
-    ]
-    return torch.cat(fillings)
+    planes = planes_of(forced.encoded.visuals)
+    of_cell = len(forced.pixels) // planes[-1].patches.stop  # a cell's unmerged patches are neighbours
+    return torch.cat(
+        [
+            _filling(forced, forced.pixels[of_cell * some.start : of_cell * some.stop], grid, fill)
+            for some, grid in planes
+        ]
+    )
 
 
-def _rows_of(forced: TeacherForced) -> list[slice]:
-    """Return which rows of `pixel_values` are each picture's; a cell's unmerged patches are neighbours."""
-    of_cell = len(forced.pixels) // patch_count(forced.encoded.visuals)
-    each = (visual.patches for visual in forced.encoded.visuals)
-    return [slice(of_cell * one.start, of_cell * one.stop) for one in each]
-
-
-def _filling(forced: TeacherForced, pixels: Tensor, visual: Visual, fill: Fill) -> Tensor:
+def _filling(forced: TeacherForced, pixels: Tensor, grid: tuple[int, int], fill: Fill) -> Tensor:
     """Return what covers one picture, from its `pixel_values` (patch, value)."""
-    picture = _picture(forced, pixels, visual)  # (h, w, merge row, merge col, channel, copy, row, col)
+    picture = _picture(forced, pixels, grid)  # (h, w, merge row, merge col, channel, copy, row, col)
     if fill == "mean":
         mean = picture.float().mean(dim=(0, 1, 2, 3, 5, 6, 7), keepdim=True).to(picture.dtype)
         return mean.expand_as(picture).reshape(pixels.shape)
@@ -101,9 +97,9 @@ def covered(forced: TeacherForced, cells: NDArray[np.bool_], filling: Tensor) ->
     return torch.where(chosen[:, None], filling, forced.pixels)
 
 
-def _picture(forced: TeacherForced, pixels: Tensor, visual: Visual) -> Tensor:
+def _picture(forced: TeacherForced, pixels: Tensor, grid: tuple[int, int]) -> Tensor:
     """Return the pixels with their axes apart."""
-    vision, (_, h, w) = forced.model.config.vision_config, visual.grid
+    vision, (h, w) = forced.model.config.vision_config, grid
     merge, side = vision.spatial_merge_size, vision.patch_size
     shape = (h, w, merge, merge, vision.in_channels, vision.temporal_patch_size, side, side)
     return pixels.reshape(shape)

@@ -5,7 +5,7 @@ attention, maps or pages.
 """
 
 import model.torchvision_guard  # noqa: F401 - before all that follows, which imports transformers
-from model.encoding import Counts, Encoded, Pictures, count, encode
+from model.encoding import PIXELS, Counts, Encoded, Pictures, Size, count, encode
 from model.errors import ModelError, PromptError
 from model.families import (
     FAMILIES,
@@ -32,6 +32,7 @@ __all__ = [
     "DEMO",
     "DEMO_FOLDER",
     "FAMILIES",
+    "PIXELS",
     "Checkpoint",
     "Counts",
     "Encoded",
@@ -41,6 +42,7 @@ __all__ = [
     "Placement",
     "Processor",
     "PromptError",
+    "Size",
     "Thinking",
     "answer_ids",
     "answer_key",

@@ -7,27 +7,42 @@ answers.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
 from typing import Any, NamedTuple
 
+import torch
 from PIL import Image
 from torch import Tensor
-from torch import bool as bool_
 
-import config
-from model.errors import PromptError
 from model.families import Processor, model_device
-from model.thinking import template_keywords
+from model.questions import (
+    check_known,
+    check_length,
+    in_prompt,
+    places_in,
+    token_of,
+    written_question,
+)
+from model.videos import clip_text, video_inputs
 from records.pictures import ImageError, check_image_size, hashes_of, rgb
-from records.visuals import PLACEHOLDER, Visual, check_in_order, only_picture, patch_count, picture_visual
-from utils import HALF, is_broken
+from records.videos import Video
+from records.visuals import (
+    PLACEHOLDERS,
+    Kind,
+    Visual,
+    check_in_order,
+    only_picture,
+    patch_count,
+    picture_visual,
+)
 
-OF_PICTURES = re.compile("vision|image|video")  # in the names of tokens that stand for them, or around them
-# This and those after it stand for texts in a chat template; they are for private use, so that none has them.
-MARK = "\ue000"
-Pictures = Image.Image | Sequence[Image.Image]
+Pictures = Image.Image | Video | Sequence[Image.Image | Video]
+Size = tuple[int, int] | Video  # (width, height) of a picture; a clip itself, whose frames count too
+PIXELS: Mapping[Kind, str] = {
+    "image": "pixel_values",
+    "video": "pixel_values_videos",
+}  # as the model takes them
 Hash = str | Sequence[str]
 
 
@@ -47,7 +62,7 @@ class Encoded:
     visuals: tuple[Visual, ...]  # the pictures, in the order of the prompt
     image_positions: Tensor  # (patch,) position of each visual token in the sequence, of all visuals
     prompt_positions: Tensor  # (prompt token,) positions of the person's text, template left out
-    pictures: tuple[Image.Image, ...]  # RGB, as they were given
+    pictures: tuple[Image.Image | Video, ...]  # RGB, as they were given
 
     @property
     def input_ids(self) -> Tensor:
@@ -58,6 +73,24 @@ class Encoded:
     def prompt_length(self) -> int:
         """Number of tokens before the answer, S."""
         return len(self.input_ids)
+
+    @property
+    def pixels(self) -> Tensor:
+        """What the model sees (patch, value), of all visuals in the order of the prompt; patches unmerged."""
+        left = {name: value for name, value in self.inputs.items() if name in PIXELS.values()}
+        if len(left) == 1:
+            return next(iter(left.values()))
+        found, per_cell = [], sum(map(len, left.values())) // patch_count(self.visuals)
+        for visual in self.visuals:
+            name, size = PIXELS[visual.kind], visual.count * per_cell
+            found.append(left[name][:size])
+            left[name] = left[name][size:]
+        return torch.cat(found)
+
+    def apart(self, pixels: Tensor) -> list[Tensor]:
+        """Return `pixels` visual by visual."""
+        per_cell = len(pixels) // patch_count(self.visuals)
+        return list(pixels.split([visual.count * per_cell for visual in self.visuals]))
 
     @property
     def counts(self) -> Counts:
@@ -86,15 +119,6 @@ class Encoded:
             raise ValueError("expected at least one prompt token; got none")
 
 
-@dataclass(frozen=True)
-class Written:
-    """A question in the checkpoint's own chat template, one token for each picture."""
-
-    text: str
-    starts: tuple[int, ...]  # where each part of the person's text stands in it
-    parts: tuple[str, ...]  # these parts; pictures may stand between them
-
-
 def encode(
     model: Any,
     processor: Processor,
@@ -116,72 +140,90 @@ def encode(
         PromptError: for an empty or over-long prompt, one with tokens that only the template may write, or
             with another number of `<image>` than there are pictures.
     """
-    pictures = _pictures(visuals)
-    written = _written(processor, prompt, len(pictures), thinking)
-    batch = processor(text=[written.text], images=pictures, return_tensors="pt", return_offsets_mapping=True)
-    offsets = batch.pop("offset_mapping")[0]  # (token, 2): where its characters start and end
+    shown = _shown(visuals)
+    written = written_question(processor, prompt, kinds_of(shown), thinking)
+    inputs, offsets, read = _read(processor, written.text, shown)
     device = model_device(model)
-    inputs = {name: value.to(device) for name, value in batch.items()}
+    inputs = {name: value.to(device) for name, value in inputs.items()}
     ids = inputs["input_ids"][0]
     check_length(len(ids), model)
-    _check_known(ids, model, processor)
-    grids = _grids(inputs["image_grid_thw"], processor.image_processor.merge_size, len(pictures))
-    hashes = hashes_of(pictures, known_hash)
-    found = _visuals(pictures, grids, hashes)
-    in_prompt = _in_prompt(offsets, written, processor.image_token, [one.count for one in found])
-    positions = (ids == model.config.image_token_id).nonzero()[:, 0]
-    prompt_positions = in_prompt.nonzero()[:, 0].to(ids.device)
-    if PLACEHOLDER not in prompt and bool((prompt_positions[:1] < positions[-1:]).any()):
+    check_known(ids, model, processor)
+    hashes = hashes_of(shown, known_hash)
+    found: list[Visual] = []
+    for place, (one, of_one, known) in enumerate(zip(shown, read, hashes, strict=True), start=1):
+        found.append(_visual(one, of_one, known, place, patch_count(found)))
+    asked = in_prompt(offsets, written, processor, [of_one.characters for of_one in read])
+    config_ = model.config
+    positions = ((ids == config_.image_token_id) | (ids == config_.video_token_id)).nonzero()[:, 0]
+    prompt_positions = asked.nonzero()[:, 0].to(ids.device)
+    if not places_in(prompt) and bool((prompt_positions[:1] < positions[-1:]).any()):
         raise ValueError("expected the prompt after the image; got it before")
     return Encoded(
         inputs=inputs,
-        visuals=found,
+        visuals=tuple(found),
         image_positions=positions,
         prompt_positions=prompt_positions,
-        pictures=tuple(pictures),
+        pictures=tuple(shown),
     )
 
 
 def count(
     model: Any,
     processor: Processor,
-    size_wh: tuple[int, int] | list[tuple[int, int]],
+    size_wh: Size | list[Size],
     prompt: str,
     *,
     thinking: bool = False,
 ) -> Counts:
     """Return how many tokens `encode` would make of pictures of these (width, height) and the prompt.
 
-    No picture is needed for it; `size_wh` is of one, or a list. Errors are those of `encode`.
+    No picture is needed for it; `size_wh` is of one, or a list, and of a clip the `Video` itself. Errors are
+    those of `encode`.
     """
-    sizes: list[tuple[int, int]] = size_wh if isinstance(size_wh, list) else [size_wh]
+    sizes: list[Size] = size_wh if isinstance(size_wh, list) else [size_wh]
     for size in sizes:
-        check_image_size(size)
-    written = _written(processor, prompt, len(sizes), thinking)
-    read = processor.tokenizer(written.text, return_tensors="pt", return_offsets_mapping=True)
+        if not isinstance(size, Video):
+            check_image_size(size)
+    kinds: list[Kind] = ["video" if isinstance(size, Video) else "image" for size in sizes]
+    written = written_question(processor, prompt, kinds, thinking)
+    clips = [clip_text(processor, size) if isinstance(size, Video) else None for size in sizes]
+    tokens = [
+        token_of(processor, kind) if clip is None else clip for kind, clip in zip(kinds, clips, strict=True)
+    ]
+    text = _expanded(processor, written.text, tokens)
+    read = processor.tokenizer(text, return_tensors="pt", return_offsets_mapping=True)
     images = processor.image_processor
-    patches = sum(images.get_number_of_image_patches(height, width, {}) for width, height in sizes)
-    visual = patches // images.merge_size**2
+    patches = [
+        images.get_number_of_image_patches(size[1], size[0], {}) // images.merge_size**2
+        for size in sizes
+        if not isinstance(size, Video)
+    ]
     ids = read["input_ids"][0]
-    length = len(ids) - len(sizes) + visual  # one token stands for each picture in the text
+    visual = sum(patches) + int((ids == model.config.video_token_id).sum())
+    length = len(ids) - len(patches) + sum(patches)  # one token stands for each picture in the text
     check_length(length, model)
-    _check_known(ids, model, processor)
-    in_prompt = _in_prompt(read["offset_mapping"][0], written, processor.image_token, [1] * len(sizes))
-    return Counts(visual, int(in_prompt.sum()), length)
+    check_known(ids, model, processor)
+    asked = in_prompt(read["offset_mapping"][0], written, processor, [len(token) for token in tokens])
+    return Counts(visual, int(asked.sum()), length)
 
 
-def _pictures(visuals: Pictures) -> list[Image.Image]:
-    """Return the pictures in RGB; ImageError for none, and for one that cannot be used."""
-    several = isinstance(visuals, (list, tuple))
-    given: list[Any] = list(visuals) if isinstance(visuals, (list, tuple)) else [visuals]
+def kinds_of(shown: Sequence[Image.Image | Video]) -> list[Kind]:
+    """Return what each of some visuals is."""
+    return ["video" if isinstance(one, Video) else "image" for one in shown]
+
+
+def _shown(visuals: Pictures) -> list[Image.Image | Video]:
+    """Return the pictures in RGB, and the clips; ImageError for none, and for one that cannot be used."""
+    is_one = isinstance(visuals, Video) or not isinstance(visuals, (list, tuple))
+    given: list[Any] = [visuals] if is_one else list(visuals)  # type: ignore[arg-type]
     if not given:
         raise ImageError("At least one image is needed; got an empty list.")
-    found = []
-    for place, image in enumerate(given, start=1):
+    found: list[Image.Image | Video] = []
+    for place, one in enumerate(given, start=1):
         try:
-            found.append(_picture(image))
+            found.append(one if isinstance(one, Video) else _picture(one))
         except ImageError as error:
-            raise ImageError(f"Picture {place} of {len(given)}: {error}" if several else str(error)) from None
+            raise ImageError(str(error) if is_one else f"Picture {place} of {len(given)}: {error}") from None
     return found
 
 
@@ -193,149 +235,75 @@ def _picture(image: Any) -> Image.Image:
     return rgb(image)
 
 
-def _visuals(
-    pictures: Sequence[Image.Image], grids: Sequence[tuple[int, int]], hashes: Sequence[str]
-) -> tuple[Visual, ...]:
-    """Return the record of each picture, in the order of the prompt."""
-    found: list[Visual] = []
-    for place, (picture, grid, known) in enumerate(zip(pictures, grids, hashes, strict=True), start=1):
-        size = (picture.height, picture.width)
-        found.append(picture_visual(grid, size, known, f"picture {place}", patch_count(found)))
-    return tuple(found)
+class _Read(NamedTuple):
+    """How the model reads one visual."""
+
+    grid: tuple[int, int, int]  # (t, h, w) in merged patches
+    times: tuple[float, ...]  # of a clip's steps
+    characters: int  # of the text that stands for it
 
 
-def _written(processor: Processor, prompt: str, count: int, thinking: bool) -> Written:
-    """Return the question in the chat template; PromptError for a prompt that cannot be read."""
-    _check_prompt(prompt)
-    content = content_of(prompt, count)
-    parts = [part for part in content if part is not None]
-    around = template_around(processor, content, thinking)
-    for part in parts:
-        check_tokens(processor.tokenizer, "".join(around), part)
-    text, starts = around[0], []
-    for part, after in zip(parts, around[1:], strict=True):
-        starts.append(len(text))
-        text += part + after
-    return Written(text, tuple(starts), tuple(parts))
+def _read(
+    processor: Processor, text: str, shown: Sequence[Image.Image | Video]
+) -> tuple[dict[str, Tensor], Tensor, list[_Read]]:
+    """Return the model's inputs, where each token's characters start and end (token, 2), and each visual.
 
-
-def content_of(prompt: str, count: int) -> list[str | None]:
-    """Return the texts of a question in order, None for each picture: first, or where the prompt says so."""
-    places = prompt.count(PLACEHOLDER)
-    if not places:
-        return [None] * count + [prompt]
-    if places != count:
-        there = "there is one picture" if count == 1 else f"there are {count} pictures"
-        raise PromptError(
-            f"The prompt says {PLACEHOLDER} {places} times, once for each picture, and {there}."
-            if places > 1
-            else f"The prompt says {PLACEHOLDER} once, which stands for a picture, and {there}."
-        )
-    content: list[str | None] = []
-    for number, part in enumerate(prompt.split(PLACEHOLDER)):
-        content += [None] * (number > 0)
-        content += [part] * bool(part)
-    if not any(part is not None and part.strip() for part in content):
-        raise PromptError("The prompt is empty.")
-    return content
-
-
-def _in_prompt(offsets: Tensor, written: Written, image_token: str, counts: Sequence[int]) -> Tensor:
-    """Return whether each token (token,) has a character of the person's text.
-
-    Offsets count in the text as it was read, where so many tokens stand for each picture's one.
+    Pictures alone are read by the processor; with clips among them what it does is done here, since its own
+    reading of clips needs torchvision.
     """
-    longer = [0, *accumulate((count - 1) * len(image_token) for count in counts)]
-    found = offsets.new_zeros(len(offsets), dtype=bool_)
-    for start, part in zip(written.starts, written.parts, strict=True):
-        before = written.text.count(image_token, 0, start)  # pictures
-        found |= _within(offsets, start + longer[before], len(part))
-    return found
-
-
-def _within(offsets: Tensor, start: int, length: int) -> Tensor:
-    """Return whether each token (token,) has a character among so many from `start` on."""
-    return (offsets[:, 0] < start + length) & (offsets[:, 1] > start)
-
-
-def _check_prompt(prompt: str) -> None:
-    """Raise PromptError unless the prompt is plain text of a sensible length."""
-    check_text(prompt, "prompt")
-    if len(prompt) > config.MAX_PROMPT_CHARACTERS:
-        raise PromptError(
-            f"The prompt has {len(prompt):,} characters; "
-            f"at most {config.MAX_PROMPT_CHARACTERS:,} are allowed."
+    images = [one for one in shown if not isinstance(one, Video)]
+    batch: Any
+    if len(images) == len(shown):
+        batch = processor(text=[text], images=images, return_tensors="pt", return_offsets_mapping=True)
+        grids = _grids(batch["image_grid_thw"], processor.image_processor.merge_size, len(images))
+        width = len(processor.image_token)
+        read = [_Read((1, h, w), (), h * w * width) for h, w in grids]
+        return (
+            {name: batch[name] for name in batch if name != "offset_mapping"},
+            batch["offset_mapping"][0],
+            read,
         )
+    tensors: dict[str, Tensor] = (
+        dict(processor.image_processor(images=images, return_tensors="pt")) if images else {}
+    )
+    merge = processor.image_processor.merge_size
+    grids = _grids(tensors["image_grid_thw"], merge, len(images)) if images else []
+    clips = [video_inputs(processor, one) for one in shown if isinstance(one, Video)]
+    for name in clips[0].tensors:
+        tensors[name] = torch.cat([clip.tensors[name] for clip in clips])
+    left, of_clips, texts, read = iter(grids), iter(clips), [], []
+    for one in shown:
+        if isinstance(one, Video):
+            clip = next(of_clips)
+            texts.append(clip.placeholder)
+            read.append(_Read(clip.grid, clip.times, len(clip.placeholder)))
+        else:
+            h, w = next(left)
+            texts.append(processor.image_token * (h * w))
+            read.append(_Read((1, h, w), (), len(texts[-1])))
+    batch = processor.tokenizer(
+        [_expanded(processor, text, texts)], return_tensors="pt", return_offsets_mapping=True
+    )
+    ids, ids_of = batch["input_ids"], processor.tokenizer.convert_tokens_to_ids
+    kinds = torch.zeros_like(ids)
+    for kind, number in (("image", 1), ("video", 2)):
+        kinds[ids == ids_of(token_of(processor, kind))] = number  # type: ignore[arg-type]
+    words = {"input_ids": ids, "attention_mask": batch["attention_mask"], "mm_token_type_ids": kinds}
+    return {**words, **tensors}, batch["offset_mapping"][0], read
 
 
-def check_text(text: str, name: str) -> None:
-    """Raise PromptError for what is no text, or an empty one; `name` says what it is."""
-    if not isinstance(text, str) or not text.strip():
-        raise PromptError(f"The {name} is empty.")
-    if is_broken(text):
-        raise PromptError(f"The {name} {HALF}.")
-
-
-def check_tokens(
-    tokenizer: Any, template: str, text: str, name: str = "prompt", allowed: Collection[str] = ()
-) -> None:
-    """Raise PromptError for a token that parts turns, texts, pictures or videos: it would change the layout.
-
-    Other added tokens, such as `<tool_call>` and `<|box_start|>`, are read as the tokenizer reads them, and
-    so are those that are `allowed`.
-    """
-    added = tokenizer.added_tokens_decoder
-    layout = set(tokenizer(template, add_special_tokens=False)["input_ids"])
-    layout |= {tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id}
-    for token_id in tokenizer(text, add_special_tokens=False)["input_ids"]:
-        token = added.get(token_id)
-        if token is None or not token.special or token.content in allowed:
-            continue
-        if token_id in layout or OF_PICTURES.search(token.content):
-            raise PromptError(f"The {name} may not contain the control token {token.content}.")
-
-
-def check_length(tokens: int, model: Any, name: str = "prompt") -> None:
-    """Raise PromptError for more tokens than the model reads."""
-    limit = model.config.text_config.max_position_embeddings
-    if tokens >= limit:
-        raise PromptError(
-            f"The picture and the {name} are {tokens:,} tokens, and the model reads fewer than {limit:,}; "
-            f"lower MAX_PIXELS or shorten the {name}."
-        )
-
-
-def _check_known(ids: Tensor, model: Any, processor: Processor) -> None:
-    """Raise PromptError for a token that the tokenizer was given after training, without weights for it."""
-    beyond = ids[ids >= model.get_input_embeddings().num_embeddings]
-    if len(beyond):
-        token = processor.tokenizer.convert_ids_to_tokens(int(beyond[0]))
-        raise PromptError(f"The model has no weights for {token}, which is in the prompt; leave it out.")
-
-
-def template_around(processor: Processor, content: Sequence[str | None], thinking: bool) -> list[str]:
-    """Return the chat template's text before, between and after the texts of a question.
-
-    `content` is these texts in order, None for a picture.
-    """
-    keywords = template_keywords(processor.chat_template, thinking)
-    texts = [part for part in content if part is not None]
-    marks = [chr(ord(MARK) + number) for number in range(len(texts))]
-    around = re.split("|".join(marks), _rendered(processor, content, marks, keywords))
-    whole = "".join(part for pair in zip(around, [*texts, ""], strict=True) for part in pair)
-    if _rendered(processor, content, texts, keywords) != whole:
-        raise PromptError("The checkpoint's chat template changes the prompt; leave out spaces around it.")
-    return around
-
-
-def _rendered(
-    processor: Processor, content: Sequence[str | None], texts: Sequence[str], keywords: Mapping[str, Any]
-) -> str:
-    """Return the question in the template, with these texts for those of its content."""
+def _expanded(processor: Processor, text: str, texts: Sequence[str]) -> str:
+    """Return the text with what stands for each visual in the place of the template's one token."""
     rest = iter(texts)
-    parts = [{"type": "image"} if part is None else {"type": "text", "text": next(rest)} for part in content]
-    turn = {"role": "user", "content": parts}
-    return processor.apply_chat_template([turn], tokenize=False, add_generation_prompt=True, **keywords)
+    either = "|".join(re.escape(token_of(processor, kind)) for kind in PLACEHOLDERS)
+    return re.sub(either, lambda _: next(rest), text)
+
+
+def _visual(one: Image.Image | Video, read: _Read, known: str, place: int, first: int) -> Visual:
+    """Return the record of one picture or clip."""
+    if isinstance(one, Video):
+        return Visual(one.name, "video", read.grid, first, one.size, known, read.times)
+    return picture_visual(read.grid[1:], (one.height, one.width), known, f"picture {place}", first)
 
 
 def _grids(image_grid_thw: Tensor, merge_size: int, count: int) -> list[tuple[int, int]]:

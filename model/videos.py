@@ -95,11 +95,7 @@ def video_inputs(processor: Processor, video: Video) -> VideoInputs:
     merge = int(reading.settings["merge_size"])
     t, h, w = grid = _grid(reading, video.frames.shape[2:0:-1], len(video.frames))
     cells = (h * reading.cell, w * reading.cell)
-    ends = [min(number, len(video.times) - 1) for number in range(t * reading.step)]
-    times = tuple(
-        (video.times[ends[first]] + video.times[ends[first + reading.step - 1]]) / 2
-        for first in range(0, len(ends), reading.step)
-    )
+    ends, times = _times(reading, video, t)
     return VideoInputs(
         pixels=_patches(reading, video, ends, cells),
         grid=grid,
@@ -108,6 +104,17 @@ def video_inputs(processor: Processor, video: Video) -> VideoInputs:
         placeholder=_placeholder(processor, reading.layout, h * w, times),
         times=times,
     )
+
+
+def clip_text(processor: Processor, video: Video) -> str:
+    """Return the text that stands for the clip in the prompt; its frames are not looked at.
+
+    Raises:
+        ModelError: one line, for a processor that reads no clips.
+    """
+    reading = _reading(processor)
+    t, h, w = _grid(reading, video.frames.shape[2:0:-1], len(video.frames))
+    return _placeholder(processor, reading.layout, h * w, _times(reading, video, t)[1])
 
 
 def video_grid(processor: Processor, size_wh: tuple[int, int], frames: int) -> tuple[int, int, int]:
@@ -138,6 +145,16 @@ def _reading(processor: Any) -> _Reading:
             "longest_edge": standard.video_max_pixels,
         }
     return _Reading(family.video, settings)
+
+
+def _times(reading: _Reading, video: Video, steps: int) -> tuple[list[int], tuple[float, ...]]:
+    """Return the frames of all steps, the last of which may count twice, and the time of each step."""
+    ends = [min(number, len(video.times) - 1) for number in range(steps * reading.step)]
+    times = tuple(
+        (video.times[ends[first]] + video.times[ends[first + reading.step - 1]]) / 2
+        for first in range(0, len(ends), reading.step)
+    )
+    return ends, times
 
 
 def _grid(reading: _Reading, size_wh: tuple[int, ...], frames: int) -> tuple[int, int, int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from records.keep import ALL, HEAD_MEAN, Keep, heads_in, keep_of, layers_of, rows_kept
 from records.shown import cell
@@ -14,6 +14,8 @@ from records.visuals import Visual, check_in_order, only_picture, patch_count
 if TYPE_CHECKING:  # torch takes seconds to import: who lists what is kept does not wait for it
     from PIL.Image import Image
     from torch import Tensor
+
+    from records.videos import Video
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +63,8 @@ class Capture:
     model_name: str
     settings: dict[str, Any] = field(default_factory=dict)  # how the answer was generated, JSON-ready
     stopped: bool = False  # True: the person ended it early
-    pictures: tuple[Image, ...] = field(default=(), repr=False)  # RGB, as they were given, while at hand
+    # RGB, as they were given, while at hand
+    pictures: tuple[Image | Video, ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
         """Refuse parts that disagree."""
@@ -127,7 +130,7 @@ class Capture:
     def picture(self) -> Image | None:
         """The one picture, RGB, as it was given, while it is at hand; ValueError where there are several."""
         only_picture(self.visuals)
-        return self.pictures[0] if self.pictures else None
+        return cast("Image", self.pictures[0]) if self.pictures else None
 
     @property
     def hybrid(self) -> bool:

@@ -77,12 +77,12 @@ class GradCam:
         """The one picture's `image_hash`; ValueError where there are several."""
         return only_picture(self.visuals).hash
 
-    def layer_map(self, layer: int, visual: int = 0) -> NDArray[np.float32]:
+    def layer_map(self, layer: int, visual: int = 0, frame: int | None = None) -> NDArray[np.float32]:
         """Return the map (h, w) of one decoder layer, negative ones counted from the last; raw.
 
-        `visual` is the number of a picture among several.
+        `visual` is the number of a picture or clip among several, `frame` that of a clip's step.
         """
         number = layer + self.layer_count if layer < 0 else layer
         if number not in self.layers:
             raise ValueError(f"layer {layer} is not among those computed: {', '.join(map(str, self.layers))}")
-        return part_of_map(self.maps[self.layers.index(number)].reshape(-1), self.visuals, visual)
+        return part_of_map(self.maps[self.layers.index(number)].reshape(-1), self.visuals, visual, frame)

@@ -278,10 +278,10 @@ def image_hash(image: Image.Image) -> str:
     return digest.hexdigest()
 
 
-def hashes_of(images: Sequence[Image.Image], known: str | Sequence[str] | None = None) -> list[str]:
-    """Return the `image_hash` of each picture, or what is `known`: of one, or of all."""
+def hashes_of(images: Sequence[Any], known: str | Sequence[str] | None = None) -> list[str]:
+    """Return each picture's `image_hash`, a clip's own hash; or what is `known`: of one, or of all."""
     if known is None:
-        return [image_hash(image) for image in images]
+        return [image_hash(one) if isinstance(one, Image.Image) else one.hash for one in images]
     return [known] if isinstance(known, str) else list(known)
 
 

@@ -20,6 +20,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,9 +75,11 @@ class Store:
         otherwise: str | None = None,
         holder: str = "",
     ) -> str | None:
-        """Keep a capture with its pictures, and return its id; None if it is larger than the whole store.
+        """Keep a capture with its pictures, and return its id; None if it is not kept.
 
-        `image` is its picture, or all of them in the order of the prompt.
+        That is one larger than the whole store, and one about a clip. `image` is its picture, or all of them
+        in the order of the prompt.
+
         Under `key` it answers the same question again. Without a key, or where the answer was stopped, it is
         only listed and opened, under the id `otherwise` or a new one. `known_hash` is the picture's
         `image_hash`, of several a list, for who has worked it out already. With a `holder`, who holds most
@@ -89,10 +92,11 @@ class Store:
         """
         wanted = otherwise if key is None or capture.stopped else key
         entry_id = secrets.token_hex(16) if wanted is None else _checked_id(wanted)
-        images = [image] if isinstance(image, Image.Image) else list(image)
+        images: list[Any] = list(image) if isinstance(image, (list, tuple)) else [image]
         if hashes_of(images, known_hash) != [visual.hash for visual in capture.visuals]:
             raise ValueError("the picture is not the one that the capture was made from")
-        if capture.bytes > self.max_bytes:
+        is_clip = any(visual.kind == "video" for visual in capture.visuals)
+        if is_clip or capture.bytes > self.max_bytes:
             return None  # nothing of it is written
         self.folder.mkdir(parents=True, exist_ok=True)
         with unfinished_folder(self.folder, PRIVATE) as unfinished:

@@ -89,10 +89,13 @@ class TokenMaps:
         """Return the viewer for a cell of a notebook, with these maps; a picture of them if they are some."""
         return cell(self.capture, self)
 
-    def token_map(self, tokens: int | Sequence[int], visual: int = 0) -> NDArray[np.float32]:
+    def token_map(
+        self, tokens: int | Sequence[int], visual: int = 0, frame: int | None = None
+    ) -> NDArray[np.float32]:
         """Return the map (h, w) of a token, or of several: the mean of their maps.
 
-        `visual` is the number of a picture among several.
+        `visual` is the number of a picture or clip among several; of a clip it is the map of its step
+        `frame`, or without one (t, h, w) of all its steps.
 
         Raises:
             ValueError: for a token that is not among those computed, and a picture that is not there.
@@ -100,7 +103,7 @@ class TokenMaps:
         heat = self.mean_map(tokens)
         if self.capture is None:
             return heat
-        return part_of_map(heat.reshape(-1), self.capture.visuals, visual)
+        return part_of_map(heat.reshape(-1), self.capture.visuals, visual, frame)
 
     def mean_map(self, tokens: int | Sequence[int]) -> NDArray[np.float32]:
         """Return the mean of the tokens' maps as they are: (h, w), of several pictures (patch,)."""

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from numpy.typing import NDArray
 
 from records.choices import chosen_indices
 
 Kind = Literal["image", "video"]
-PLACEHOLDER = "<image>"  # in a prompt: here stands the next picture
+PLACEHOLDERS: Mapping[Kind, str] = {"image": "<image>", "video": "<video>"}  # in a prompt: here it stands
 
 
 @dataclass(frozen=True)
@@ -84,16 +84,41 @@ def shape_of_map(visuals: Sequence[Visual]) -> tuple[int, ...]:
     return (patch_count(visuals),)
 
 
-def part_of_map(heat: NDArray[Any], visuals: Sequence[Visual], visual: int) -> NDArray[Any]:
+def part_of_map(
+    heat: NDArray[Any], visuals: Sequence[Visual], visual: int, frame: int | None = None
+) -> NDArray[Any]:
     """Return the part (…, h, w) of maps of all visuals (…, patch) that is one picture's.
 
+    Of a clip it is that of its step `frame`, or without one (…, t, h, w) of all its steps.
+
     Raises:
-        ValueError: for a picture that is not there.
+        ValueError: for a picture or a step that is not there.
     """
     (number,) = chosen_indices(visual, len(visuals), "picture")
     chosen = visuals[number]
-    _, h, w = chosen.grid
-    return heat[..., chosen.patches].reshape(*heat.shape[:-1], h, w)
+    found = heat[..., chosen.patches].reshape(*heat.shape[:-1], *chosen.grid)
+    if frame is None and chosen.kind == "video":
+        return found
+    (step,) = chosen_indices(0 if frame is None else frame, chosen.grid[0], "frame")
+    return found[..., step, :, :]
+
+
+class Plane(NamedTuple):
+    """One picture, or one step of a clip."""
+
+    patches: slice  # among those of all visuals
+    grid: tuple[int, int]  # (h, w)
+
+
+def planes_of(visuals: Iterable[Visual]) -> list[Plane]:
+    """Return every picture and every step of a clip, in the order of the prompt."""
+    found = []
+    for visual in visuals:
+        t, h, w = visual.grid
+        starts = range(visual.first, visual.first + visual.count, h * w)
+        found += [Plane(slice(start, start + h * w), (h, w)) for start in starts]
+        assert len(starts) == t
+    return found
 
 
 def only_picture(visuals: Sequence[Visual]) -> Visual:

@@ -17,7 +17,6 @@ from commands.terminal import bar, counter, printable, say, stop_on_interrupt
 from methods import selected_maps, token_maps
 from model import (
     Checkpoint,
-    Pictures,
     answer_key,
     checkpoint,
     default_model,
@@ -36,6 +35,8 @@ from records.words import Word
 from report.view import Subject
 from utils import Range, Stopped, one_line
 
+Given = Image | list[Image]  # a picture, or several
+
 
 def loaded(args: argparse.Namespace, **placement: str) -> tuple[Any, Any]:
     """Return the model that was asked for, or the default one, and its processor.
@@ -53,7 +54,7 @@ def model_name(args: argparse.Namespace) -> str:
     return joined(args.model or "", args.adapter) if args.adapter else args.model or default_model()
 
 
-def answered(args: argparse.Namespace, image: Pictures) -> Capture:
+def answered(args: argparse.Namespace, image: Given) -> Capture:
     """Return the answer that is kept for this question, else load the model, generate, and keep it."""
     if (kept := kept_answer(args, args.layers)) is not None:
         return kept
@@ -91,7 +92,7 @@ def kept_answer(args: argparse.Namespace, layers: Sequence[Range] | None = None)
     return None
 
 
-def keep(args: argparse.Namespace, image: Pictures, capture: Capture, layers: list[int] | None) -> None:
+def keep(args: argparse.Namespace, image: Given, capture: Capture, layers: list[int] | None) -> None:
     """Keep the answer for the next time, if it may be kept and can be."""
     source = None if args.no_cache else checkpoint(model_name(args))
     if source is not None:
@@ -108,7 +109,7 @@ def question(args: argparse.Namespace, source: Checkpoint, layers: list[int] | N
     return answer_key(source, args.image_hash, args.prompt, **settings)
 
 
-def generated(extractor: AttentionExtractor, args: argparse.Namespace, image: Pictures) -> Capture:
+def generated(extractor: AttentionExtractor, args: argparse.Namespace, image: Given) -> Capture:
     """Return the answer, generated with a progress bar; or the one that was given, read.
 
     Raises:
@@ -116,7 +117,7 @@ def generated(extractor: AttentionExtractor, args: argparse.Namespace, image: Pi
     """
     key = verification_key(checkpoint(args.model or default_model()))
     thinking, limit = args.thinking, args.max_new_tokens
-    sizes = image.size if isinstance(image, Image) else [one.size for one in image]
+    sizes: Any = image.size if isinstance(image, Image) else [one.size for one in image]
     say(extractor.plan(sizes, args.prompt, limit, answer=args.answer, thinking=thinking).line)
     if args.answer is not None:
         read = extractor.read(image, args.prompt, args.answer, args.image_hash, thinking=thinking)
@@ -148,7 +149,7 @@ def word_number(capture: Capture, number: int) -> Word:
     return words[numbers([(number, number)], len(words), "word", "the answer")[0]]
 
 
-def answered_by(loaded: tuple[Any, Any], args: argparse.Namespace, image: Pictures) -> Capture:
+def answered_by(loaded: tuple[Any, Any], args: argparse.Namespace, image: Given) -> Capture:
     """Return the answer that is kept for this question, else have a loaded model give it, and keep it."""
     kept = kept_answer(args)
     if kept is None:
@@ -157,7 +158,7 @@ def answered_by(loaded: tuple[Any, Any], args: argparse.Namespace, image: Pictur
     return kept
 
 
-def subject_of(args: argparse.Namespace, image: Pictures, capture: Capture, selection: Selection) -> Subject:
+def subject_of(args: argparse.Namespace, image: Given, capture: Capture, selection: Selection) -> Subject:
     """Return the answer with its selected maps, computed with a progress bar where the model is needed.
 
     Raises:
@@ -169,7 +170,7 @@ def subject_of(args: argparse.Namespace, image: Pictures, capture: Capture, sele
     return Subject(capture, selection, selected_maps(capture, selection, computed))
 
 
-def read_again(args: argparse.Namespace, image: Pictures, capture: Capture, method: str) -> TokenMaps:
+def read_again(args: argparse.Namespace, image: Given, capture: Capture, method: str) -> TokenMaps:
     """Return the maps of the whole answer by a method that reads it again; its notes are said on stderr."""
     model, processor = loaded(args)
     with stop_on_interrupt() as stop, bar("Map", "pass", 1) as progress:

@@ -122,7 +122,7 @@ def test_a_check_is_of_the_picture_where_most_of_the_map_is(
         (["check", "--target", "2", "--which", "0"], "must be a whole number of at least 1; got 0"),
         (
             ["attention", "--prompt", "Is <image> red?"],
-            "The prompt says <image> once, which stands for a",
+            "The prompt says <image> once and is about 2 pictures",
         ),
     ],
 )

@@ -11,7 +11,7 @@ import torch
 from attention_extractor import AttentionExtractor
 from attention_processor import AttentionProcessor
 from model import PromptError, encode
-from records.pictures import image_hash
+from records.pictures import hashes_of, image_hash
 from records.store import Store
 from tests.families.kit import attended
 from tests.families.several import AFTER, BETWEEN, GRIDS, TOKENS, answer, eager, pictures
@@ -123,16 +123,17 @@ def test_order_and_number_count(family: tuple[Any, Any], kind: str) -> None:
             read()
 
 
+EACH = "it has to say so for each of them, in their order, or for none."
+
+
 @pytest.mark.parametrize(
     ("prompt", "line"),
     [
+        ("Is <image> red?", f"The prompt says <image> once and is about 3 pictures: {EACH}"),
+        ("<image><image>?", f"The prompt says <image> twice and is about 3 pictures: {EACH}"),
         (
-            "Is <image> red?",
-            "The prompt says <image> once, which stands for a picture, and there are 3 pictures.",
-        ),
-        (
-            "<image><image>?",
-            "The prompt says <image> 2 times, once for each picture, and there are 3 pictures.",
+            "<image><video><image>?",
+            f"The prompt says <image>, <video>, <image> and is about 3 pictures: {EACH}",
         ),
         ("<image> <image>\n<image>", "The prompt is empty."),
     ],
@@ -149,7 +150,7 @@ def test_it_is_kept_and_comes_back_whole(kind: str, tmp_path: Path) -> None:
     assert entry is not None
     kept = store.open(entry)
     assert kept.capture.visuals == capture.visuals
-    assert [image_hash(one) for one in kept.capture.pictures] == [image_hash(one) for one in pictures(kind)]
+    assert hashes_of(kept.capture.pictures) == hashes_of(pictures(kind))
     assert torch.equal(kept.capture.attention, capture.attention)
     with pytest.raises(ValueError, match="about 3 pictures"):
         _ = kept.image

@@ -1,0 +1,159 @@
+"""Every family: clips in a question, alone and among pictures, against transformers' eager attention."""
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from attention_extractor import AttentionExtractor
+from attention_processor import AttentionProcessor
+from methods import METHODS, token_maps
+from model import Encoded, PromptError, encode
+from model.video_settings import SETTINGS
+from records.capture import Capture
+from records.store import Store
+from records.videos import Video
+from tests.families.kit import picture, plain
+from tests.numerics import assert_same
+from tests.tiny_families import cell, tiny_family
+
+pytestmark = pytest.mark.numeric
+TOKENS, STEPS, GRID = 4, 3, (2, 3)  # GRID: (h, w) of each step
+ALONE, MIXED = "What moves?", "Is <image> in <video> or <image>?"
+TIMES = (0.0, 0.5, 1.0, 1.5, 2.0)  # the last frame counts twice
+
+
+@pytest.fixture(autouse=True)
+def _small(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave frames at their size: families read none as small."""
+    side = cell(kind)
+    settings = {
+        "patch_size": side // 2,
+        "merge_size": 2,
+        "temporal_patch_size": 2,
+        "image_mean": [0.5] * 3,
+        "image_std": [0.5] * 3,
+        "size": {"shortest_edge": side**2, "longest_edge": 2 * len(TIMES) * 64 * side**2},
+    }
+    monkeypatch.setattr(tiny_family(kind)[1], SETTINGS, settings, raising=False)
+
+
+@lru_cache
+def clip(kind: str) -> Video:
+    h, w = (side * cell(kind) for side in GRID)
+    frames = np.random.default_rng(5).integers(0, 256, (len(TIMES), h, w, 3), dtype=np.uint8)
+    return Video("clip.mp4", frames, TIMES, 2.0, 2.5, (h, w), "c" * 64)
+
+
+@lru_cache
+def shown(kind: str, prompt: str) -> Any:
+    return clip(kind) if prompt == ALONE else (picture(kind), clip(kind), picture(kind, 1))
+
+
+@lru_cache
+def answer(kind: str, prompt: str) -> Capture:
+    extractor = AttentionExtractor(*tiny_family(kind), store_on_cpu=True, float16=False)
+    return extractor.generate(shown(kind, prompt), prompt, max_new_tokens=TOKENS, temperature=2.0, seed=1)
+
+
+@lru_cache
+def eager(kind: str, prompt: str) -> tuple[torch.Tensor, Encoded]:
+    encoded = encode(*tiny_family(kind), shown(kind, prompt), prompt)
+    said = torch.tensor([answer(kind, prompt).token_ids])
+    inputs = dict(encoded.inputs)
+    inputs["input_ids"] = torch.cat([inputs["input_ids"], said], 1)
+    inputs["attention_mask"] = torch.ones_like(inputs["input_ids"])
+    inputs["mm_token_type_ids"] = torch.cat([inputs["mm_token_type_ids"], torch.zeros_like(said)], 1)
+    with torch.no_grad():
+        return torch.cat(plain(kind)(**inputs, output_attentions=True).attentions), encoded
+
+
+@pytest.mark.parametrize("prompt", [ALONE, MIXED])
+def test_rows_are_those_of_eager_attention(kind: str, prompt: str) -> None:
+    capture, (truth, encoded) = answer(kind, prompt), eager(kind, prompt)
+    config = tiny_family(kind)[0].config
+    ids = encoded.input_ids.tolist()
+    at = [place for place, token in enumerate(ids) if token in (config.image_token_id, config.video_token_id)]
+    start = encoded.prompt_length - 1
+    rows = truth[:, :, start : start + TOKENS].permute(2, 0, 1, 3)  # (token, layer, head, key)
+    assert_same(capture.attention, rows[..., at], terms=1)
+    rest = [place for place in range(encoded.prompt_length) if place not in set(at)]
+    assert_same(capture.text_attention[..., : len(rest)], rows.mean(2)[..., rest], terms=1)
+    assert_same(capture.shares[..., 0], rows[..., at].sum(-1), terms=len(at))
+    asked = tiny_family(kind)[1].tokenizer.decode(encoded.input_ids[encoded.prompt_positions])
+    assert asked == prompt.replace("<image>", "").replace("<video>", "")
+    assert capture.prompt == prompt
+
+
+@pytest.mark.parametrize(("prompt", "visual"), [(ALONE, 0), (MIXED, 1)])
+def test_each_step_has_its_map_and_its_time(kind: str, prompt: str, visual: int) -> None:
+    capture, (truth, encoded) = answer(kind, prompt), eager(kind, prompt)
+    one = capture.visuals[visual]
+    assert (one.kind, one.name, one.grid) == ("video", "clip.mp4", (STEPS, *GRID))
+    assert one.times == (0.25, 1.25, 2.0)  # the means of 0 and 0.5, 1 and 1.5, 2 and 2
+    processor = AttentionProcessor(capture)
+    video = tiny_family(kind)[0].config.video_token_id
+    at = [place for place, token in enumerate(encoded.input_ids.tolist()) if token == video]
+    row = truth[:, :, encoded.prompt_length][..., at].mean((0, 1))  # of token 1
+    expected = row.reshape(STEPS, *GRID)
+    assert_same(processor.get_attention_heatmap_for_token(1, visual=visual), expected, terms=64)
+    for step in range(STEPS):
+        found = processor.get_attention_heatmap_for_token(1, visual=visual, frame=step)
+        assert_same(found, expected[step], terms=64)
+    with pytest.raises(ValueError, match="frame 3"):
+        processor.get_attention_heatmap_for_token(1, visual=visual, frame=3)
+
+
+@pytest.mark.parametrize("prompt", [ALONE, MIXED])
+def test_it_is_plain_generations_answer_and_is_planned_and_read_again(
+    family: tuple[Any, Any], kind: str, prompt: str
+) -> None:
+    extractor = AttentionExtractor(*family, store_on_cpu=True, float16=False)
+    plans: list[Any] = []
+    capture = extractor.generate(
+        shown(kind, prompt), prompt, max_new_tokens=TOKENS, generation="greedy", on_plan=plans.append
+    )
+    inputs = encode(*family, shown(kind, prompt), prompt).inputs
+    neutral = {"do_sample": False, "repetition_penalty": 1.0, "temperature": 1.0, "top_k": 0}
+    expected = family[0].generate(**inputs, max_new_tokens=TOKENS, **neutral)
+    assert capture.token_ids == tuple(expected[0, inputs["input_ids"].shape[1] :].tolist())
+    again = extractor.read(shown(kind, prompt), prompt, capture.token_ids)
+    assert_same(again.attention, capture.attention, terms=1)
+    sizes = [
+        one if isinstance(one, Video) else one.size
+        for one in (shown(kind, MIXED) if prompt == MIXED else [clip(kind)])
+    ]
+    assert plans == [extractor.plan(sizes, prompt, TOKENS)]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_has_a_map_of_each_step(family: tuple[Any, Any], kind: str, method: str) -> None:
+    capture = answer(kind, MIXED)
+    options: Any = {"smooth-grad-cam": {"num_samples": 1}, "occlusion": {"size": 2}}.get(method, {})
+    if METHODS[method].refusal(capture):
+        return  # which other tests are about
+    model, processor = family
+    found = token_maps(
+        method, capture, model=model, processor=processor, image=shown(kind, MIXED), tokens=[1, 2], **options
+    )
+    assert found.token_map(1, visual=1).shape == (STEPS, *GRID)
+    assert found.token_map(1, visual=1, frame=2).shape == GRID
+    assert found.maps.shape == (2, capture.patch_count)
+    assert all(one.any() for one in found.maps)
+
+
+def test_what_cannot_be_is_one_line(family: tuple[Any, Any], kind: str, tmp_path: Path) -> None:
+    with pytest.raises(PromptError, match="says <video>, <image> and is about one picture and one clip:"):
+        encode(*family, [picture(kind), clip(kind)], "<video> or <image>?")
+    capture = answer(kind, ALONE)
+    for read in (lambda: capture.grid, lambda: capture.picture):
+        with pytest.raises(ValueError, match="about a clip"):
+            read()
+    store = Store(tmp_path / "cache")
+    other = Video("b.mp4", clip(kind).frames, TIMES, 2.0, 2.5, clip(kind).size, "d" * 64)
+    assert store.save(capture, clip(kind)) is None  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="not the one that the capture was made from"):
+        store.save(capture, other)  # type: ignore[arg-type]
