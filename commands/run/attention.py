@@ -18,6 +18,7 @@ from commands.arguments import (
 from commands.files import finished_folder
 from commands.run.answers import answered, subject_of
 from commands.terminal import UsageError, bar, printable, say
+from drawing.boxes import draw_boxes
 from methods import METHODS
 from records.boxes import as_json
 from records.capture import Capture
@@ -117,6 +118,8 @@ def overview(
     """Return all maps on small copies of the picture in one, under a title and a smaller line."""
     maps, labels = [one.values for one in found], [one.title for one in found]
     small = visualization.thumbnails(image, maps, look)
+    for picture, one in zip(small, found, strict=True):
+        draw_boxes(picture, one.boxes, all_=False)
     title, subtitle = one_line(heading[0]), heading[1]
     return visualization.map_grid(
         small,
