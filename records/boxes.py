@@ -31,7 +31,8 @@ PIXELS, THOUSANDTHS, UNKNOWN = "pixels", "thousandths", "unknown"  # of Capture.
 THRESHOLD = 0.5  # of a map's highest value: cells from there on are compared with a box
 THRESHOLD_TEXT = "the cells at least half as hot as the hottest"
 NOT_WRITTEN_DOWN = (
-    "this answer has boxes, but was kept before the unit of its model's boxes was written down; ask again"
+    "this answer has boxes, but was kept before the unit of its model's boxes was written down; "
+    "ask the model again, without what was kept (--no-cache)"
 )
 NOT_KNOWN = "this answer has boxes, but it is not known in which unit models of its kind write them"
 _SAME = 1e-9  # of a map's highest value: less is rounding
