@@ -10,6 +10,7 @@ or "thousandths" of its height and width. The two sides of a picture are resized
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -30,7 +31,8 @@ PIXELS, THOUSANDTHS, UNKNOWN = "pixels", "thousandths", "unknown"  # of Capture.
 THRESHOLD = 0.5  # of a map's highest value: cells from there on are compared with a box
 THRESHOLD_TEXT = "the cells at least half as hot as the hottest"
 NOT_WRITTEN_DOWN = (
-    "this answer has boxes, but was kept before the unit of its model's boxes was written down; ask again"
+    "this answer has boxes, but was kept before the unit of its model's boxes was written down; "
+    "ask the model again, without what was kept (--no-cache)"
 )
 NOT_KNOWN = "this answer has boxes, but it is not known in which unit models of its kind write them"
 _SAME = 1e-9  # of a map's highest value: less is rounding
@@ -164,7 +166,8 @@ def _written(capture: Capture) -> tuple[list[_Found], int]:
     text, spans = _with_names(capture)
     written, unread = written_boxes(text)
     left_out = set(thoughts(capture)) if written else set()
-    found = [_Found(one, _touching(spans, one.spans)) for one in written]
+    starts, ends = [start for start, _ in spans], [end for _, end in spans]
+    found = [_Found(one, _touching(starts, ends, one.spans)) for one in written]
     return [one for one in found if left_out.isdisjoint(one.tokens)], unread
 
 
@@ -188,13 +191,15 @@ def _with_names(capture: Capture) -> tuple[str, list[Span]]:
     return "".join(parts), spans
 
 
-def _touching(spans: Sequence[Span], wanted: Sequence[Span]) -> tuple[int, ...]:
-    """Return the tokens that spell a part of one of some spans, ascending."""
-    return tuple(
-        token
-        for token, (start, end) in enumerate(spans)
-        if any(start < last and end > first for first, last in wanted)
-    )
+def _touching(starts: Sequence[int], ends: Sequence[int], wanted: Sequence[Span]) -> tuple[int, ...]:
+    """Return the tokens that spell a part of one of some spans, ascending.
+
+    `starts` and `ends` are the tokens' own, which ascend both.
+    """
+    found: set[int] = set()
+    for first, last in wanted:
+        found.update(range(bisect_right(ends, first), bisect_left(starts, last)))
+    return tuple(sorted(found))
 
 
 def _placed(capture: Capture, found: Sequence[_Found], visual: int) -> BoxReading:

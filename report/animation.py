@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image
 
 import visualization
+from drawing.boxes import draw_boxes
 from drawing.colour_bar import colour_bar, number_labels
 from drawing.colours import FAINT, INK, MARKED, WHITE, palette
 from drawing.text import paragraph
@@ -54,6 +55,7 @@ class _Stage:
         """Return one frame; all have the same, even size."""
         look, width = one.look(self.look), max(480, self.picture.width)
         content = visualization.in_view(self.picture, one.values, look)
+        draw_boxes(content, one.boxes, content.info.get("picture_box"), all_=False)
         width = max(width, content.width)
         scale = visualization.scale_of(visualization.checked_map(one.values), look, one.scale_label, one.unit)
         heading = (

@@ -54,7 +54,9 @@ def figure(image: Image.Image, one: Drawing, look: Look) -> Image.Image:
         min_side=visualization.MIN_SIDE,
         max_side=visualization.MAX_SIDE,
     )
-    draw_boxes(drawn, one.boxes, drawn.info["picture_box"])
+    for name in ("original_box", "picture_box"):
+        if name in drawn.info:
+            draw_boxes(drawn, one.boxes, drawn.info[name])
     return drawn
 
 

@@ -20,6 +20,7 @@ from commands.arguments import (
 from commands.files import finished_folder
 from commands.run.answers import answered, subject_of
 from commands.terminal import UsageError, bar, printable, say
+from drawing.boxes import draw_boxes
 from drawing.colour_bar import number_labels
 from methods import METHODS
 from records.boxes import as_json
@@ -154,6 +155,8 @@ def overview(
     maps, labels = [one.values for one in found], [one.title for one in found]
     looks = [one.look(look) for one in found]
     small = visualization.thumbnails(image, maps, looks)
+    for picture, one in zip(small, found, strict=True):
+        draw_boxes(picture, one.boxes, all_=False)
     title, subtitle = one_line(heading[0]), heading[1]
     return visualization.map_grid(
         small,

@@ -8,12 +8,15 @@ import { isWhole } from './picks.js';
 const SAME = 1e-9; // of a map's highest value: less is rounding
 const NEAR = 7; // pixels of the page around a line that are still on it
 
+const tokensOf = keptFor((box) => new Set(box.tokens));
+
 export const boxPick = (box) => ({ tokens: [...box.tokens], of_prompt: false });
 
 // Returns whether a pick has to do with a box: one of its words does, and it is not the whole answer.
 export function isOfBox(data, pick, box) {
   if (!pick || pick.of_prompt || isWhole(data, pick)) return false;
-  return pick.tokens.some((token) => box.tokens.includes(token));
+  const own = tokensOf(box);
+  return pick.tokens.some((token) => own.has(token));
 }
 
 // Returns which boxes have to do with what is shown, by their numbers in the list.
