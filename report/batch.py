@@ -131,18 +131,21 @@ def write_tables(output: Path, rows: Sequence[Row], failures: Sequence[Failure])
     ]
     words = [{**_question(row), **word, "folder": _at(row)} for row in rows for word in row["words"]]
     failed = [{"image": one.image, "prompt": one.prompt, "reason": one.reason} for one in failures]
-    names = []
-    for name, table in zip(TABLES, (answers, words, failed), strict=True):
-        if not table:
-            (output / f"{name}.csv").unlink(missing_ok=True)
-            (output / f"{name}.parquet").unlink(missing_ok=True)
-            continue
-        _write_csv(output / f"{name}.csv", table)
-        names.append(f"{name}.csv")
-        if name != "failed" and find_spec("pyarrow") is not None:
-            _write_parquet(output / f"{name}.parquet", table)
-            names.append(f"{name}.parquet")
-    return names
+    tables = zip(TABLES, (answers, words, failed), strict=True)
+    return [file for name, table in tables for file in write_table(output, name, table)]
+
+
+def write_table(output: Path, name: str, table: Sequence[Row]) -> list[str]:
+    """Write a table, return the files' names; of an empty one what an earlier run left is removed."""
+    if not table:
+        (output / f"{name}.csv").unlink(missing_ok=True)
+        (output / f"{name}.parquet").unlink(missing_ok=True)
+        return []
+    _write_csv(output / f"{name}.csv", table)
+    if name == "failed" or find_spec("pyarrow") is None:
+        return [f"{name}.csv"]
+    _write_parquet(output / f"{name}.parquet", table)
+    return [f"{name}.csv", f"{name}.parquet"]
 
 
 def _question(row: Row) -> Row:
