@@ -239,7 +239,8 @@ class Measurement:
 
     def write(self, reached: Progress) -> None:
         """Write the figures of all answers, and print their table."""
-        args, output = self.args, Path(self.args.output or config.OUTPUT_DIR)
+        args = self.args
+        output = Path(config.OUTPUT_DIR if args.output is None else args.output)
         failed = [*self.data.left_out, *((one.name, one.reason) for one in reached.failures)]
         listed = []
         if args.output is not None:

@@ -274,7 +274,13 @@ def test_a_second_evaluation_into_one_folder_is_refused(
 
 
 def test_two_processes_measure_what_one_does(measure: Callable[..., int], out: Path, tmp_path: Path) -> None:
-    given = ["--limit", "1", "--methods", "attention", "--curves", "1"]
+    folder = coco(tmp_path / "coco")
+    known = json.loads((folder / "instances_x.json").read_text("utf-8"))
+    (folder / "same.png").write_bytes((folder / "star.png").read_bytes())
+    known["images"].append({**known["images"][0], "id": 3, "file_name": "same.png"})
+    known["annotations"].append({**known["annotations"][0], "id": 4, "image_id": 3})
+    (folder / "instances_x.json").write_text(json.dumps(known))
+    given = ["--data", str(folder), "--methods", "attention", "--curves", "1"]
     assert measure(*given) == 0
     two = tmp_path / "two"
     launch = ["-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "cli.py", "evaluate"]
@@ -287,7 +293,8 @@ def test_two_processes_measure_what_one_does(measure: Callable[..., int], out: P
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("| Attention |") == 1
-    assert names(two) == REPORT | {"items"}
+    assert names(two) == REPORT | {"items", "failed.csv"}
+    assert listed(two) == listed(out)
     one, other = figures(out), figures(two)
     assert [value[:4] for value in one] == [value[:4] for value in other]
     same = pytest.approx([value[4] for value in one], abs=1e-3)  # they may have other numbers of threads
