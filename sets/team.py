@@ -1,4 +1,4 @@
-"""The processes that work on a set together: one, or as many as `accelerate launch` started."""
+"""The processes that work on a set together: one, or as many as `accelerate launch` or `torchrun` started."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import TypeVar
 
+import torch
 from accelerate import PartialState
-from accelerate.utils import broadcast_object_list, gather_object
+from accelerate.utils import broadcast_object_list, gather_object, parse_flag_from_env
 
 T = TypeVar("T")
 PATIENCE = timedelta(days=7)  # for who has more to do: processes end together
@@ -17,7 +18,9 @@ class Team:
     """This process among the others. What is called here is called by all of them, in the same order."""
 
     def __init__(self) -> None:
-        self.state = PartialState(timeout=PATIENCE)
+        # Without cpu=True processes on processors alone would each take themselves for the only one.
+        cpu = parse_flag_from_env("ACCELERATE_USE_CPU") or not torch.accelerator.is_available()
+        self.state = PartialState(cpu=cpu, timeout=PATIENCE)
 
     @property
     def is_first(self) -> bool:
@@ -27,7 +30,10 @@ class Team:
     @property
     def placement(self) -> dict[str, str]:
         """Keywords of `load_model` that give each process its own device; none for one alone."""
-        return {"device": str(self.state.device)} if self.state.num_processes > 1 else {}
+        if self.state.num_processes == 1:
+            return {}
+        device = self.state.device
+        return {"device": "cpu" if device.type == "cpu" else str(device)}
 
     def same(self, value: T) -> T:
         """Return the first process's value: where files are, and when they changed, differs by machine."""

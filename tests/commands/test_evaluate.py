@@ -19,7 +19,7 @@ from attention_extractor import AttentionExtractor
 from cli import main
 from commands.evaluate import MEASURED
 from methods import METHODS
-from tests.commands.kit import MEASURE_REFUSALS, REPORT, ROOT, coco, left_behind, names
+from tests.commands.kit import MEASURE_REFUSALS, REPORT, ROOT, TWO_PROCESSES, coco, left_behind, names
 from utils import locked
 
 
@@ -283,7 +283,7 @@ def test_two_processes_measure_what_one_does(measure: Callable[..., int], out: P
     given = ["--data", str(folder), "--methods", "attention", "--curves", "1"]
     assert measure(*given) == 0
     two = tmp_path / "two"
-    launch = ["-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "cli.py", "evaluate"]
+    launch = [*TWO_PROCESSES, "cli.py", "evaluate"]
     done = subprocess.run(
         [sys.executable, *launch, "--model", "demo", *given, "--output", str(two)],
         cwd=ROOT,
@@ -292,6 +292,7 @@ def test_two_processes_measure_what_one_does(measure: Callable[..., int], out: P
         timeout=240,
     )
     assert done.returncode == 0, done.stderr
+    assert " 1/1 " in done.stderr  # the first one's share of two
     assert done.stdout.count("| Attention |") == 1
     assert names(two) == REPORT | {"items", "failed.csv"}
     assert listed(two) == listed(out)
