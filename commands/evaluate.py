@@ -36,7 +36,7 @@ everywhere. The table says what its figures are.
 With --output, run it again and it goes on: an answer that is measured, of the same picture, annotations,
 checkpoint and settings, is not measured again. A picture that cannot be used is listed in failed.csv with its
 reason, and stops nobody else. Ctrl-C ends it between two steps; what was done stays. Under accelerate launch
-the answers are shared out among the processes, as in batch.
+the answers are shared out among the processes, as in batch; on processors alone by torchrun.
 
 writes into the output folder:
   evaluation.md    the table, with 95 % intervals over pictures

@@ -233,7 +233,7 @@ def gathered(found: Sequence[Measured], settings: Mapping[str, Any], seed: int) 
             costs.setdefault(row, []).append(cost)
     return Evaluation(
         values=tuple(Value(*value) for one in judged for value in one["values"]),
-        spent={row: _spent(each) for row, each in costs.items()},
+        spent={row: _spent(of_row) for row, of_row in costs.items()},
         settings={**judged[0]["settings"], **settings, "seed": seed},
         answers=len(judged),
         skipped=dict(skipped),

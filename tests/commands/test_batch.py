@@ -329,16 +329,18 @@ def test_a_row_without_a_prompt_is_refused(
 def test_two_processes_write_what_one_does(
     batch: Callable[..., int], pictures: Path, out: Path, tmp_path: Path, checkpoint: Path
 ) -> None:
-    assert batch() == 0
+    (pictures / "z.png").write_text("no picture")  # of the second one's share
+    assert batch() == 1
     two = tmp_path / "two"
     launch = [*TWO_PROCESSES, "cli.py", "batch"]
     launch += [str(pictures), "--prompt", PROMPT, "--model", str(checkpoint), "--max-new-tokens", str(TOKENS)]
     done = subprocess.run(
         [sys.executable, *launch, "--output", str(two)], cwd=ROOT, capture_output=True, text=True, timeout=240
     )
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 1, done.stderr
     assert " 2/2 " in done.stderr  # the first one's share
-    assert done.stderr.count("3 of 3 pictures are done.") == 1
+    assert done.stderr.count("3 of 4 pictures are done, 1 could not be used (failed.csv).") == 1
+    assert table(two, "failed") == table(out, "failed")
     for name in ("answers", "words"):
         one, other = ([numbered(row) for row in table(folder, name)] for folder in (out, two))
         assert [row.keys() for row in one] == [row.keys() for row in other]
