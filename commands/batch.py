@@ -33,7 +33,7 @@ generated.
 Run it again and it goes on: what is done, of the same picture, question, checkpoint and settings, is not done
 again. A picture that cannot be used is listed in failed.csv with its reason, and stops nobody else. Ctrl-C
 ends it between two steps; what was done stays. Under accelerate launch the pictures are shared out among the
-processes, on as many cards and machines as there are.
+processes, on as many cards and machines as there are; on processors alone by torchrun --nproc_per_node 8.
 
 writes into the output folder:
   index.html               what came of each picture, to look at

@@ -10,7 +10,6 @@ from commands.arguments import (
     ANY,
     SOME,
     add_checkpoint_arguments,
-    add_output_argument,
     held,
     prompt_text,
     setting,
@@ -25,6 +24,7 @@ HELP = """Measure how often each method's maps find what the answer's words name
 examples:
   python cli.py evaluate --model demo --output outputs/evaluation
   python cli.py evaluate --data coco/val2017 --limit 200 --methods attention,tam --output outputs/coco
+  accelerate launch --num_processes 8 cli.py evaluate --data coco/val2017 --output outputs/coco
 
 Without --data: captions of the bundled model's held-out scenes, and a question about each; an answer counts
 where it is exactly right. --data is a folder in COCO format: instances*.json in it or in its annotations, and
@@ -33,11 +33,18 @@ the pictures. There, a word counts that is the name of an annotated thing, or it
 Beside the methods stand maps that know nothing of the answer: a centre prior, random values, and the same
 everywhere. The table says what its figures are.
 
+With --output, run it again and it goes on: an answer that is measured, of the same picture, annotations,
+checkpoint and settings, is not measured again. A picture that cannot be used is listed in failed.csv with its
+reason, and stops nobody else. Ctrl-C ends it between two steps; what was done stays. Under accelerate launch
+the answers are shared out among the processes, as in batch; on processors alone by torchrun.
+
 writes into the output folder:
   evaluation.md    the table, with 95 % intervals over pictures
   evaluation.csv   the same as numbers
   evaluation.json  the same, and every word's figures
   evaluation.png   a plot
+  failed.csv       what could not be used, each with its reason
+  items/NAME-…/    what is measured of an answer, and its maps where they are needed again
 """
 LIMIT = {"demo": 60, "data": 500}  # pictures; the demo's take some minutes on one core
 MEASURED = tuple(name for name in METHODS if name not in ("heads-3", "heads-8"))  # which heads-5 stands for
@@ -88,11 +95,17 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         metavar="N",
         help="of the pictures drawn from --data, of random maps and of the intervals (default: %(default)s)",
     )
-    add_output_argument(command)
+    add("--again", action="store_true", help="measure again what is measured already")
+    add(
+        "--output",
+        metavar="DIR",
+        help=f"folder to write into, where what is done stays (default: {config.OUTPUT_DIR}, where nothing "
+        "stays of a measurement that does not come to its end)".replace("%", "%%"),
+    )
 
 
 def check(args: argparse.Namespace) -> None:
     """Raise UsageError for arguments that contradict each other."""
     if args.data is None and (args.annotations or args.prompt):
         raise UsageError("--annotations and --prompt belong to --data")
-    check_folder(args.output)
+    check_folder(config.OUTPUT_DIR if args.output is None else args.output)

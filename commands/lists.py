@@ -18,6 +18,7 @@ from PIL import Image
 from commands.terminal import UsageError
 from records.pictures import IMAGE_FORMATS
 from report.batch import TABLES
+from sets.ledger import ITEMS
 from utils import HALF, is_broken
 
 WITH_COLUMNS = (".csv", ".jsonl")
@@ -79,7 +80,7 @@ def pictures_in(folder: Path, output: Path) -> list[str]:
     if here == written:
         raise UsageError(f"the pictures of {folder} cannot be written beside: choose another --output")
     if here.is_relative_to(written):  # the tables stand above it
-        written /= "items"
+        written /= ITEMS
     Image.init()
     endings = {ending for ending, kind in Image.EXTENSION.items() if kind in (*IMAGE_FORMATS, "MPO")}
     found = (file for file in folder.rglob("*") if file.suffix.lower() in endings and file.is_file())

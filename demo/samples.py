@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -22,6 +23,7 @@ from demo.scenes import (
 from evaluation import Judged, JudgedWord, Sample
 from evaluation.samples import function_words
 from records.capture import Capture
+from sets.ledger import digest
 
 KINDS = {
     "what colour": "What color",
@@ -44,8 +46,13 @@ class NamedToken:
 
 def held_out_scenes(count: int, objects: Sequence[int] = (1, 2, 3)) -> Iterator[Scene]:
     """Held-out scenes of all sizes, with the given numbers of objects in turn."""
-    for i in range(count):
-        yield make_scene(HELD_OUT_SEED + i, n_objects=objects[i % len(objects)])
+    for index in range(count):
+        yield held_out_scene(index, objects)
+
+
+def held_out_scene(index: int, objects: Sequence[int] = (1, 2, 3)) -> Scene:
+    """The held-out scene at this position."""
+    return make_scene(HELD_OUT_SEED + index, n_objects=objects[index % len(objects)])
 
 
 def chosen_questions(scene: Scene, index: int, count: int) -> list[tuple[str, Question]]:
@@ -89,6 +96,33 @@ def judged(scene: Scene, asked: Question, capture: Capture) -> Judged:
 def samples(count: int, questions: int = 1) -> Iterator[Sample]:
     """The caption of each of so many held-out scenes, and so many questions to each."""
     for index, scene in enumerate(held_out_scenes(count)):
-        chosen = [question for _, question in chosen_questions(scene, index, questions)]
-        for asked in (Question(CAPTION_PROMPT, scene.caption), *chosen):
-            yield Sample(str(scene.seed), scene.image, asked.question, partial(judged, scene, asked))
+        for asked in _asked(scene, index, questions):
+            yield _sample(scene, asked)
+
+
+def sample_at(number: int, questions: int = 1) -> Sample:
+    """The sample that `samples` yields at this position."""
+    scene, asked = _at(number, questions)
+    return _sample(scene, asked)
+
+
+def content_at(number: int, questions: int = 1) -> str:
+    """What tells the sample at this position, and what is right of it, from others."""
+    scene, asked = _at(number, questions)
+    pixels = hashlib.sha256(scene.image.tobytes()).hexdigest()
+    return digest([pixels, asked.question, asked.answer])
+
+
+def _at(number: int, questions: int) -> tuple[Scene, Question]:
+    index, place = divmod(number, 1 + questions)
+    scene = held_out_scene(index)
+    return scene, _asked(scene, index, questions)[place]
+
+
+def _asked(scene: Scene, index: int, questions: int) -> list[Question]:
+    chosen = [question for _, question in chosen_questions(scene, index, questions)]
+    return [Question(CAPTION_PROMPT, scene.caption), *chosen]
+
+
+def _sample(scene: Scene, asked: Question) -> Sample:
+    return Sample(str(scene.seed), scene.image, asked.question, partial(judged, scene, asked))

@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
 from attention_extractor import AttentionExtractor
 from evaluation import memory
-from evaluation.explainers import Case, Explainer, Rows
+from evaluation.explainers import Case, Explainer
 from evaluation.metrics import Value, area_under, coverage, energy, function_iou, object_iou, pointing
 from evaluation.record import Evaluation, Spent
 from evaluation.removal import doubling, first_cells, hottest_first, logprobs_covered
-from evaluation.samples import Judged, JudgedWord, Sample, Tokens
-from methods import Cost, Question
+from evaluation.samples import JudgedWord, Sample, Tokens
+from methods import Question
 from model import Processor, model_device
 from records.capture import Capture
 from records.choices import Fill
+from sets.loop import each
 from utils import OnProgress, Watch
 
 CURVES = 12  # pictures for deletion and insertion, by far the dearest metrics
@@ -57,105 +58,130 @@ def evaluate(
         MemoryError: if one pass alone does not fit.
         RuntimeError: if the model is at work for something else.
     """
-    bench = _Bench(model, processor, tuple(explainers), filling, seed, Watch(None, stop))
-    extractor = AttentionExtractor(model, processor, store_on_cpu=True, float16=False, keep="all")
-    watch, groups = Watch(on_progress, stop), set[str]()
-    watch.tell(0, count)
-    for number, sample in enumerate(samples):
-        watch.check()
-        capture = extractor.generate(
-            sample.image, sample.prompt, max_new_tokens=max_new_tokens, generation="greedy", stop=stop
-        )
-        watch.check()
-        judged = sample.judge(capture)
-        bench.skipped.update(judged.skipped)
-        if judged.words:
-            if len(groups) < curves:
-                groups.add(sample.group)
-            bench.judge(number, sample, capture, judged, curves=sample.group in groups)
-        watch.tell(number + 1, count)
-    if not bench.values:
-        raise ValueError(
-            "no word of any answer could be judged: none names a thing that is known to be there"
-        )
-    return bench.evaluation({"max_new_tokens": max_new_tokens, **(settings or {})})
+    bench = Bench(
+        model, processor, tuple(explainers), filling=filling, max_new_tokens=max_new_tokens, seed=seed
+    )
+    watch, found = Watch(on_progress, stop), list[Measured]()
+
+    def one(numbered: tuple[int, Sample]) -> None:
+        number, sample = numbered
+        measured, maps = bench.measured(number, sample, Watch(None, stop))
+        found.append(measured)
+        if sample.group in curve_groups(found, curves):
+            measured["values"] += bench.curves(number, sample, maps, Watch(None, stop))
+
+    each(enumerate(samples), one, count, watch)
+    return gathered(found, {"max_new_tokens": max_new_tokens, **(settings or {})}, seed)
 
 
-@dataclass
-class _Bench:
-    """What is measured with, and what was measured so far."""
+class Measured(TypedDict):
+    """What was measured of one answer, JSON-ready."""
+
+    group: str
+    words: int  # that were judged
+    tokens: list[int]  # of the answer
+    values: list[list[Any]]  # of each `Value`, its parts
+    skipped: dict[str, int]  # why words were left out: how many
+    costs: dict[str, list[float | None]]  # of each row: forward, backward, seconds, bytes at most
+    settings: dict[str, str]  # what it was measured by
+
+
+class Maps(NamedTuple):
+    """An answer, its judged words, and each row's map (word, h, w) of them."""
+
+    capture: Capture
+    words: tuple[JudgedWord, ...]
+    heats: Mapping[str, NDArray[np.floating]]
+
+
+def curve_groups(found: Iterable[Measured], curves: int) -> tuple[str, ...]:
+    """Return the first groups with words to judge, at most so many: those with deletion and insertion."""
+    return tuple(dict.fromkeys(one["group"] for one in found if one["words"]))[:curves]
+
+
+@dataclass(frozen=True, eq=False)
+class Bench:
+    """What answers are measured with."""
 
     model: Any
     processor: Processor
     explainers: tuple[Explainer, ...]
-    filling: Fill
-    seed: int
-    watch: Watch
-    values: list[Value] = field(default_factory=list)
-    skipped: Counter[str] = field(default_factory=Counter)
-    costs: dict[str, list[tuple[Cost, int | None]]] = field(default_factory=dict)  # by row
-    answers: int = 0
+    _: KW_ONLY
+    filling: Fill = "blur"
+    max_new_tokens: int = 128
+    seed: int = 0
 
-    def judge(self, number: int, sample: Sample, capture: Capture, judged: Judged, curves: bool) -> None:
-        """Measure all maps of one answer."""
-        self.answers += 1
+    def answered(self, sample: Sample, watch: Watch) -> Capture:
+        """Return the answer to a sample, which is greedy.
+
+        Raises:
+            Stopped: if the person wants no more.
+        """
+        extractor = AttentionExtractor(
+            self.model, self.processor, store_on_cpu=True, float16=False, keep="all"
+        )
+        limit = self.max_new_tokens
+        capture = extractor.generate(
+            sample.image, sample.prompt, max_new_tokens=limit, generation="greedy", stop=watch.stop
+        )
+        watch.check()
+        return capture
+
+    def measured(self, number: int, sample: Sample, watch: Watch) -> tuple[Measured, Maps]:
+        """Answer a sample, and measure all maps of its words but for their curves.
+
+        `number` is the sample's among all, for what is random.
+
+        Raises:
+            ValueError: if two explainers have rows of one name.
+            Stopped: if the person wants no more.
+        """
+        capture = self.answered(sample, watch)
+        judged = sample.judge(capture)
+        found = Measured(
+            group=sample.group,
+            words=len(judged.words),
+            tokens=[int(token) for token in capture.token_ids],
+            values=[],
+            skipped=dict(judged.skipped),
+            costs={},
+            settings=self._settings(),
+        )
+        if not judged.words:
+            return found, Maps(capture, (), {})
         listed = [*(word.tokens for word in judged.words), *judged.functions]
         tokens = tuple(sorted({token for each in listed for token in each}))
         rng = np.random.default_rng([self.seed, number])
-        case = Case(self.model, self.processor, sample.image, capture, tokens, rng, self.watch)
+        case = Case(self.model, self.processor, sample.image, capture, tokens, rng, watch)
+        heats: dict[str, NDArray[np.floating]] = {}
+        for row, maps in self._mapped(case, found).items():
+            heats[row] = np.stack([_word_map(tokens, maps, word.tokens) for word in judged.words])
+            values, threshold = _things(row, sample.group, judged.words, heats[row])
+            for words in judged.functions:
+                value = function_iou(_word_map(tokens, maps, words), threshold)
+                values.append(Value(row, "func_iou", "function", sample.group, value))
+            found["values"] += map(list, values)
+        return found, Maps(capture, judged.words, heats)
+
+    def _mapped(self, case: Case, found: Measured) -> dict[str, NDArray[np.floating]]:
+        """Return each row's maps (token, h, w) of a case; what they took goes into `found`."""
         maps: dict[str, NDArray[np.floating]] = {}
         for explainer in self.explainers:
-            self.watch.check()
+            case.watch.check()
             rows, peak = memory.measured(self.model, partial(explainer, case))
             if twice := maps.keys() & rows.maps.keys():
                 raise ValueError(f"two explainers have a row named {min(twice)!r}")
-            self._file(rows, peak)
+            cost = [rows.cost.forward, rows.cost.backward, rows.cost.seconds, peak]
+            found["costs"] |= dict.fromkeys(rows.maps, cost)
             maps.update(rows.maps)
-        heats = {
-            row: [_word_map(tokens, found, word.tokens) for word in judged.words]
-            for row, found in maps.items()
-        }
-        for row, found in maps.items():
-            threshold = self._things(row, sample.group, judged.words, heats[row])
-            for words in judged.functions:
-                value = function_iou(_word_map(tokens, found, words), threshold)
-                self.values.append(Value(row, "func_iou", "function", sample.group, value))
-        if curves:
-            ties = [self.seed, number]  # equally hot cells in the same order for every row and word
-            self.values += self._curves(case, ties, sample.group, judged.words, heats)
+        return maps
 
-    def _file(self, rows: Rows, peak: int | None) -> None:
-        for row in rows.maps:
-            self.costs.setdefault(row, []).append((rows.cost, peak))
-
-    def _things(
-        self, row: str, group: str, words: Sequence[JudgedWord], heats: Sequence[NDArray[np.floating]]
-    ) -> float:
-        """Judge maps against the masks of their words; return their mean threshold."""
-        thresholds = []
-        for word, heat in zip(words, heats, strict=True):
-            covered = coverage(word.mask, (heat.shape[0], heat.shape[1]))
-            overlap, threshold = object_iou(heat, word.mask)
-            thresholds.append(threshold)
-            found = {
-                "pointing": pointing(heat, covered),
-                "energy": energy(heat, covered),
-                "obj_iou": overlap,
-            }
-            self.values += [Value(row, name, word.kind, group, value) for name, value in found.items()]
-        return float(np.mean(thresholds))
-
-    def _curves(
-        self,
-        case: Case,
-        ties: Sequence[int],
-        group: str,
-        words: Sequence[JudgedWord],
-        heats: Mapping[str, Sequence[NDArray[np.floating]]],
-    ) -> Iterator[Value]:
-        """Yield deletion and insertion of every row and word."""
-        grid = case.capture.grid
+    def curves(self, number: int, sample: Sample, maps: Maps, watch: Watch) -> list[list[Any]]:
+        """Return the values of deletion and insertion of every row and word."""
+        capture, words, heats = maps
+        grid = capture.grid
         counts = np.array(steps(grid[0] * grid[1]))
+        ties = [self.seed, number]  # equally hot cells in the same order for every row and word
         plans = [
             (row, metric, word, order)
             for row, of_row in heats.items()
@@ -169,31 +195,64 @@ class _Bench:
             for count in counts
         ]
         tokens = tuple(sorted({token for word in words for token in word.tokens}))
-        question = Question(case.capture, tokens, case.model, case.processor, case.image, self.watch)
+        question = Question(capture, tokens, self.model, self.processor, sample.image, watch)
         logprobs = logprobs_covered(question, removed, self.filling).reshape(len(plans), len(counts), -1)
+        values = []
         for (row, metric, word, _), found in zip(plans, logprobs, strict=True):
             places = [tokens.index(token) for token in word.tokens]
             probabilities = np.exp(found[:, places].astype(np.float64).sum(axis=1))
-            yield Value(row, metric, word.kind, group, area_under(probabilities, counts))
+            values.append([row, metric, word.kind, sample.group, area_under(probabilities, counts)])
+        return values
 
-    def evaluation(self, settings: Mapping[str, Any]) -> Evaluation:
-        """Return all that was measured, with what it was measured by; `settings` are added to that."""
-        return Evaluation(
-            values=tuple(self.values),
-            spent={row: _spent(costs) for row, costs in self.costs.items()},
-            settings={
-                "model": str(self.model.name_or_path),
-                "dtype": str(self.model.dtype).removeprefix("torch."),
-                "device": str(model_device(self.model)),
-                "filling": self.filling,
-                "memory": memory.how(self.model),
-                **settings,
-                "seed": self.seed,
-            },
-            answers=self.answers,
-            skipped=dict(self.skipped),
-            seed=self.seed,
+    def _settings(self) -> dict[str, str]:
+        return {
+            "model": str(self.model.name_or_path),
+            "dtype": str(self.model.dtype).removeprefix("torch."),
+            "device": str(model_device(self.model)),
+            "filling": self.filling,
+            "memory": memory.how(self.model),
+        }
+
+
+def gathered(found: Sequence[Measured], settings: Mapping[str, Any], seed: int) -> Evaluation:
+    """Return what was measured of all answers, with what it was measured by; `settings` are added to that.
+
+    Raises:
+        ValueError: if no word of any answer could be judged.
+    """
+    judged = [one for one in found if one["words"]]
+    if not judged:
+        raise ValueError(
+            "no word of any answer could be judged: none names a thing that is known to be there"
         )
+    skipped: Counter[str] = Counter()
+    costs: dict[str, list[list[float | None]]] = {}
+    for one in found:
+        skipped.update(one["skipped"])
+        for row, cost in one["costs"].items():
+            costs.setdefault(row, []).append(cost)
+    return Evaluation(
+        values=tuple(Value(*value) for one in judged for value in one["values"]),
+        spent={row: _spent(of_row) for row, of_row in costs.items()},
+        settings={**judged[0]["settings"], **settings, "seed": seed},
+        answers=len(judged),
+        skipped=dict(skipped),
+        seed=seed,
+    )
+
+
+def _things(
+    row: str, group: str, words: Sequence[JudgedWord], heats: NDArray[np.floating]
+) -> tuple[list[Value], float]:
+    """Judge maps (word, h, w) against the masks of their words; return their mean threshold too."""
+    values, thresholds = [], []
+    for word, heat in zip(words, heats, strict=True):
+        covered = coverage(word.mask, (heat.shape[0], heat.shape[1]))
+        overlap, threshold = object_iou(heat, word.mask)
+        thresholds.append(threshold)
+        found = {"pointing": pointing(heat, covered), "energy": energy(heat, covered), "obj_iou": overlap}
+        values += [Value(row, name, word.kind, group, value) for name, value in found.items()]
+    return values, float(np.mean(thresholds))
 
 
 def steps(cells: int) -> tuple[int, ...]:
@@ -206,13 +265,13 @@ def _word_map(tokens: Tokens, maps: NDArray[np.floating], of_word: Tokens) -> ND
     return maps[[tokens.index(token) for token in of_word]].mean(axis=0)
 
 
-def _spent(costs: Sequence[tuple[Cost, int | None]]) -> Spent:
-    each = [cost for cost, _ in costs]
-    peaks = [peak for _, peak in costs if peak is not None]
+def _spent(costs: Sequence[Sequence[float | None]]) -> Spent:
+    """Return what an answer took, of what each took: forward, backward, seconds, bytes at most."""
+    forward, backward, seconds, peaks = zip(*costs, strict=True)
     return Spent(
-        forward=float(np.mean([cost.forward for cost in each])),
-        backward=float(np.mean([cost.backward for cost in each])),
-        seconds=float(np.mean([cost.seconds for cost in each])),
-        peak_bytes=max(peaks, default=None),
-        answers=len(each),
+        forward=float(np.mean(forward)),
+        backward=float(np.mean(backward)),
+        seconds=float(np.mean(seconds)),
+        peak_bytes=max((peak for peak in peaks if peak is not None), default=None),
+        answers=len(costs),
     )

@@ -7,7 +7,6 @@ HTML files. Knows nothing of models.
 from __future__ import annotations
 
 import csv
-import json
 import math
 import re
 from collections.abc import Sequence
@@ -25,10 +24,9 @@ from attention_processor import AttentionProcessor
 from drawing.glow import shares
 from records.capture import Capture
 from report.view import Subject
+from sets.ledger import ITEM, ITEMS
 from utils import as_ranges, atomic_write, one_line
 
-ITEM = "item.json"  # what was written of a picture, and what it was made from
-OUTCOMES = ".batch-*.json"  # what each process did, until it is put together
 TABLES = ("answers", "words", "failed")  # each a CSV file
 SHARES = ("on_image", "on_prompt", "on_answer")
 PAGE = 200  # pictures on one page of the index
@@ -126,27 +124,6 @@ def _place(values: NDArray[np.float32], size_hw: tuple[int, int]) -> Row:
 # --- Of all pictures ----------------------------------------------------------------------------------------
 
 
-def item_rows(items: Path, places: Sequence[str]) -> list[Row]:
-    """Return what is written of the pictures that are done, in the order of their folders' names."""
-    done = [place for place in places if (items / place / ITEM).is_file()]
-    return [{**json.loads((items / place / ITEM).read_text("utf-8")), "folder": place} for place in done]
-
-
-def outcomes_in(output: Path) -> tuple[list[str], list[Failure]]:
-    """Return the places of what was done in this run, and what could not be used, by name.
-
-    Each process's own list of it is removed.
-    """
-    done: list[str] = []
-    failures: list[Failure] = []
-    for file in output.glob(OUTCOMES):
-        found = json.loads(file.read_text("utf-8"))
-        done += found["done"]
-        failures += [Failure(**one) for one in found["failed"]]
-        file.unlink()
-    return done, sorted(failures)
-
-
 def write_tables(output: Path, rows: Sequence[Row], failures: Sequence[Failure]) -> list[str]:
     """Write answers and words as CSV, as Parquet where pyarrow is there too; failures as CSV."""
     answers = [
@@ -154,18 +131,21 @@ def write_tables(output: Path, rows: Sequence[Row], failures: Sequence[Failure])
     ]
     words = [{**_question(row), **word, "folder": _at(row)} for row in rows for word in row["words"]]
     failed = [{"image": one.image, "prompt": one.prompt, "reason": one.reason} for one in failures]
-    names = []
-    for name, table in zip(TABLES, (answers, words, failed), strict=True):
-        if not table:
-            (output / f"{name}.csv").unlink(missing_ok=True)
-            (output / f"{name}.parquet").unlink(missing_ok=True)
-            continue
-        _write_csv(output / f"{name}.csv", table)
-        names.append(f"{name}.csv")
-        if name != "failed" and find_spec("pyarrow") is not None:
-            _write_parquet(output / f"{name}.parquet", table)
-            names.append(f"{name}.parquet")
-    return names
+    tables = zip(TABLES, (answers, words, failed), strict=True)
+    return [file for name, table in tables for file in write_table(output, name, table)]
+
+
+def write_table(output: Path, name: str, table: Sequence[Row]) -> list[str]:
+    """Write a table, return the files' names; of an empty one what an earlier run left is removed."""
+    if not table:
+        (output / f"{name}.csv").unlink(missing_ok=True)
+        (output / f"{name}.parquet").unlink(missing_ok=True)
+        return []
+    _write_csv(output / f"{name}.csv", table)
+    if name == "failed" or find_spec("pyarrow") is None:
+        return [f"{name}.csv"]
+    _write_parquet(output / f"{name}.parquet", table)
+    return [f"{name}.csv", f"{name}.parquet"]
 
 
 def _question(row: Row) -> Row:
@@ -173,7 +153,7 @@ def _question(row: Row) -> Row:
 
 
 def _at(row: Row) -> str:
-    return f"items/{row['folder']}"
+    return f"{ITEMS}/{row['folder']}"
 
 
 def no_formula(value: Any) -> Any:

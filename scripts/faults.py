@@ -1,10 +1,10 @@
 """Kill what writes files at random moments, and see that nothing half is left.
 
-    python -m scripts.faults [--kills 50] [--work answer,save,export,batch]
+    python -m scripts.faults [--kills 50] [--work answer,save,export,batch,evaluate]
 
 A process answers the examples as the page does, keeps and removes answers, exports one in every format, or
-runs `cli.py batch`, over and over, and is killed (SIGKILL) a random while after it began. After each kill
-every answer that is kept can be opened, every file can be read to its end, and every picture of the batch
+runs `cli.py batch` or `evaluate`, over and over, and is killed (SIGKILL) a random while after it began. After
+each kill every answer that is kept can be opened, every file can be read to its end, and every item of a set
 that counts as done is whole. The next start removes what the killed one left unfinished.
 """
 
@@ -74,6 +74,7 @@ def works() -> dict[str, Work]:
         "save": Work(lambda folder, turn: save_once(kept, folder, turn), check_store, lasts=0.4),
         "export": Work(lambda folder, turn: export_once(kept, folder, turn), check_files, lasts=4),
         "batch": Work(batch_once, check_batch, lasts=9),
+        "evaluate": Work(evaluate_once, check_evaluation, lasts=9),
     }
 
 
@@ -108,6 +109,14 @@ def batch_once(folder: Path, turn: int) -> None:
     done = [*folder.glob("out/index.html")]
     again = ["--again"] if done else []
     assert cli.main(["batch", *given, *again, "--captures", "--output", str(folder / "out")]) == 0
+
+
+def evaluate_once(folder: Path, turn: int) -> None:
+    """Go on with a measurement; once it is done, begin anew."""
+    del turn
+    given = ["--limit", "2", "--methods", "attention", "--curves", "1", "--model", DEMO]
+    again = ["--again"] if (folder / "out" / "evaluation.png").exists() else []
+    assert cli.main(["evaluate", *given, *again, "--output", str(folder / "out")]) == 0
 
 
 # --- What is looked at --------------------------------------------------------------------------------------
@@ -179,6 +188,22 @@ def check_batch(folder: Path) -> int:
     return len(done)
 
 
+def check_evaluation(folder: Path) -> int:
+    """Read all of every answer that is measured, and the figures if they are there."""
+    output = folder / "out"
+    done = [place for place in (output / "items").glob("*") if not place.name.startswith(".")]
+    for place in done:
+        item = json.loads((place / "item.json").read_text("utf-8"))
+        for maps in place.glob("*.npz"):
+            with np.load(maps) as arrays:
+                assert [len(arrays[name]) for name in arrays] == [item["words"]] * len(item["costs"])
+    for file in output.glob("evaluation.*"):
+        assert file.stat().st_size
+    for file in output.glob("evaluation.json"):
+        assert json.loads(file.read_text("utf-8"))["values"]
+    return len(done)
+
+
 def left_in(folder: Path) -> list[Path]:
     """Return what is unfinished or was being removed, anywhere in a folder."""
     return [path for path in folder.rglob(".*") if path.name != ".gitignore"]
@@ -241,7 +266,7 @@ def main() -> None:
     """Print what was found, a line for each kind of work."""
     parser = argparse.ArgumentParser(description="Kill what writes files at random moments.")
     parser.add_argument("--kills", type=int, default=50)
-    parser.add_argument("--work", default="answer,save,export,batch")
+    parser.add_argument("--work", default="answer,save,export,batch,evaluate")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     torch.set_num_threads(1)  # a process that is forked off has none of this one's threads
@@ -249,7 +274,7 @@ def main() -> None:
     for name in args.work.split(","):
         seen, left = disturbed(found[name], args.kills, random.Random(args.seed))
         print(
-            f"{name:8}{args.kills} kills, {seen} times something whole, 0 unreadable, 0 half; "
+            f"{name:10}{args.kills} kills, {seen} times something whole, 0 unreadable, 0 half; "
             f"{left} times something unfinished was left, and was removed by the next start",
             flush=True,
         )

@@ -29,6 +29,7 @@ NOT_LOADED: dict[str, set[str]] = {
     "visualization": {"torch", "transformers", "gradio", "model", "methods.maps"} | SHELL,
     "drawing": {"torch", "transformers", "gradio", "model", "methods.maps"} | SHELL,
     "viewer": {"torch", "transformers", "gradio", "model", "methods.maps", "report"} | SHELL,
+    "sets": {"transformers", "matplotlib", "gradio"} | PROJECT - {"sets", "utils"},
     "report": {"torch", "transformers", "gradio", "model", "methods.maps", "page"} | SHELL,
     "gradcam": {"gradio", "evaluation", "page"} | SHELL,
     "evaluation": {"gradio", "page"} | SHELL,

@@ -14,6 +14,8 @@ import cli
 
 ROOT = Path(cli.__file__).parent
 PROMPT = "What is 这里 here?"
+# As accelerate launches processes on several cards; on processors alone it starts only one.
+TWO_PROCESSES = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
 LAYERS, HEADS, TOKENS = 3, 4, 7  # of the tiny model; of its answers here
 
 

@@ -24,7 +24,7 @@ from attention_processor import AttentionProcessor
 from cli import main
 from records.pictures import open_image
 from report.batch import PAGE, write_index
-from tests.commands.kit import PROMPT, ROOT, TOKENS
+from tests.commands.kit import PROMPT, ROOT, TOKENS, TWO_PROCESSES
 from utils import locked
 
 SIZES = {"a.png": (56, 84), "b c.png": (84, 56), "in/d.png": (56, 56)}  # (w, h)
@@ -329,21 +329,24 @@ def test_a_row_without_a_prompt_is_refused(
 def test_two_processes_write_what_one_does(
     batch: Callable[..., int], pictures: Path, out: Path, tmp_path: Path, checkpoint: Path
 ) -> None:
-    assert batch() == 0
+    (pictures / "z.png").write_text("no picture")  # of the second one's share
+    assert batch() == 1
     two = tmp_path / "two"
-    launch = ["-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "cli.py", "batch"]
+    launch = [*TWO_PROCESSES, "cli.py", "batch"]
     launch += [str(pictures), "--prompt", PROMPT, "--model", str(checkpoint), "--max-new-tokens", str(TOKENS)]
     done = subprocess.run(
         [sys.executable, *launch, "--output", str(two)], cwd=ROOT, capture_output=True, text=True, timeout=240
     )
-    assert done.returncode == 0, done.stderr
-    assert "3 of 3 pictures are done." in done.stderr
+    assert done.returncode == 1, done.stderr
+    assert " 2/2 " in done.stderr  # the first one's share
+    assert done.stderr.count("3 of 4 pictures are done, 1 could not be used (failed.csv).") == 1
+    assert table(two, "failed") == table(out, "failed")
     for name in ("answers", "words"):
         one, other = ([numbered(row) for row in table(folder, name)] for folder in (out, two))
         assert [row.keys() for row in one] == [row.keys() for row in other]
         for row, same in zip(one, other, strict=True):
             assert same == pytest.approx(row, abs=1e-3)  # they may compute with other numbers of threads
-    assert not list(two.glob(".failed-*"))
+    assert not list(two.glob("**/.*"))
 
 
 def test_the_index_of_many_has_pages(tmp_path: Path) -> None:
