@@ -11,15 +11,12 @@ one query each.
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from transformers import GenerationConfig
 
@@ -29,7 +26,7 @@ from internals.exclusive import alone, in_eval_mode, lent
 from internals.generation import Draws, EachToken, RawLogits, generate, generation_config_set
 from internals.hooks import hooked
 from internals.memory import check_room, within_memory
-from internals.recording import Recording, Room, places_of
+from internals.recording import OnMap, Recording, Room, map_teller, places_of
 from internals.teacher_forcing import head_logprobs, teacher_forced_inputs
 from model import (
     Counts,
@@ -60,14 +57,11 @@ from records.layers import attention_layer_numbers
 from records.plan import Plan
 from records.store import cache_folder
 from records.tokens import Vocabulary, spelled, unfinished
-from records.visuals import Visual
 
 __all__ = ["AttentionExtractor", "Capture", "OnMap", "OnPlan", "OnToken"]
 
 OnToken = Callable[[str, int], None]
-OnMap = Callable[[int, NDArray[np.float32]], None]
 OnPlan = Callable[[Plan], None]
-MAP_EVERY = 0.25  # seconds between two maps of an unfinished answer at least: each takes a row of every layer
 
 NO_MEMORY = (
     "there is not enough memory for this answer; fewer new tokens (MAX_NEW_TOKENS), a smaller picture "
@@ -142,6 +136,7 @@ class AttentionExtractor:
         top_k: int | None = None,
         repetition_penalty: float | None = None,
         thinking: bool | None = None,
+        system: str | None = None,
     ) -> Capture:
         """Return an answer to the prompt about the visuals, with its attention; None is read from `config`.
 
@@ -156,6 +151,7 @@ class AttentionExtractor:
         the `top_p` nucleus. Without `generation`, one of these four means "own". What was used is in the
         capture's `settings`; its `logprobs` are the model's own, before all of this. `thinking` has a
         checkpoint whose template asks for it think aloud first; its thoughts are tokens of the answer.
+        `system` is the text of a system turn before the question; None leaves it to the template.
 
         `on_token(text so far, number of tokens)` is called after each token. Now and then, and before
         `on_token` tells of it, `on_map(token, map (h, w))` is called with where the attention of the latest
@@ -178,13 +174,15 @@ class AttentionExtractor:
         chosen = generation_config_of(self.model, settings)
         thinks = chosen_thinking(self.processor, settings.thinking)
 
+        how: dict[str, Any] = {"thinking": thinks, "system": system}
+
         def answered() -> Capture:
-            encoded = encode(self.model, self.processor, visuals, prompt, known_hash, thinking=thinks)
+            encoded = encode(self.model, self.processor, visuals, prompt, known_hash, **how)
             recording = self._recording(encoded, settings.max_new_tokens, on_plan)
             tell = self._teller(on_token, map_teller(recording, encoded.visuals, on_map))
             each, backend = self._run(encoded, recording, settings, chosen, tell, stop)
             asked = {name: getattr(settings, name) for name in ("generation", "max_new_tokens", "seed")}
-            facts = {**asked, **told(chosen), **self._thought(thinks), "attention_backend": backend}
+            facts = {**asked, **told(chosen), **self._turned(thinks, system), "attention_backend": backend}
             return self._capture(encoded, recording, Said(each.ids, each.logprobs, each.stopped), facts)
 
         return within_memory(answered, NO_MEMORY)
@@ -197,6 +195,7 @@ class AttentionExtractor:
         known_hash: str | Sequence[str] | None = None,
         *,
         thinking: bool | None = None,
+        system: str | None = None,
     ) -> Capture:
         """Return an answer that was written elsewhere, with the attention of its tokens.
 
@@ -213,8 +212,10 @@ class AttentionExtractor:
         """
         thinks = chosen_thinking(self.processor, thinking)
 
+        how: dict[str, Any] = {"thinking": thinks, "system": system}
+
         def answered() -> Capture:
-            encoded = encode(self.model, self.processor, visuals, prompt, known_hash, thinking=thinks)
+            encoded = encode(self.model, self.processor, visuals, prompt, known_hash, **how)
             ids = answer_ids(self.model, self.processor, encoded.prompt_length, answer)
             recording = self._recording(encoded, len(ids))
             start = encoded.prompt_length - 1
@@ -229,7 +230,7 @@ class AttentionExtractor:
                 hidden = self.model.model(**inputs, use_cache=False).last_hidden_state[0, start:]
                 recording.keep()
                 logprobs = head_logprobs(self.model, hidden, ids)
-            facts = {"generation": "given", **self._thought(thinks), "attention_backend": backend}
+            facts = {"generation": "given", **self._turned(thinks, system), "attention_backend": backend}
             return self._capture(encoded, recording, Said(list(ids), [*logprobs], False), facts)
 
         return within_memory(answered, NO_MEMORY)
@@ -242,6 +243,7 @@ class AttentionExtractor:
         *,
         answer: str | Sequence[int] | None = None,
         thinking: bool | None = None,
+        system: str | None = None,
     ) -> Plan:
         """Return what `generate` would record at most of a picture of this `Image.size`; nothing is computed.
 
@@ -254,7 +256,7 @@ class AttentionExtractor:
         """
         settings = GenerationSettings.of(max_new_tokens=max_new_tokens, thinking=thinking)
         thinks = chosen_thinking(self.processor, settings.thinking)
-        counts = count(self.model, self.processor, size_wh, prompt, thinking=thinks)
+        counts = count(self.model, self.processor, size_wh, prompt, thinking=thinks, system=system)
         new = settings.max_new_tokens
         if answer is not None:
             new = len(answer_ids(self.model, self.processor, counts.length, answer))
@@ -315,9 +317,10 @@ class AttentionExtractor:
         kind = {"hybrid": hybrid, "gated": family_of(self.model).gated}
         return {name: True for name, holds in kind.items() if holds}
 
-    def _thought(self, thinks: bool) -> dict[str, bool]:
-        """Return what is told of thinking aloud: nothing of a checkpoint whose template knows none."""
-        return {} if thinking_of(self.processor) == "never" else {"thinking": thinks}
+    def _turned(self, thinks: bool, system: str | None) -> dict[str, Any]:
+        """Return what the template was told, where it knows of it, and the system prompt that was given."""
+        told_ = {} if thinking_of(self.processor) == "never" else {"thinking": thinks}
+        return told_ | ({} if system is None else {"system": system})
 
     def _kept(self) -> dict[str, Any]:
         """Return what was kept of the heads (see `Capture.keep`), where it is not all of them."""
@@ -383,18 +386,3 @@ class AttentionExtractor:
             stopped=said.stopped,
             pictures=encoded.pictures,
         )
-
-
-def map_teller(
-    recording: Recording, visuals: Sequence[Visual], on_map: OnMap | None
-) -> Callable[[int], None]:
-    """Return a function of a token's number that calls `on_map` with its map, though not all too often."""
-    told, is_one = 0.0, len(visuals) == 1 and visuals[0].kind == "image"
-
-    def tell(token: int) -> None:
-        nonlocal told
-        if on_map is not None and is_one and time.monotonic() - told >= MAP_EVERY:
-            on_map(token, recording.latest_map().reshape(visuals[0].grid[1:]).numpy())
-            told = time.monotonic()
-
-    return tell

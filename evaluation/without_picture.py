@@ -13,7 +13,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial, reduce
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -25,9 +25,10 @@ from internals.exclusive import lent
 from internals.memory import within_memory
 from internals.teacher_forcing import check_belongs, said_logprobs
 from model import Pictures, Processor, encode, model_device, template_keywords
+from model.questions import turns
 from records.capture import Capture
 from records.map_check import probability_text
-from records.visuals import PLACEHOLDERS
+from records.visuals import placeholders
 from utils import OnProgress, Watch
 
 NOTE = "Each word stands after the words that were really said before it, which the picture had a part in."
@@ -118,7 +119,8 @@ def without_image(
     if not capture.token_ids:
         raise ValueError("the model gave an empty answer: there is nothing to check")
     watch = Watch(on_progress, stop)
-    check_belongs(capture, encode(model, processor, image, capture.prompt, thinking=capture.thinking), model)
+    how: Any = {"thinking": capture.thinking, "system": capture.system}
+    check_belongs(capture, encode(model, processor, image, capture.prompt, **how), model)
     watch.tell(0, 1)
     unseen = logprobs_without(model, processor, capture, stop)
     watch.tell(1, 1)
@@ -147,10 +149,11 @@ def logprobs_without(
         raise ValueError(f"the answer was given by {capture.model_name}, not by {model.name_or_path}")
     if not capture.token_ids:
         return np.zeros(0, np.float32)
-    question = reduce(lambda text, one: text.replace(one, ""), PLACEHOLDERS.values(), capture.prompt)
-    turn = {"role": "user", "content": [{"type": "text", "text": question}]}
+    question = placeholders(visual.kind for visual in capture.visuals).sub("", capture.prompt)
+    texts = [*([capture.system] if capture.system else []), question]
+    chat = turns([question], texts, capture.system)
     keywords = template_keywords(processor.chat_template, capture.thinking)
-    rendered = processor.apply_chat_template([turn], tokenize=False, add_generation_prompt=True, **keywords)
+    rendered = processor.apply_chat_template(chat, tokenize=False, add_generation_prompt=True, **keywords)
     asked = processor.tokenizer(rendered, add_special_tokens=False)["input_ids"]
     ids = torch.tensor([[*asked, *capture.token_ids[:-1]]], device=model_device(model))
     Watch(stop=stop).check()

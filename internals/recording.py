@@ -7,22 +7,28 @@ chosen.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from internals.attention_rows import attention_rows
 from internals.growing import Growing, InFile, InMemory
 from model import Encoded
 from records.keep import ALL, HEAD_MEAN, Keep, heads_in, rows_kept
+from records.visuals import Visual
 
 Heads = str | tuple[int, ...]  # of a layer: all, their mean, or the named ones
 
+OnMap = Callable[[int, NDArray[np.float32]], None]
+MAP_EVERY = 0.25  # seconds between two maps of an unfinished answer at least: each takes a row of every layer
 BLOCK = 64  # tokens whose rows are computed together: full rows of one layer are what has to fit
 
 
@@ -248,3 +254,18 @@ class Recording:
         if self.waiting or not self.answer.count:
             self._file_block()
         return self.prompt.whole(), self.answer.whole()
+
+
+def map_teller(
+    recording: Recording, visuals: Sequence[Visual], on_map: OnMap | None
+) -> Callable[[int], None]:
+    """Return a function of a token's number that calls `on_map` with its map, though not all too often."""
+    told, is_one = 0.0, len(visuals) == 1 and visuals[0].kind == "image"
+
+    def tell(token: int) -> None:
+        nonlocal told
+        if on_map is not None and is_one and time.monotonic() - told >= MAP_EVERY:
+            on_map(token, recording.latest_map().reshape(visuals[0].grid[1:]).numpy())
+            told = time.monotonic()
+
+    return tell

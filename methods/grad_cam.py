@@ -145,7 +145,8 @@ def smooth_grad_cam(
         RuntimeError: if the model is at work for a capture or another Grad-CAM.
     """
     noise = Noise(num_samples, noise_std, seed)
-    run = _Run(model, processor, image, prompt, layers, noise, method, _thinks(processor, answer, thinking))
+    how = (_thinks(processor, answer, thinking), answer.system if isinstance(answer, Capture) else None)
+    run = _Run(model, processor, image, prompt, layers, noise, method, *how)
     ids = run.answer(answer, max_new_tokens, stop) if needs_answer(target) or answer is not None else ()
     return run.cams(explanation(run.words, target, ids), Watch(on_progress, stop))[0]
 
@@ -174,7 +175,8 @@ def token_grad_cams(
     `smooth_grad_cam`.
     """
     noise = Noise(num_samples, noise_std, seed)
-    run = _Run(model, processor, image, prompt, layers, noise, method, _thinks(processor, answer, thinking))
+    how = (_thinks(processor, answer, thinking), answer.system if isinstance(answer, Capture) else None)
+    run = _Run(model, processor, image, prompt, layers, noise, method, *how)
     explained = token_explanations(run.words, tokens, run.answer(answer, max_new_tokens, stop))
     return run.cams(explained, Watch(on_progress, stop))
 
@@ -197,6 +199,7 @@ class _Run:
         noise: Noise,
         method: str,
         thinking: bool,
+        system: str | None = None,
     ) -> None:
         if method not in LABELS:
             raise ValueError(f"method must be one of {', '.join(LABELS)}; got {method!r}")
@@ -209,7 +212,7 @@ class _Run:
             noise,
         )
         self.layers, self.notes = chosen_layers(model_layer_count(model), layers)
-        self.encoded = encode(model, processor, image, prompt, thinking=thinking)
+        self.encoded = encode(model, processor, image, prompt, thinking=thinking, system=system)
         self.words = Words(processor.tokenizer)
 
     def answer(

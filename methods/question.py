@@ -50,7 +50,9 @@ class Question:
         """Return the pictures and a prompt as the model reads them."""
         if self.model is None or self.processor is None or self.image is None:
             raise ValueError("this method needs the model, its processor and the picture beside the capture")
-        return encode(self.model, self.processor, self.image, prompt, thinking=self.capture.thinking)
+        capture = self.capture
+        how: Any = {"thinking": capture.thinking, "system": capture.system}
+        return encode(self.model, self.processor, self.image, prompt, **how)
 
     @cached_property
     def forced(self) -> TeacherForced:

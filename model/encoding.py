@@ -20,7 +20,6 @@ from model.questions import (
     check_known,
     check_length,
     in_prompt,
-    places_in,
     token_of,
     written_question,
 )
@@ -35,6 +34,7 @@ from records.visuals import (
     only_picture,
     patch_count,
     picture_visual,
+    placeholders,
 )
 
 Pictures = Image.Image | Video | Sequence[Image.Image | Video]
@@ -127,13 +127,15 @@ def encode(
     known_hash: Hash | None = None,
     *,
     thinking: bool = False,
+    system: str | None = None,
 ) -> Encoded:
     """Return a picture, or several, and the prompt as the model reads them, in its own chat template.
 
     The pictures stand before the prompt, or each where the prompt says `<image>`. `known_hash` is the
     picture's `image_hash`, of several a list, for who has worked it out already. `thinking` is what a
     template that asks whether the model is to think aloud first is told: `chosen_thinking`, or
-    `Capture.thinking`.
+    `Capture.thinking`. `system` is the text of a system turn before the question; None leaves it to the
+    template, which may write one of its own.
 
     Raises:
         ImageError: for no picture, or one outside the bounds of `config`; of several its place is named.
@@ -141,7 +143,7 @@ def encode(
             with another number of `<image>` than there are pictures.
     """
     shown = _shown(visuals)
-    written = written_question(processor, prompt, kinds_of(shown), thinking)
+    written = written_question(processor, prompt, kinds_of(shown), thinking, system)
     inputs, offsets, read = _read(processor, written.text, shown)
     device = model_device(model)
     inputs = {name: value.to(device) for name, value in inputs.items()}
@@ -156,7 +158,8 @@ def encode(
     config_ = model.config
     positions = ((ids == config_.image_token_id) | (ids == config_.video_token_id)).nonzero()[:, 0]
     prompt_positions = asked.nonzero()[:, 0].to(ids.device)
-    if not places_in(prompt) and bool((prompt_positions[:1] < positions[-1:]).any()):
+    is_before = bool((prompt_positions[:1] < positions[-1:]).any())
+    if is_before and not placeholders(kinds_of(shown)).search(prompt):
         raise ValueError("expected the prompt after the image; got it before")
     return Encoded(
         inputs=inputs,
@@ -174,6 +177,7 @@ def count(
     prompt: str,
     *,
     thinking: bool = False,
+    system: str | None = None,
 ) -> Counts:
     """Return how many tokens `encode` would make of pictures of these (width, height) and the prompt.
 
@@ -185,7 +189,7 @@ def count(
         if not isinstance(size, Video):
             check_image_size(size)
     kinds: list[Kind] = ["video" if isinstance(size, Video) else "image" for size in sizes]
-    written = written_question(processor, prompt, kinds, thinking)
+    written = written_question(processor, prompt, kinds, thinking, system)
     clips = [clip_text(processor, size) if isinstance(size, Video) else None for size in sizes]
     tokens = [
         token_of(processor, kind) if clip is None else clip for kind, clip in zip(kinds, clips, strict=True)

@@ -19,7 +19,7 @@ from model.errors import PromptError
 from model.families import Processor
 from model.thinking import template_keywords
 from records.tokens import Span, spelled
-from records.visuals import PLACEHOLDERS, Kind
+from records.visuals import PLACEHOLDERS, Kind, placeholders
 from utils import HALF, is_broken
 
 if TYPE_CHECKING:
@@ -50,29 +50,30 @@ def token_of(processor: Processor, kind: Kind) -> str:
     return str(processor.image_token if kind == "image" else processor.video_token)
 
 
-def written_question(processor: Processor, prompt: str, kinds: Sequence[Kind], thinking: bool) -> Written:
+def written_question(
+    processor: Processor, prompt: str, kinds: Sequence[Kind], thinking: bool, system: str | None = None
+) -> Written:
     """Return the question in the chat template; PromptError for a prompt that cannot be read."""
     _check_prompt(prompt)
+    check_system(system)
     content = content_of(prompt, kinds)
     parts = [part for part in content if isinstance(part, str)]
-    around = template_around(processor, content, thinking)
-    for part in parts:
-        check_tokens(processor.tokenizer, "".join(around), part)
-    text, starts = around[0], []
-    for part, after in zip(parts, around[1:], strict=True):
-        starts.append(len(text))
-        text += part + after
-    return Written(text, tuple(starts), tuple(parts))
-
-
-def places_in(prompt: str) -> list[str]:
-    """Return what a prompt says of where pictures and clips stand: `<image>` and `<video>`, in order."""
-    return re.findall("|".join(PLACEHOLDERS.values()), prompt)
+    texts = [*([system] if system else []), *parts]
+    around = template_around(processor, content, thinking, system)
+    for text in parts:
+        check_tokens(processor.tokenizer, "".join(around), text)
+    check_tokens(processor.tokenizer, "".join(around), system or "", "system prompt")
+    whole, starts = around[0], []
+    for text, after in zip(texts, around[1:], strict=True):
+        starts.append(len(whole))
+        whole += text + after
+    return Written(whole, tuple(starts[-len(parts) :]), tuple(parts))
 
 
 def content_of(prompt: str, kinds: Sequence[Kind]) -> list[str | Slot]:
     """Return the texts of a question in order, and visuals: first, or where the prompt says so."""
-    places, expected = places_in(prompt), [PLACEHOLDERS[kind] for kind in kinds]
+    place = placeholders(kinds)
+    places, expected = place.findall(prompt), [PLACEHOLDERS[kind] for kind in kinds]
     slots = [Slot(kind) for kind in kinds]
     if not places:
         return [*slots, prompt]
@@ -82,7 +83,7 @@ def content_of(prompt: str, kinds: Sequence[Kind]) -> list[str | Slot]:
             "them, in their order, or for none."
         )
     content: list[str | Slot] = []
-    for slot, part in zip([None, *slots], re.split("|".join(PLACEHOLDERS.values()), prompt), strict=True):
+    for slot, part in zip([None, *slots], place.split(prompt), strict=True):
         content += [slot] if slot else []
         content += [part] if part else []
     if not any(isinstance(part, str) and part.strip() for part in content):
@@ -124,6 +125,18 @@ def in_prompt(offsets: Tensor, written: Written, processor: Processor, character
 def _within(offsets: Tensor, start: int, length: int) -> Tensor:
     """Return whether each token (token,) has a character among so many from `start` on."""
     return (offsets[:, 0] < start + length) & (offsets[:, 1] > start)
+
+
+def check_system(system: str | None) -> None:
+    """Raise PromptError unless a system prompt is plain text of a sensible length; it may be empty."""
+    if system is None or system == "":
+        return
+    check_text(system, "system prompt")
+    if len(system) > config.MAX_PROMPT_CHARACTERS:
+        raise PromptError(
+            f"The system prompt has {len(system):,} characters; "
+            f"at most {config.MAX_PROMPT_CHARACTERS:,} are allowed."
+        )
 
 
 def _check_prompt(prompt: str) -> None:
@@ -181,29 +194,42 @@ def check_known(ids: Tensor, model: Any, processor: Processor) -> None:
         raise PromptError(f"The model has no weights for {token}, which is in the prompt; leave it out.")
 
 
-def template_around(processor: Processor, content: Sequence[str | Slot], thinking: bool) -> list[str]:
-    """Return the chat template's text before, between and after the texts of a question."""
+def template_around(
+    processor: Processor, content: Sequence[str | Slot], thinking: bool, system: str | None = None
+) -> list[str]:
+    """Return the chat template's text before, between and after the texts: of a system turn, of a question.
+
+    An empty system turn is no text of its own: it stands in what is around.
+    """
     keywords = template_keywords(processor.chat_template, thinking)
-    texts = [part for part in content if isinstance(part, str)]
+    texts = [*([system] if system else []), *(part for part in content if isinstance(part, str))]
     marks = [chr(ord(MARK) + number) for number in range(len(texts))]
-    around = re.split("|".join(marks), _rendered(processor, content, marks, keywords))
+    marked = turns(content, marks, system)
+    around = re.split("|".join(marks), _rendered(processor, marked, keywords))
+    if len(around) != len(texts) + 1:
+        raise PromptError("The checkpoint's chat template has no place for a system prompt; leave it out.")
     whole = "".join(part for pair in zip(around, [*texts, ""], strict=True) for part in pair)
-    if _rendered(processor, content, texts, keywords) != whole:
+    if _rendered(processor, turns(content, texts, system), keywords) != whole:
         raise PromptError("The checkpoint's chat template changes the prompt; leave out spaces around it.")
     return around
 
 
-def _rendered(
-    processor: Processor, content: Sequence[str | Slot], texts: Sequence[str], keywords: Mapping[str, Any]
-) -> str:
-    """Return the question in the template, with these texts for those of its content."""
+def turns(content: Sequence[str | Slot], texts: Sequence[str], system: str | None) -> list[dict[str, Any]]:
+    """Return the turns of a chat as a template takes them, with these texts for those that they have."""
     rest = iter(texts)
+    first = []
+    if system is not None:
+        first = [{"role": "system", "content": [{"type": "text", "text": next(rest) if system else ""}]}]
     parts = [
         {"type": part.kind} if isinstance(part, Slot) else {"type": "text", "text": next(rest)}
         for part in content
     ]
-    turn = {"role": "user", "content": parts}
-    return processor.apply_chat_template([turn], tokenize=False, add_generation_prompt=True, **keywords)
+    return [*first, {"role": "user", "content": parts}]
+
+
+def _rendered(processor: Processor, chat: list[dict[str, Any]], keywords: Mapping[str, Any]) -> str:
+    """Return a chat in the template, up to where the answer begins."""
+    return processor.apply_chat_template(chat, tokenize=False, add_generation_prompt=True, **keywords)
 
 
 def written_prompt(encoded: Encoded, pieces: Sequence[bytes]) -> tuple[str, tuple[Span, ...]]:

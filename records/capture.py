@@ -148,6 +148,11 @@ class Capture:
         return bool(self.settings.get("thinking"))
 
     @property
+    def system(self) -> str | None:
+        """The text of the system turn that was given; None where it was left to the template."""
+        return self.settings.get("system")
+
+    @property
     def keep(self) -> Keep:
         """What was kept of the heads: "all", "head-mean", or pairs of a layer and a head."""
         return keep_of(self.settings.get("keep", ALL))

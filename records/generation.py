@@ -127,7 +127,7 @@ def generation_text(settings: Mapping[str, Any]) -> str:
     how = list(by.get(settings.get("generation", ""), []))
     if settings.get("generation") != "given":
         how.append("drawn" if settings.get("temperature") else "greedy")
-    apart = ("generation", "verified", "boxes", "cell")
+    apart = ("generation", "verified", "boxes", "cell", "system")
     values = sorted((name, value) for name, value in settings.items() if name not in apart)
     return ", ".join([*how, *(f"{name.replace('_', ' ')} {value}" for name, value in values)])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
@@ -119,6 +120,11 @@ def planes_of(visuals: Iterable[Visual]) -> list[Plane]:
         found += [Plane(slice(start, start + h * w), (h, w)) for start in starts]
         assert len(starts) == t
     return found
+
+
+def placeholders(kinds: Iterable[Kind]) -> re.Pattern[str]:
+    """Return what finds the places of such visuals in a prompt: `<video>` is plain text where no clip is."""
+    return re.compile("|".join(PLACEHOLDERS[kind] for kind in dict.fromkeys(kinds)))
 
 
 def only_picture(visuals: Sequence[Visual]) -> Visual:

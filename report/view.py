@@ -243,6 +243,7 @@ def facts(subject: Subject) -> dict[str, str]:
     which = "" if len(capture.visuals) == 1 else f"{subject.place}: "
     return {
         "Model": capture.model_name,
+        **({} if capture.system is None else {"System prompt": capture.system or "empty"}),
         "Question": capture.prompt,
         "Answer": capture.text + (" (stopped early)" if capture.stopped else ""),
         **boxes_facts(subject.boxes),

@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 
-import attention_extractor as extractor_room
 import config
 from attention_extractor import AttentionExtractor
 from internals import recording
@@ -85,7 +84,7 @@ def test_on_map_hears_the_mean_of_what_is_kept(
     small: tuple[Any, Any], full: Capture, monkeypatch: pytest.MonkeyPatch, keep: Any
 ) -> None:
     monkeypatch.setattr(recording, "BLOCK", 4)
-    monkeypatch.setattr(extractor_room, "MAP_EVERY", 0.0)
+    monkeypatch.setattr(recording, "MAP_EVERY", 0.0)
     heard: list[Any] = []
     AttentionExtractor(*small, float16=False, keep=keep).generate(
         picture(), PROMPT, TOKENS, 0, on_map=lambda token, one: heard.append(one)

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 import torch
 
-import attention_extractor as extractor_room
 import internals.recording as recording_room
 from attention_extractor import AttentionExtractor
 from internals.hooks import hooked
@@ -59,7 +58,7 @@ def test_on_map_hears_where_the_attention_of_a_token_went(
 ) -> None:
     """The mean over layers and heads that the finished answer has; also right after a block was filed."""
     monkeypatch.setattr(recording_room, "BLOCK", block)
-    monkeypatch.setattr(extractor_room, "MAP_EVERY", 0.0)
+    monkeypatch.setattr(recording_room, "MAP_EVERY", 0.0)
     extractor = AttentionExtractor(*small, float16=False)
     plain = extractor.generate(picture(), PROMPT, TOKENS, 0)
     heard: list[tuple[int, Any]] = []
@@ -77,8 +76,8 @@ def test_on_map_hears_where_the_attention_of_a_token_went(
 
 def test_on_map_is_not_called_all_too_often(small: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter(range(1000))
-    monkeypatch.setattr(extractor_room, "time", SimpleNamespace(monotonic=lambda: next(clock)))
-    monkeypatch.setattr(extractor_room, "MAP_EVERY", 4)  # the clock goes on by one at each look
+    monkeypatch.setattr(recording_room, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    monkeypatch.setattr(recording_room, "MAP_EVERY", 4)  # the clock goes on by one at each look
     heard: list[int] = []
     AttentionExtractor(*small).generate(
         picture(), PROMPT, TOKENS, 0, on_map=lambda token, _: heard.append(token)

@@ -133,7 +133,7 @@ EACH = "it has to say so for each of them, in their order, or for none."
         ("<image><image>?", f"The prompt says <image> twice and is about 3 pictures: {EACH}"),
         (
             "<image><video><image>?",
-            f"The prompt says <image>, <video>, <image> and is about 3 pictures: {EACH}",
+            f"The prompt says <image> twice and is about 3 pictures: {EACH}",
         ),
         ("<image> <image>\n<image>", "The prompt is empty."),
     ],
@@ -142,6 +142,12 @@ def test_another_number_of_placeholders_is_refused(kind: str, prompt: str, line:
     with pytest.raises(PromptError) as caught:
         encode(*tiny_family(kind), pictures(kind), prompt)
     assert str(caught.value) == line
+
+
+def test_video_is_a_word_like_any_where_there_is_no_clip(kind: str) -> None:
+    encoded = encode(*tiny_family(kind), pictures(kind)[0], "Is <video> a tag?")
+    asked = tiny_family(kind)[1].tokenizer.decode(encoded.input_ids[encoded.prompt_positions])
+    assert asked == "Is <video> a tag?"
 
 
 def test_it_is_kept_and_comes_back_whole(kind: str, tmp_path: Path) -> None:
