@@ -129,6 +129,7 @@ def test_it_is_plain_generations_answer_and_is_planned_and_read_again(
     assert plans == [extractor.plan(sizes, prompt, TOKENS)]
 
 
+@pytest.mark.parametrize("kind", ["qwen2_5_vl", "qwen3_vl", "qwen3_5"])
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_has_a_map_of_each_step(family: tuple[Any, Any], kind: str, method: str) -> None:
     capture = answer(kind, MIXED)
