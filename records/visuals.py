@@ -80,9 +80,12 @@ def patch_count(visuals: Iterable[Visual]) -> int:
 
 def shape_of_map(visuals: Sequence[Visual]) -> tuple[int, ...]:
     """Return the shape of a map of all visuals: (h, w) of one picture, else (patch,)."""
-    if len(visuals) == 1 and visuals[0].kind == "image":
-        return visuals[0].grid[1:]
-    return (patch_count(visuals),)
+    return visuals[0].grid[1:] if is_picture(visuals) else (patch_count(visuals),)
+
+
+def is_picture(visuals: Sequence[Visual]) -> bool:
+    """Return whether these are one picture alone."""
+    return len(visuals) == 1 and visuals[0].kind == "image"
 
 
 def part_of_map(

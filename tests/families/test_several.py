@@ -118,6 +118,8 @@ def test_order_and_number_count(family: tuple[Any, Any], kind: str) -> None:
     alone = extractor.generate(one, AFTER, max_new_tokens=1)
     assert_same(alone.attention, ways[2].attention, terms=1)
     assert (alone.grid, alone.picture is not None) == (GRIDS[0], True)
+    assert ways[0]._repr_html_() is None
+    assert ways[2]._repr_html_() is not None
     for read in (lambda: ways[0].grid, lambda: ways[0].picture, lambda: ways[0].image_hash):
         with pytest.raises(ValueError, match="about 2 pictures"):
             read()
