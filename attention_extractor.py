@@ -141,30 +141,28 @@ class AttentionExtractor:
         """Return an answer to the prompt about the visuals, with its attention; None is read from `config`.
 
         `visuals` is a picture, a `Video`, or a list of these: they stand before the prompt, or each where the
-        prompt says `<image>` or `<video>`.
+        prompt says `<image>` or `<video>`. `system` is the text of a system turn before it; None leaves that
+        to the template. `thinking` has a checkpoint whose template asks for it think aloud first; its
+        thoughts are tokens of the answer.
 
         With `generation="checkpoint"` it is the answer of `torch.manual_seed(seed)` and
         `model.generate(**inputs, max_new_tokens=max_new_tokens)`: the checkpoint's own generation_config
-        counts, with its penalties, its temperature and its draws. "greedy" takes the likeliest token each
-        time. "own" is `model.generate` with a neutral `GenerationConfig` and the four values given here:
-        temperature 0 takes the likeliest token, above 0 draws from the `top_k` likeliest (0: from all) and
-        the `top_p` nucleus. Without `generation`, one of these four means "own". What was used is in the
-        capture's `settings`; its `logprobs` are the model's own, before all of this. `thinking` has a
-        checkpoint whose template asks for it think aloud first; its thoughts are tokens of the answer.
-        `system` is the text of a system turn before the question; None leaves it to the template.
+        counts. "greedy" takes the likeliest token each time. "own" is `model.generate` with a neutral
+        `GenerationConfig` and the four values given here: temperature 0 takes the likeliest token, above 0
+        draws from the `top_k` likeliest (0: from all) and the `top_p` nucleus. Without `generation`, one of
+        these four means "own". What was used is in the capture's `settings`; its `logprobs` are the model's
+        own, before all of this.
 
-        `on_token(text so far, number of tokens)` is called after each token. Now and then, and before
-        `on_token` tells of it, `on_map(token, map (h, w))` is called with where the attention of the latest
-        token went, the mean over layers and the heads that are kept; only of one picture is it called.
-        Setting `stop` ends the answer after the token at hand. `on_plan` is called with the `Plan` of what
-        will be recorded at most, before the model begins. `known_hash` is the picture's `image_hash`, of
-        several a list, for who has worked it out already. The model is put back as it was, also after an
-        error.
+        `on_token(text so far, number of tokens)` is called after each token; before it, now and then and for
+        one picture alone, `on_map(token, map (h, w))` with where the attention of that token went (the mean
+        over layers and kept heads). Setting `stop` ends the answer after the token at hand. `on_plan` hears
+        the `Plan` of what will be recorded at most, before the model begins. `known_hash` is the picture's
+        `image_hash`, of several a list. The model is put back as it was, also after an error.
 
         Raises:
             ValueError: for a setting out of range or one that would not count, a checkpoint that asks for
                 several sequences at a time (beams), an image or a prompt that cannot be used, or more to
-                record than memory holds; the line says what helps.
+                record than memory holds.
             MemoryError: if memory ran out on the way; what was recorded until then is freed.
             RuntimeError: if the model is at work for another capture or Grad-CAM.
         """
@@ -173,7 +171,6 @@ class AttentionExtractor:
         )
         chosen = generation_config_of(self.model, settings)
         thinks = chosen_thinking(self.processor, settings.thinking)
-
         how: dict[str, Any] = {"thinking": thinks, "system": system}
 
         def answered() -> Capture:

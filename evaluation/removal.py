@@ -113,10 +113,7 @@ def check_map(
         RuntimeError: if the model is at work for something else.
     """
     chosen = tuple(sorted(set(chosen_indices(tokens, len(capture.token_ids), "token"))))
-    (number,) = chosen_indices(visual, len(capture.visuals), "picture")
-    grid = capture.visuals[number].grid[1:]
-    if heat.shape != grid or not np.isfinite(heat).all():
-        raise ValueError(f"expected a map of finite values (h, w)={grid}; got shape {heat.shape}")
+    number, grid = _picture_of(capture, visual, heat)
     if isinstance(repeats, bool) or not isinstance(repeats, int) or repeats < 1:
         raise ValueError(f"repeats must be a whole number of at least 1; got {repeats!r}")
     counts = _counts(patches, heat.size)
@@ -142,6 +139,18 @@ def check_map(
         filling=filling,
         seed=seed,
     )
+
+
+def _picture_of(capture: Capture, visual: int, heat: NDArray[np.floating]) -> tuple[int, tuple[int, int]]:
+    """Return a picture's number and grid; ValueError for a clip, and for a map that is not the picture's."""
+    (number,) = chosen_indices(visual, len(capture.visuals), "picture")
+    chosen = capture.visuals[number]
+    if chosen.kind != "image":
+        raise ValueError("the map of a clip cannot be tested; that of a picture can")
+    _, h, w = chosen.grid
+    if heat.shape != (h, w) or not np.isfinite(heat).all():
+        raise ValueError(f"expected a map of finite values (h, w)={(h, w)}; got shape {heat.shape}")
+    return number, (h, w)
 
 
 def _counts(patches: int | Sequence[int] | None, count: int) -> tuple[int, ...]:

@@ -10,6 +10,7 @@ import torch
 
 from attention_extractor import AttentionExtractor
 from attention_processor import AttentionProcessor
+from evaluation.removal import check_map
 from methods import METHODS, token_maps
 from model import Encoded, PromptError, encode
 from model.video_settings import SETTINGS
@@ -153,6 +154,9 @@ def test_what_cannot_be_is_one_line(family: tuple[Any, Any], kind: str, tmp_path
     for read in (lambda: capture.grid, lambda: capture.picture):
         with pytest.raises(ValueError, match="about a clip"):
             read()
+    heat = token_maps("attention", capture).token_map(1)
+    with pytest.raises(ValueError, match="the map of a clip cannot be tested"):
+        check_map(*family, clip(kind), capture, 1, heat)
     store = Store(tmp_path / "cache")
     other = Video("b.mp4", clip(kind).frames, TIMES, 2.0, 2.5, clip(kind).size, "d" * 64)
     assert store.save(capture, clip(kind)) is None  # type: ignore[arg-type]
