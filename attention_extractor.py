@@ -144,25 +144,20 @@ class AttentionExtractor:
         prompt says `<image>` or `<video>`. `system` is the text of a system turn before it; None leaves that
         to the template. `thinking` has a checkpoint whose template asks for it think aloud first; its
         thoughts are tokens of the answer.
-
         With `generation="checkpoint"` it is the answer of `torch.manual_seed(seed)` and
         `model.generate(**inputs, max_new_tokens=max_new_tokens)`: the checkpoint's own generation_config
-        counts. "greedy" takes the likeliest token each time. "own" is `model.generate` with a neutral
-        `GenerationConfig` and the four values given here: temperature 0 takes the likeliest token, above 0
-        draws from the `top_k` likeliest (0: from all) and the `top_p` nucleus. Without `generation`, one of
-        these four means "own". What was used is in the capture's `settings`; its `logprobs` are the model's
-        own, before all of this.
+        counts. "greedy" takes the likeliest token each time; "own" has a neutral `GenerationConfig` and the
+        four values given here, one of which means it (see `GenerationSettings`). The capture's `settings` say
+        what was used; its `logprobs` are the model's own, before all of this.
 
-        `on_token(text so far, number of tokens)` is called after each token; before it, now and then and for
-        one picture alone, `on_map(token, map (h, w))` with where the attention of that token went (the mean
-        over layers and kept heads). Setting `stop` ends the answer after the token at hand. `on_plan` hears
-        the `Plan` of what will be recorded at most, before the model begins. `known_hash` is the picture's
-        `image_hash`, of several a list. The model is put back as it was, also after an error.
+        `on_token(text so far, number of tokens)` hears of each token; before it, now and then and of one
+        picture alone, `on_map(token, map (h, w))` where its attention went (mean over layers and kept heads).
+        Setting `stop` ends the answer after the token at hand. `on_plan` hears what will be recorded at most
+        before the model begins. `known_hash` is the `image_hash`, of several a list. The model is put back.
 
         Raises:
             ValueError: for a setting out of range or one that would not count, a checkpoint that asks for
-                several sequences at a time (beams), an image or a prompt that cannot be used, or more to
-                record than memory holds.
+                beams, an image or a prompt that cannot be used, or more to record than memory holds.
             MemoryError: if memory ran out on the way; what was recorded until then is freed.
             RuntimeError: if the model is at work for another capture or Grad-CAM.
         """
@@ -172,13 +167,13 @@ class AttentionExtractor:
         chosen = generation_config_of(self.model, settings)
         thinks = chosen_thinking(self.processor, settings.thinking)
         how: dict[str, Any] = {"thinking": thinks, "system": system}
+        asked = {name: getattr(settings, name) for name in ("generation", "max_new_tokens", "seed")}
 
         def answered() -> Capture:
             encoded = encode(self.model, self.processor, visuals, prompt, known_hash, **how)
             recording = self._recording(encoded, settings.max_new_tokens, on_plan)
             tell = self._teller(on_token, map_teller(recording, encoded.visuals, on_map))
             each, backend = self._run(encoded, recording, settings, chosen, tell, stop)
-            asked = {name: getattr(settings, name) for name in ("generation", "max_new_tokens", "seed")}
             facts = {**asked, **told(chosen), **self._turned(thinks, system), "attention_backend": backend}
             return self._capture(encoded, recording, Said(each.ids, each.logprobs, each.stopped), facts)
 
