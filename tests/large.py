@@ -7,7 +7,6 @@ import torch
 from PIL import Image
 
 import viewer
-from records.visuals import picture_visual
 from tests.attention_processor.kit import PROMPT_TOKENS, made_capture
 from tests.viewer.payload.kit import attention_of
 
@@ -32,7 +31,7 @@ def large_payload() -> dict[str, Any]:
         shares=shares,
         layers=(0, 1),
         logprobs=-torch.rand(LARGE_TOKENS),
-        visuals=(picture_visual(LARGE_GRID, (840, 1120), "0" * 64),),
+        grid=LARGE_GRID,
         prompt_attention=attention[:PROMPT_TOKENS],
         prompt_shares=shares[:PROMPT_TOKENS],
         prompt_length=1300,

@@ -38,6 +38,7 @@ def text_rows(shares: torch.Tensor, context: int) -> torch.Tensor:
 
 
 def made_capture(**changed: Any) -> Capture:
+    """Return a capture about one picture; its grid, image_size and image_hash can be changed by name."""
     (attention, shares), (prompt_attention, prompt_shares) = rows(TOKENS, 0), rows(PROMPT_TOKENS, 1)
     text, spans = spelled([token.encode() for token in ANSWER])
     prompt, prompt_spans = spelled([token.encode() for token in ASKED])
@@ -48,7 +49,6 @@ def made_capture(**changed: Any) -> Capture:
         "attention": attention,
         "layers": RECORDED,
         "layer_count": LAYERS,
-        "visuals": (picture_visual(GRID, (140, 196), "0" * 64),),
         "shares": shares,
         "logprobs": -torch.rand(TOKENS),
         "token_spans": spans,
@@ -63,8 +63,9 @@ def made_capture(**changed: Any) -> Capture:
         "prompt_places": tuple(range(2, 2 + PROMPT_TOKENS)),
         "model_name": "made",
     }
-    if "image_hash" in changed:
-        parts["visuals"] = (picture_visual(GRID, (140, 196), changed.pop("image_hash")),)
+    of_picture: dict[str, Any] = {"grid": GRID, "image_size": (140, 196), "image_hash": "0" * 64}
+    of_picture |= {name: changed.pop(name) for name in tuple(of_picture) if name in changed}
+    parts["visuals"] = (picture_visual(*of_picture.values()),)
     parts |= changed
     parts.setdefault("text_attention", text_rows(parts["shares"], len(parts["context_tokens"])))
     return Capture(**parts)

@@ -64,7 +64,7 @@ def test_help_shows_an_example_that_can_be_parsed(capsys: pytest.CaptureFixture[
         line for line in shown.splitlines() if line.strip().startswith("python cli.py attention photo")
     )
     args = cli.parser().parse_args(shlex.split(example)[2:])
-    assert (args.tokens, args.image) == ("words", "photo.jpg")
+    assert (args.tokens, args.image) == ("words", ["photo.jpg"])
 
 
 def test_help_needs_no_torch() -> None:
