@@ -6,7 +6,6 @@ answers.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -21,17 +20,17 @@ from model.questions import (
     check_length,
     in_prompt,
     token_of,
+    visual_tokens,
     written_question,
 )
 from model.videos import clip_text, video_inputs
 from records.pictures import ImageError, check_image_size, hashes_of, rgb
 from records.videos import Video
 from records.visuals import (
-    PLACEHOLDERS,
     Kind,
+    OfVisuals,
     Visual,
     check_in_order,
-    only_picture,
     patch_count,
     picture_visual,
     placeholders,
@@ -55,7 +54,7 @@ class Counts(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Encoded:
+class Encoded(OfVisuals):
     """Pictures and one prompt as the model reads them."""
 
     inputs: dict[str, Tensor]  # every tensor that the processor returned, on the model's device
@@ -96,12 +95,6 @@ class Encoded:
     def counts(self) -> Counts:
         """How many tokens stand before the answer."""
         return Counts(len(self.image_positions), len(self.prompt_positions), self.prompt_length)
-
-    @property
-    def grid(self) -> tuple[int, int]:
-        """The one picture's patches (h, w), merged; ValueError where there are several."""
-        _, h, w = only_picture(self.visuals).grid
-        return h, w
 
     def __post_init__(self) -> None:
         """Refuse parts that disagree."""
@@ -188,7 +181,7 @@ def count(
     for size in sizes:
         if not isinstance(size, Video):
             check_image_size(size)
-    kinds: list[Kind] = ["video" if isinstance(size, Video) else "image" for size in sizes]
+    kinds = kinds_of(sizes)
     written = written_question(processor, prompt, kinds, thinking, system)
     clips = [clip_text(processor, size) if isinstance(size, Video) else None for size in sizes]
     tokens = [
@@ -211,8 +204,8 @@ def count(
     return Counts(visual, int(asked.sum()), length)
 
 
-def kinds_of(shown: Sequence[Image.Image | Video]) -> list[Kind]:
-    """Return what each of some visuals is."""
+def kinds_of(shown: Sequence[Image.Image | Size]) -> list[Kind]:
+    """Return what each of some visuals, or of their sizes, is."""
     return ["video" if isinstance(one, Video) else "image" for one in shown]
 
 
@@ -299,8 +292,7 @@ def _read(
 def _expanded(processor: Processor, text: str, texts: Sequence[str]) -> str:
     """Return the text with what stands for each visual in the place of the template's one token."""
     rest = iter(texts)
-    either = "|".join(re.escape(token_of(processor, kind)) for kind in PLACEHOLDERS)
-    return re.sub(either, lambda _: next(rest), text)
+    return visual_tokens(processor).sub(lambda _: next(rest), text)
 
 
 def _visual(one: Image.Image | Video, read: _Read, known: str, place: int, first: int) -> Visual:

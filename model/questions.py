@@ -50,6 +50,11 @@ def token_of(processor: Processor, kind: Kind) -> str:
     return str(processor.image_token if kind == "image" else processor.video_token)
 
 
+def visual_tokens(processor: Processor) -> re.Pattern[str]:
+    """Return what finds these tokens in a chat."""
+    return re.compile("|".join(re.escape(token_of(processor, kind)) for kind in PLACEHOLDERS))
+
+
 def written_question(
     processor: Processor, prompt: str, kinds: Sequence[Kind], thinking: bool, system: str | None = None
 ) -> Written:
@@ -111,9 +116,7 @@ def in_prompt(offsets: Tensor, written: Written, processor: Processor, character
 
     Offsets count in the text as it was read, where so many characters stand for each visual's one token.
     """
-    tokens = re.finditer(
-        "|".join(re.escape(token_of(processor, kind)) for kind in PLACEHOLDERS), written.text
-    )
+    tokens = visual_tokens(processor).finditer(written.text)
     ends = [(token.end(), count - len(token[0])) for token, count in zip(tokens, characters, strict=True)]
     found = offsets.new_zeros(len(offsets), dtype=torch.bool)
     for start, part in zip(written.starts, written.parts, strict=True):

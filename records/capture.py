@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 from records.keep import ALL, HEAD_MEAN, Keep, heads_in, keep_of, layers_of, rows_kept
 from records.shown import cell
 from records.tokens import Span
-from records.visuals import Visual, check_in_order, only_picture, patch_count
+from records.visuals import OfVisuals, Visual, check_in_order, only_picture, patch_count
 
 if TYPE_CHECKING:  # torch takes seconds to import: who lists what is kept does not wait for it
     from PIL.Image import Image
@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # torch takes seconds to import: who lists what is kept does 
 
 
 @dataclass(frozen=True, eq=False)
-class Capture:
+class Capture(OfVisuals):
     """Attention from each generated token to each visual token, with all that is needed to draw it again.
 
     Token i is explained by the attention row that predicted it, that of position `prompt_length + i - 1`; a
@@ -109,22 +109,6 @@ class Capture:
     def patch_count(self) -> int:
         """The visual tokens of the prompt, those of all its visuals."""
         return patch_count(self.visuals)
-
-    @property
-    def grid(self) -> tuple[int, int]:
-        """The one picture's patches (h, w), merged; ValueError where there are several."""
-        _, h, w = only_picture(self.visuals).grid
-        return h, w
-
-    @property
-    def image_size(self) -> tuple[int, int]:
-        """The size (h, w) of the one picture as it was given; ValueError where there are several."""
-        return only_picture(self.visuals).size
-
-    @property
-    def image_hash(self) -> str:
-        """The one picture's `image_hash`; ValueError where there are several."""
-        return only_picture(self.visuals).hash
 
     @property
     def picture(self) -> Image | None:

@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 
 from methods.catalog import LAYERED, METHODS
 from records.layers import WHY_NOT_LAST
-from records.visuals import Visual, only_picture, part_of_map, shape_of_map
+from records.visuals import OfVisuals, Visual, part_of_map, shape_of_map
 
 LABELS = {name: METHODS[name].scale_label for name in LAYERED}  # as people write them in a line of text
 
 
 @dataclass(frozen=True, eq=False)
-class GradCam:
+class GradCam(OfVisuals):
     """Smooth Grad-CAM of one score, at some decoder layers, with all that is needed to draw it again."""
 
     maps: NDArray[np.float32]  # (layer, h, w): mean over the samples of raw maps, 0 or above, not normalised;
@@ -60,22 +60,6 @@ class GradCam:
             self.token_ids
         ):
             raise ValueError(f"target tokens {self.target_tokens} of an answer of {len(self.token_ids)}")
-
-    @property
-    def grid(self) -> tuple[int, int]:
-        """The one picture's patches (h, w), merged; ValueError where there are several."""
-        _, h, w = only_picture(self.visuals).grid
-        return h, w
-
-    @property
-    def image_size(self) -> tuple[int, int]:
-        """The size (h, w) of the one picture as it was given; ValueError where there are several."""
-        return only_picture(self.visuals).size
-
-    @property
-    def image_hash(self) -> str:
-        """The one picture's `image_hash`; ValueError where there are several."""
-        return only_picture(self.visuals).hash
 
     def layer_map(self, layer: int, visual: int = 0, frame: int | None = None) -> NDArray[np.float32]:
         """Return the map (h, w) of one decoder layer, negative ones counted from the last; raw.

@@ -25,7 +25,7 @@ class Visual:
     first: int  # the index of its first patch among those of all visuals, in prompt order
     size: tuple[int, int]  # (h, w) as it was given, in its own pixels
     hash: str
-    times: tuple[float, ...] = ()  # seconds at which each of a clip's t steps begins; of a picture none
+    times: tuple[float, ...] = ()  # of a clip's t steps, in seconds: each the mean of its frames'
 
     def __post_init__(self) -> None:
         """Refuse parts that disagree."""
@@ -118,10 +118,9 @@ def planes_of(visuals: Iterable[Visual]) -> list[Plane]:
     """Return every picture and every step of a clip, in the order of the prompt."""
     found = []
     for visual in visuals:
-        t, h, w = visual.grid
+        _, h, w = visual.grid
         starts = range(visual.first, visual.first + visual.count, h * w)
         found += [Plane(slice(start, start + h * w), (h, w)) for start in starts]
-        assert len(starts) == t
     return found
 
 
@@ -141,3 +140,25 @@ def only_picture(visuals: Sequence[Visual]) -> Visual:
     if visuals[0].kind != "image":
         raise ValueError("this answer is about a clip, and what is asked needs one picture")
     return visuals[0]
+
+
+class OfVisuals:
+    """What is told of the one picture of a record; ValueError where there are several, or a clip."""
+
+    visuals: tuple[Visual, ...]
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Its patches (h, w), merged; patch = row * w + col."""
+        _, h, w = only_picture(self.visuals).grid
+        return h, w
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """Its size (h, w) as it was given, in its own pixels."""
+        return only_picture(self.visuals).size
+
+    @property
+    def image_hash(self) -> str:
+        """Its `image_hash`."""
+        return only_picture(self.visuals).hash

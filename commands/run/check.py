@@ -36,7 +36,7 @@ from utils import Stopped, one_line, shown
 from visualization import save_image
 
 
-class Subject(NamedTuple):
+class OnePicture(NamedTuple):
     """What is checked: a word's map on one picture of an answer."""
 
     capture: Capture
@@ -60,7 +60,7 @@ def run(args: argparse.Namespace) -> None:
             except Stopped:
                 raise KeyboardInterrupt from None
         image = given if isinstance(given, Image.Image) else given[which]
-        write_check(folder, image, Subject(capture, found, which), on_map, on_picture)
+        write_check(folder, image, OnePicture(capture, found, which), on_map, on_picture)
         names = sorted(path.name for path in folder.iterdir())
     for note in found.notes:
         say(f"note: {note}")
@@ -145,7 +145,7 @@ def where_most_is(found: TokenMaps, tokens: tuple[int, ...]) -> int:
 def write_check(
     folder: Path,
     image: Image.Image,
-    subject: Subject,
+    subject: OnePicture,
     on_map: MapCheck,
     on_picture: PictureCheck,
 ) -> None:

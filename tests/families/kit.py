@@ -1,5 +1,6 @@
 """What several tests here share: one answer of each family, and the same model for slow computations."""
 
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -47,12 +48,16 @@ def answer(kind: str) -> Capture:
 def read(kind: str) -> tuple[dict[str, torch.Tensor], Encoded]:
     """Return the inputs of prompt and whole answer, and what picture and prompt were encoded to."""
     encoded = encode(*tiny_family(kind), picture(kind), PROMPT)
-    said = torch.tensor([answer(kind).token_ids])
-    inputs = dict(encoded.inputs)
+    return forced(encoded.inputs, answer(kind)), encoded
+
+
+def forced(asked: Mapping[str, torch.Tensor], capture: Capture) -> dict[str, torch.Tensor]:
+    """Return the inputs of a prompt and of the whole answer to it."""
+    said, inputs = torch.tensor([capture.token_ids]), dict(asked)
     inputs["input_ids"] = torch.cat([inputs["input_ids"], said], 1)
     inputs["attention_mask"] = torch.ones_like(inputs["input_ids"])
     inputs["mm_token_type_ids"] = torch.cat([inputs["mm_token_type_ids"], torch.zeros_like(said)], 1)
-    return inputs, encoded
+    return inputs
 
 
 @lru_cache

@@ -9,7 +9,7 @@ from PIL import Image
 from attention_extractor import AttentionExtractor
 from model import Encoded, encode
 from records.capture import Capture
-from tests.families.kit import plain
+from tests.families.kit import forced, plain
 from tests.tiny_families import cell, tiny_family
 
 TOKENS = 5
@@ -36,12 +36,7 @@ def answer(kind: str, prompt: str) -> Capture:
 def read(kind: str, prompt: str) -> tuple[dict[str, torch.Tensor], Encoded]:
     """Return the inputs of prompt and whole answer, and what pictures and prompt were encoded to."""
     encoded = encode(*tiny_family(kind), pictures(kind), prompt)
-    said = torch.tensor([answer(kind, prompt).token_ids])
-    inputs = dict(encoded.inputs)
-    inputs["input_ids"] = torch.cat([inputs["input_ids"], said], 1)
-    inputs["attention_mask"] = torch.ones_like(inputs["input_ids"])
-    inputs["mm_token_type_ids"] = torch.cat([inputs["mm_token_type_ids"], torch.zeros_like(said)], 1)
-    return inputs, encoded
+    return forced(encoded.inputs, answer(kind, prompt)), encoded
 
 
 @lru_cache

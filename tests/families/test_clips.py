@@ -17,7 +17,7 @@ from model.video_settings import SETTINGS
 from records.capture import Capture
 from records.store import Store
 from records.videos import Video
-from tests.families.kit import picture, plain
+from tests.families.kit import forced, picture, plain
 from tests.numerics import assert_same
 from tests.tiny_families import cell, tiny_family
 
@@ -63,11 +63,7 @@ def answer(kind: str, prompt: str) -> Capture:
 @lru_cache
 def eager(kind: str, prompt: str) -> tuple[torch.Tensor, Encoded]:
     encoded = encode(*tiny_family(kind), shown(kind, prompt), prompt)
-    said = torch.tensor([answer(kind, prompt).token_ids])
-    inputs = dict(encoded.inputs)
-    inputs["input_ids"] = torch.cat([inputs["input_ids"], said], 1)
-    inputs["attention_mask"] = torch.ones_like(inputs["input_ids"])
-    inputs["mm_token_type_ids"] = torch.cat([inputs["mm_token_type_ids"], torch.zeros_like(said)], 1)
+    inputs = forced(encoded.inputs, answer(kind, prompt))
     with torch.no_grad():
         return torch.cat(plain(kind)(**inputs, output_attentions=True).attentions), encoded
 

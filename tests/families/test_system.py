@@ -15,7 +15,7 @@ from model import PromptError, encode
 from records.capture import Capture
 from records.generation import generation_text
 from records.store import Store
-from tests.families.kit import PROMPT, picture, plain
+from tests.families.kit import PROMPT, forced, picture, plain
 from tests.numerics import assert_same
 from tests.tiny_families import tiny_family
 
@@ -51,14 +51,10 @@ def test_rows_are_those_of_eager_attention(kind: str) -> None:
     capture = answer(kind)
     processor = tiny_family(kind)[1]
     inputs = dict(processor(text=[chat(kind, SYSTEM)], images=[picture(kind)], return_tensors="pt"))
-    said = torch.tensor([capture.token_ids])
     start = inputs["input_ids"].shape[1] - 1
     at = (inputs["input_ids"][0] == tiny_family(kind)[0].config.image_token_id).nonzero()[:, 0]
-    inputs["input_ids"] = torch.cat([inputs["input_ids"], said], 1)
-    inputs["attention_mask"] = torch.ones_like(inputs["input_ids"])
-    inputs["mm_token_type_ids"] = torch.cat([inputs["mm_token_type_ids"], torch.zeros_like(said)], 1)
     with torch.no_grad():
-        truth = torch.cat(plain(kind)(**inputs, output_attentions=True).attentions)
+        truth = torch.cat(plain(kind)(**forced(inputs, capture), output_attentions=True).attentions)
     rows = truth[:, :, start : start + TOKENS].permute(2, 0, 1, 3)
     assert_same(capture.attention, rows[..., at], terms=1)
     assert (capture.system, capture.settings["system"]) == (SYSTEM, SYSTEM)
