@@ -138,6 +138,7 @@ def check_map(
         ranked=int((heat > heat.min()).sum()),
         filling=filling,
         seed=seed,
+        visual=number,
     )
 
 

@@ -72,6 +72,10 @@ def written_question(
     for text, after in zip(texts, around[1:], strict=True):
         starts.append(len(whole))
         whole += text + after
+    expected = [token_of(processor, kind) for kind in kinds]
+    if visual_tokens(processor).findall(whole) != expected:
+        missing = "a clip" if "video" in kinds else "a picture"
+        raise PromptError(f"The checkpoint's chat template has no place for {missing}.")
     return Written(whole, tuple(starts[-len(parts) :]), tuple(parts))
 
 

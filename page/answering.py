@@ -20,14 +20,15 @@ from page.inputs import RefusedError, asked, generation_settings, given_answer, 
 from page.jobs import Job, Progress
 from page.model_room import Loaded, ModelRoom
 from page.sessions import Run
-from page.sources import opened, size_of
+from page.sources import opened, sizes_of
 from records.capture import Capture
 from records.keep import as_json
 from records.map_check import MapCheck
-from records.pictures import ImageError, image_hash
+from records.pictures import ImageError, hashes_of
 from records.store import Store
 from records.thoughts import thoughts
 from records.verification import with_verification
+from records.videos import Video
 from utils import one_line
 
 log = logging.getLogger(__name__)
@@ -37,8 +38,8 @@ log = logging.getLogger(__name__)
 class Inquiry:
     """A picture and a question that can be put to a model."""
 
-    image: Image
-    image_hash: str
+    images: tuple[Image | Video, ...]
+    hashes: tuple[str, ...]
     prompt: str
     settings: dict[str, Any]  # how it is generated, as keywords of `GenerationSettings.of`
     answer: str | None = None  # one that was written elsewhere: it is read, and none is generated
@@ -50,32 +51,31 @@ class Inquiry:
         Raises:
             ValueError: one line, for a picture, a question or a setting that cannot be used.
         """
-        image = opened(upload)
+        images = opened(upload)
         text, given, chosen = asked(prompt), given_answer(answer), generation_settings(*settings)
-        return cls(image, image_hash(image), text, chosen, given)
+        return cls(images, tuple(hashes_of(images)), text, chosen, given)
 
     def key(self, loaded: Loaded | None) -> str | None:
         """Return the id under which the answer is kept; None where checkpoints cannot be told apart."""
         if loaded is None or loaded.checkpoint is None:
             return None
-        return answer_key(
-            loaded.checkpoint, self.image_hash, self.prompt, answer=self.answer, **self.settings
-        )
+        hashes = self.hashes[0] if len(self.hashes) == 1 else list(self.hashes)
+        return answer_key(loaded.checkpoint, hashes, self.prompt, answer=self.answer, **self.settings)
 
     def capture(self, extractor: AttentionExtractor, job: Job) -> Capture:
         """Return the answer that the model gives, or the given one as it reads it."""
         if self.answer is not None:
             thinks = self.settings["thinking"]
-            return extractor.read(self.image, self.prompt, self.answer, self.image_hash, thinking=thinks)
+            return extractor.read(self.images, self.prompt, self.answer, self.hashes, thinking=thinks)
         return extractor.generate(
-            self.image,
+            self.images,
             self.prompt,
             **self.settings,
             on_token=job.writes,
             on_map=job.looks,
             on_plan=job.plans,
             stop=job.stop,
-            known_hash=self.image_hash,
+            known_hash=self.hashes,
         )
 
 
@@ -106,11 +106,11 @@ class Answering:
         if here is None:
             return ""
         try:
-            size_wh, text, given = size_of(upload), asked(prompt), given_answer(answer)
+            sizes, text, given = sizes_of(upload), asked(prompt), given_answer(answer)
             chosen = generation_settings(*settings)
             limit, thinking = chosen["max_new_tokens"], chosen["thinking"]
             extractor = AttentionExtractor(here.model, here.processor)
-            return extractor.plan(size_wh, text, limit, answer=given, thinking=thinking).line
+            return extractor.plan(sizes, text, limit, answer=given, thinking=thinking).line
         except (RefusedError, ImageError):
             return ""
         except Exception as error:
@@ -131,7 +131,7 @@ class Answering:
         key = question.key(here)
         kept = self.store.find(key) if key and reuse else None
         if kept is not None:
-            return Run.of(kept, question.image)
+            return Run.of(kept, question.images)
 
         def write(loaded: Loaded) -> tuple[Capture, bool]:
             capture = question.capture(AttentionExtractor(loaded.model, loaded.processor), job)
@@ -139,7 +139,7 @@ class Answering:
             return capture, loaded is here  # else another model was loaded meanwhile
 
         capture, same = self.room.work(write, job)
-        run = Run(capture, question.image)
+        run = Run(capture, question.images)
         if capture.token_ids:
             self.keep(run, question, key if same and not job.left_to else None, otherwise, job.person)
         return run
@@ -149,7 +149,7 @@ class Answering:
     ) -> None:
         """Keep an answer in the store for a person; one that cannot be kept is shown all the same."""
         try:
-            run.kept = self.store.save(run.capture, run.original, key, question.image_hash, otherwise, person)
+            run.kept = self.store.save(run.capture, run.originals, key, question.hashes, otherwise, person)
         except OSError as error:
             log.warning("the answer could not be kept in %s: %s", self.store.folder, one_line(error))
 

@@ -64,7 +64,7 @@ class Asked:
             return smooth_grad_cam(
                 loaded.model,
                 loaded.processor,
-                run.original,
+                run.original,  # one picture alone: ValueError says so of several
                 run.capture.prompt,
                 self.layers,
                 self.target,

@@ -1,6 +1,6 @@
 // The viewer on the page. From the server come
 //   `props.value`: what viewer.payload() returns without its picture, and `run`, the answer's id; null without one
-//   `props.picture`: the answer's picture, and the same `run`
+//   `props.pictures`: {list, run}: the answer's pictures, and moments of its clips; and the same `run`
 //   `props.heads`, `.without`, `.check`, `.compared`: what was asked for, of that answer
 //   `props.progress`: how far the next answer is, null or `back` without one; `.work`: what the model does beside
 //   `props.notice`: one line, and `.said`, another number whenever that is said once more
@@ -13,8 +13,8 @@ const slots = { ask: 'ask', token: 'token', methods: 'gradcam_box' };
 let told = null; // the pick that the list of words has
 let run = null; // the answer that is shown
 let note = null; // what was said when this answer came: it stays, whatever works beside
-let answered = null; // the picture of the answer, as it was chosen: {path, url, orig_name, example}
-let source = null; // the picture that is chosen now
+let answered = []; // what the answer is about, as it was chosen: [{path, url, orig_name, example}]
+let sources = []; // what is chosen now
 
 // Gradio's components stand where the viewer has room for them; some may come to be later than the viewer.
 function settle() {
@@ -43,6 +43,8 @@ const events = {
   compare: () => trigger('compare'),
   stop: () => trigger('stop'),
   hide: () => trigger('hide'),
+  sources: () =>
+    document.dispatchEvent(new CustomEvent('pictures-edit', { detail: JSON.parse(root.dataset.sources) })),
   again: () => document.querySelector('#generate').click(),
   back() {
     trigger('back');
@@ -56,7 +58,7 @@ function ask(what, details) {
 }
 
 const host = {
-  can: { maps: true, heads: true, test: true, compare: true, hide: true },
+  can: { maps: true, heads: true, test: true, compare: true, hide: true, sources: true },
   onPick: () => trigger('click'),
   onLook() {
     trigger('select');
@@ -74,17 +76,17 @@ function tellPick() {
 }
 
 function show() {
-  const { value, picture } = props;
+  const { value, pictures } = props;
   if (!root.viewer) mountViewer(root, null, host);
-  if (!value || !picture || value.run !== picture.run) return;
-  answered = value.facts?.source ?? answered;
-  root.dataset.answered = JSON.stringify(answered);
+  if (!value || !pictures || value.run !== pictures.run) return;
+  answered = value.facts?.source ? [value.facts.source].flat() : answered;
+  root.dataset.answered = JSON.stringify(answered.length > 1 ? answered : (answered[0] ?? null));
   if (value.run !== run) {
     told = null;
     note = props.notice ?? null;
   }
   run = value.run;
-  root.viewer.update({ ...value, picture });
+  root.viewer.update({ ...value, pictures: pictures.list });
   root.viewer.update({ work: props.work ?? null, ...now() });
   tellPick();
 }
@@ -93,7 +95,7 @@ function show() {
 const isOfThis = (one) => one && (!one.run || one.run === props.value?.run);
 
 settleAll();
-for (const name of ['value', 'picture']) watch(name, show);
+for (const name of ['value', 'pictures']) watch(name, show);
 watch('heads', () => root.viewer && props.heads && root.viewer.update({ heads: props.heads }));
 watch('without', () => {
   if (!isOfThis(props.without)) return;
@@ -110,14 +112,15 @@ watch(['notice', 'said'], () => {
   const isThere = ['answered', 'stale'].includes(root.viewer.state().phase);
   root.viewer.update({ notice: props.notice ?? (isThere ? standing().notice : null) });
 });
-document.addEventListener('picture-chosen', ({ detail }) => chosen(detail));
+document.addEventListener('pictures-chosen', ({ detail }) => chosen(detail));
 
-const isSame = (a, b) => a?.example === b?.example && a?.path === b?.path;
+const isSame = (a, b) =>
+  a.length === b.length && a.every((one, i) => one.example === b[i].example && one.path === b[i].path);
 
 function phaseNow() {
   const state = root.viewer.state();
   if (!state.pick && !props.value) return 'empty';
-  return source && !isSame(source, answered) ? 'stale' : 'answered';
+  return sources.length && !isSame(sources, answered) ? 'stale' : 'answered';
 }
 
 // Whether a new answer is waited for, read or written: `back` says that there is none.
@@ -134,23 +137,34 @@ function now() {
 function standing() {
   const phase = phaseNow();
   if (phase !== 'stale') return { phase, notice: note };
-  const name = answered?.orig_name ?? 'another picture';
-  const text = `This answer is about ${name}. Ask to see what the new picture brings.`;
+  const several = `the ${answered.length} pictures`;
+  const name = answered.length > 1 ? several : (answered[0]?.orig_name ?? 'another picture');
+  const what = sources.length > 1 ? 'these pictures bring' : 'the new picture brings';
+  const text = `This answer is about ${name}. Ask to see what ${what}.`;
   return { phase, notice: { kind: 'warn', text, action: { text: `Back to ${name}`, ask: 'back' } } };
 }
 
-// Another picture is chosen: the answer that is there is about the one before.
-function chosen(picture) {
-  const isOther = !isSame(picture, source);
-  source = picture;
-  if (!picture) return;
-  const image = new Image();
-  image.onload = () => {
-    const { naturalWidth: width, naturalHeight: height } = image;
-    root.viewer.update({ source: { url: image.src, width, height } });
-  };
-  if (picture.url) image.src = picture.url;
+// Other pictures are chosen: the answer that is there is about those before.
+function chosen(list) {
+  const isOther = !isSame(list, sources);
+  sources = list;
+  if (!list.length) return;
+  Promise.all(list.map(sized)).then((shown) => {
+    if (sources === list) root.viewer.update({ sources: shown, sourceAt: 0 });
+  });
   if (isOther && ['answered', 'stale'].includes(root.viewer.state().phase)) root.viewer.update(standing());
+}
+
+// Returns a picture with its size, once that is known; of what no browser can draw, that of a blank.
+function sized({ url, orig_name: name, kind }) {
+  return new Promise((done) => {
+    const image = new Image();
+    const told = () =>
+      done({ url: image.src, width: image.naturalWidth || 4, height: image.naturalHeight || 3, name, kind });
+    image.onload = told;
+    image.onerror = told;
+    image.src = url ?? '';
+  });
 }
 
 show();

@@ -25,7 +25,7 @@ from page.parts import text_of as file_of
 from page.reading_again import UNASKED, Work, read_again
 from page.selection import ATTENTION, Controls, Pick, pick_of
 from page.sessions import Run
-from page.shown import choices, explored, notice_of, subject_of, tested, without_of
+from page.shown import choices, explored, notice_of, on_hottest, subject_of, tested, without_of
 from records.map_check import MapCheck
 from records.selection import Selection
 from report.view import Drawing, Subject, whole_drawing
@@ -84,7 +84,7 @@ class Explorer:
             html_template=assets["html"],
             js_on_load=f"{assets['js']}\n{file_of('explorer.js')}",
             apply_default_css=False,
-            picture=None,
+            pictures=None,
             said=None,
             **NOTHING,
             elem_id="viewer",
@@ -116,7 +116,7 @@ class Explorer:
     def blank(self) -> Outputs:
         """Return the explorer without an answer."""
         return {
-            self.viewer: gr.HTML(None, picture=None, **NOTHING),
+            self.viewer: gr.HTML(None, pictures=None, **NOTHING),
             self.token: gr.Dropdown(choices=[], value=None),
         }
 
@@ -145,7 +145,7 @@ class Explorer:
         return {
             self.viewer: gr.HTML(
                 {**explored(run, run_id, controls), "facts": facts, "pick": tested(run)},
-                picture={**run.picture_payload, "run": run_id},
+                pictures={"list": run.pictures_payload, "run": run_id},
                 **{**NOTHING, "work": work, "notice": notice_of(run, facts["notes"])},
             ),
             self.token: gr.Dropdown(choices=choices(run)),
@@ -273,7 +273,7 @@ class Explorer:
             visitor, run = self.around.asked(request, run_id, NO_ANSWER)
             if pick_of(key, run.capture).of_prompt:
                 raise RefusedError("Pick a word of the answer first.")
-            subject = subject_of(run, Controls.of(wanted).selection(run.capture, key))
+            subject = on_hottest(subject_of(run, Controls.of(wanted).selection(run.capture, key)))
             return visitor, run, subject, whole_drawing(subject)
 
         visitor, run, subject, drawing = yield from refusing(self.complaint, checked)
@@ -283,10 +283,11 @@ class Explorer:
                 found = check_map(
                     loaded.model,
                     loaded.processor,
-                    run.original,
+                    list(run.originals),
                     run.capture,
                     subject.tokens,
                     drawing.values,
+                    visual=subject.selection.visual,
                     on_progress=job.steps,
                     stop=job.stop,
                 )

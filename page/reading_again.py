@@ -73,7 +73,7 @@ def read_again(
                 run.capture,
                 model=loaded.model,
                 processor=loaded.processor,
-                image=run.original,
+                image=list(run.originals),
                 tokens=tokens,
                 on_progress=job.steps,
                 stop=job.stop,

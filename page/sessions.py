@@ -7,9 +7,10 @@ nothing of models and of Gradio.
 import secrets
 import threading
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,8 @@ from records.grad_cam import GradCam
 from records.map_check import MapCheck
 from records.shares import Held, leaving
 from records.thoughts import said
+from records.videos import Video
+from records.visuals import only_picture
 from utils import as_ranges
 from visualization import fitted
 
@@ -40,7 +43,7 @@ class Run:
     """An answer that can be drawn, and what was worked out about it since."""
 
     capture: Capture
-    original: Image  # the picture as it was opened
+    originals: tuple[Image | Video, ...]  # the pictures and clips as they were opened
     cam: GradCam | None = None  # the latest
     maps: dict[str, TokenMaps] = field(default_factory=dict)  # of the methods that were asked for; those
     # of some tokens only are there while the rest is being computed, or after it was stopped
@@ -50,9 +53,9 @@ class Run:
     reused: bool = False  # answered from the store, not by the model
 
     @classmethod
-    def of(cls, kept: Kept, original: Image | None = None) -> "Run":
-        """Return an answer that was kept, with what was worked out about it; `original` is its picture."""
-        run = cls(kept.capture, original or kept.image, kept=kept.id or None, reused=True)
+    def of(cls, kept: Kept, originals: Sequence[Image | Video] = ()) -> "Run":
+        """Return an answer that was kept, with what was worked out about it; `originals` are its pictures."""
+        run = cls(kept.capture, tuple(originals or kept.capture.pictures), kept=kept.id or None, reused=True)
         run.maps.update(kept.maps)
         run.without = kept.without
         for check in kept.checks:
@@ -84,9 +87,8 @@ class Run:
     def bytes(self) -> int:
         """The bytes that are held: what is recorded, in memory or in a file, and maps and pictures."""
         shown = self.__dict__  # what is cached is there once it was asked for
-        pictures = {
-            id(one): one for one in (self.original, self.capture.picture, shown.get("picture")) if one
-        }
+        held = (*self.originals, *self.capture.pictures, shown.get("picture"))
+        pictures = {id(one): one for one in held if one is not None}
         maps = [
             *(one.maps for one in list(self.maps.values())),
             *([] if self.without is None else [self.without]),
@@ -95,19 +97,34 @@ class Run:
         return (
             self.capture.bytes
             + sum(array.nbytes for array in maps)
-            + sum(one.width * one.height * len(one.getbands()) for one in pictures.values())
-            + len(shown.get("picture_payload", {}).get("url", ""))
+            + sum(map(_bytes_of, pictures.values()))
+            + sum(len(one["url"]) for one in shown.get("pictures_payload", ()))
         )
+
+    @property
+    def original(self) -> Image:
+        """The one picture, as it was opened; ValueError where there are several, or a clip."""
+        only_picture(self.capture.visuals)
+        return self.picture_given(0)
 
     @cached_property
     def picture(self) -> Image:
-        """The picture at the size in which it is shown."""
+        """The one picture at the size in which it is shown; ValueError where there are several."""
         return fitted(self.original, *SIDE)
 
+    def picture_of(self, visual: int) -> Image:
+        """Return a picture, of several one by its number, at the size in which it is shown."""
+        return self.picture if len(self.originals) == 1 else fitted(self.picture_given(visual), *SIDE)
+
+    def picture_given(self, visual: int) -> Image:
+        """Return a picture as it was opened, by its number; ValueError for a clip."""
+        only_picture(self.capture.visuals[visual : visual + 1])
+        return cast(Image, self.originals[visual])
+
     @cached_property
-    def picture_payload(self) -> dict[str, Any]:
-        """The picture as the viewer takes it."""
-        return viewer.picture_payload(self.original)
+    def pictures_payload(self) -> list[dict[str, Any]]:
+        """The pictures, and the moments of clips, as the viewer takes them."""
+        return viewer.pictures_payload(self.originals)
 
     @cached_property
     def said(self) -> tuple[int, ...] | None:
@@ -120,13 +137,22 @@ class Run:
 
     @property
     def note(self) -> str:
-        """What was left out of the picture."""
-        return str(self.original.info.get("note", ""))
+        """What was left out of the pictures; of several it says of which."""
+        notes = [one.note if isinstance(one, Video) else one.info.get("note", "") for one in self.originals]
+        if len(notes) == 1:
+            return str(notes[0])
+        return ". ".join(f"Picture {i + 1}: {note}".rstrip(".") for i, note in enumerate(notes) if note)
 
     @cached_property
     def processor(self) -> AttentionProcessor:
         """Maps and words of the capture."""
         return AttentionProcessor(self.capture)
+
+
+def _bytes_of(picture: Image | Video) -> int:
+    if isinstance(picture, Video):
+        return picture.frames.nbytes
+    return picture.width * picture.height * len(picture.getbands())
 
 
 class RunGoneError(KeyError):

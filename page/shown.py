@@ -8,19 +8,25 @@ import math
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
 from PIL import Image
 
+import config
 import viewer
 import visualization
+from demo.scenes import is_framed
 from drawing.characters import plain_text
 from methods import selected_maps
+from model import DEMO
+from page.inputs import RefusedError
 from page.selection import WHOLE_ANSWER, Controls, Pick
 from page.sessions import Run
 from records.keep import kept_pairs, pairs_text
 from records.map_check import probability_text
 from records.selection import Selection
+from records.visuals import is_picture
 from report.view import Subject, coloured, whole_drawing
-from utils import as_ranges
+from utils import as_ranges, one_line
 
 DASH = "–"  # in ranges that are read, not typed
 
@@ -87,6 +93,23 @@ def subject_of(run: Run, selection: Selection) -> Subject:
     return subject
 
 
+def on_hottest(subject: Subject) -> Subject:
+    """Return the same with the picture chosen that most of its map lies on: what is tested, and hidden.
+
+    Raises:
+        RefusedError: where there are only clips.
+    """
+    visuals = subject.capture.visuals
+    if is_picture(visuals):
+        return subject
+    pictures = [number for number, visual in enumerate(visuals) if visual.kind == "image"]
+    if not pictures:
+        raise RefusedError("The map of a clip cannot be tested or hidden; that of a picture can.")
+    whole = subject.found.mean_map(subject.tokens).clip(min=0)
+    sums = [float(whole[visuals[number].patches].sum()) for number in pictures]
+    return subject.choosing(visual=pictures[int(np.argmax(sums))])
+
+
 def explored(run: Run, run_id: str, controls: Controls) -> dict[str, Any]:
     """Return what the viewer shows of an answer, without its picture; also where only some maps are there."""
     selection = controls.selection(run.capture)
@@ -113,7 +136,11 @@ def drawn(run: Run, subject: Subject) -> Image.Image:
     one, selection = whole_drawing(subject), subject.selection
     label = SCALE_LABELS[selection.aggregation] if selection.row.folds else one.scale_label
     return visualization.visualize_attention_on_image(
-        run.picture, one.values, **asdict(one.look(coloured(subject))), scale_label=label, unit=one.unit
+        run.picture_of(selection.visual),
+        one.values,
+        **asdict(one.look(coloured(subject))),
+        scale_label=label,
+        unit=one.unit,
     )
 
 
@@ -174,6 +201,31 @@ def notice_of(run: Run, notes: list[str]) -> dict[str, Any] | None:
         "text": f"{told} {_sentences(notes)}".strip(),
         "action": {"text": "Ask again", "ask": "again"},
     }
+
+
+TOYS_ONLY = (
+    "This small model knows toy scenes and nothing else: what it says of this picture means nothing. "
+    f"For photos, load {config.MODEL_NAME}"
+)
+
+
+def notes_of(run: Run, source: Any) -> list[str]:
+    """Return what is to be said of an answer and of the pictures as they were chosen."""
+    capture = run.capture
+    notes = [run.note] if run.note else []
+    chosen = source if isinstance(source, list) else [source]
+    hidden = [one.get("hidden") for one in chosen if isinstance(one, dict)]
+    notes += [f"{one_line(one, 60)} is hidden in this picture" for one in hidden if isinstance(one, str)]
+    pictures = [one for one in run.originals if isinstance(one, Image.Image)]
+    if capture.model_name == DEMO and not all(map(is_framed, pictures)):
+        notes.append(TOYS_ONLY)
+    if run.reused and run.kept:
+        notes.append(f"this answer is kept from before, by {capture.model_name}")
+    if capture.settings.get("generation") == "given":
+        notes.append("this answer was given, not written by the model")
+    if not capture.token_ids:
+        notes.append("the model gave an empty answer")
+    return notes
 
 
 def _sentences(notes: list[str]) -> str:

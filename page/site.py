@@ -17,8 +17,6 @@ from PIL.Image import Image
 import config
 import viewer
 from demo.bundled import bundled_example
-from demo.scenes import is_framed
-from model import DEMO
 from page.answering import Answering
 from page.api import Api
 from page.around import Around
@@ -33,11 +31,12 @@ from page.parts import AGAIN, AT_ONCE, IN_BROWSER, LATEST, LONG, Outputs, told, 
 from page.people import People
 from page.selection import Controls
 from page.sessions import Run, Sessions
-from page.shown import subject_of
+from page.shown import notes_of, on_hottest, subject_of
+from page.sources import chosen_together
 from records.entries import Kept
 from records.store import Store
+from records.videos import Video
 from report.view import Subject, whole_drawing
-from utils import one_line
 
 
 class Page(Layout):
@@ -185,20 +184,9 @@ class Page(Layout):
 
         A new one is followed by what it needs most, one that is opened again by nothing.
         """
-        capture = run.capture
-        notes = [run.note] if run.note else []
-        if isinstance(source, dict) and isinstance(source.get("hidden"), str):
-            notes.append(f"{one_line(source['hidden'], 60)} is hidden in this picture")
-        if capture.model_name == DEMO and not is_framed(run.original):
-            notes.append(TOYS_ONLY)
-        if run.reused and run.kept:
-            notes.append(f"this answer is kept from before, by {capture.model_name}")
-        if capture.settings.get("generation") == "given":
-            notes.append("this answer was given, not written by the model")
-        if not capture.token_ids:
-            notes.append("the model gave an empty answer")
         run_id = self.sessions.keep(visitor, run)
-        facts = {"source": source, "seconds": seconds, "stopped": capture.stopped, "notes": notes}
+        stopped, notes = run.capture.stopped, notes_of(run, source)
+        facts = {"source": source, "seconds": seconds, "stopped": stopped, "notes": notes}
         shown = self.explorer.shown(run_id, run, facts, is_new)
         return {
             **self.gradcam.blank(),
@@ -212,17 +200,17 @@ class Page(Layout):
 
     def answered_before(self, visitor: str, run: Run, mine: Any, is_new: bool = True) -> Outputs:
         """Return what is shown of an answer that was not asked for now, with its picture and question."""
-        source = self.chosen_for(visitor, run.original)
+        source = chosen_together([self.chosen_for(visitor, one) for one in run.originals])
         return {
             **self.answered(visitor, run, mine, source, is_new=is_new),
             self.sources.image: source,
             self.prompt: run.capture.prompt,
         }
 
-    def chosen_for(self, visitor: str, picture: Image, name: str = "your picture") -> dict[str, Any]:
+    def chosen_for(self, visitor: str, picture: Image | Video, name: str = "your picture") -> dict[str, Any]:
         """Return a picture as one that its visitor chose."""
         source = self.sources.of(picture, name)
-        if "path" in source:
+        if source.get("path"):
             self.files.hold(self.people.of(visitor), [Path(source["path"])])
         return source
 
@@ -249,7 +237,7 @@ class Page(Layout):
         if kept is None or not request.session_hash:
             return {}
         run = Run.of(kept)
-        run.picture_payload = example_picture(kept)
+        run.pictures_payload = example_picture(kept)
         return self.answered_before(request.session_hash, run, None)
 
     def on_leave(self, request: gr.Request) -> None:
@@ -352,13 +340,16 @@ class Page(Layout):
 
         def checked() -> tuple[str, Run, Subject]:
             visitor, run = self.around.asked(request, run_id, NO_ANSWER)
-            return visitor, run, subject_of(run, Controls.of(wanted).selection(run.capture, key))
+            selection = Controls.of(wanted).selection(run.capture, key)
+            return visitor, run, on_hottest(subject_of(run, selection))
 
         visitor, run, subject = yield from refusing(self.explorer.complaint, checked)
-        one = whole_drawing(subject)
-        hidden = without_half(run.original, one.values)
-        source = self.chosen_for(visitor, hidden, hidden_name(one.text))
-        source["hidden"] = f"“{one.text}”"
+        one, which = whole_drawing(subject), subject.selection.visual
+        hidden = without_half(run.picture_given(which), one.values)
+        sources = [self.chosen_for(visitor, picture) for picture in run.originals]
+        sources[which] = self.chosen_for(visitor, hidden, hidden_name(one.text))
+        sources[which]["hidden"] = f"“{one.text}”"
+        source = chosen_together(sources)
         yield {self.sources.image: source}
         yield from self.on_generate(request, source, prompt, None, *chosen, True, mine)
 
@@ -372,15 +363,10 @@ class Page(Layout):
 
 
 @cache
-def example_picture(kept: Kept) -> dict[str, Any]:
+def example_picture(kept: Kept) -> list[dict[str, Any]]:
     """Return an example's picture as the viewer takes it: encoded once, for all visitors."""
-    return viewer.picture_payload(kept.image)
+    return viewer.pictures_payload(kept.image)
 
-
-TOYS_ONLY = (
-    "This small model knows toy scenes and nothing else: what it says of this picture means nothing. "
-    f"For photos, load {config.MODEL_NAME}"
-)
 
 # An example brings its question along.
 CHOSEN_PICTURE = "JSON.parse(document.querySelector('#image .sources').dataset.value ?? 'null')"

@@ -1,11 +1,14 @@
-// The pictures to choose from. From the server come `props.examples`, [{src, name, prompt}], `props.most`, the largest file in
-// bytes, and `props.value`, the picture that is chosen: {example} or {path, url, orig_name}; null for none.
-// What a person chooses is told as `change`, and an example as `select` too. It stands in the element's dataset, without its
-// address: {example, prompt, orig_name} or {path, orig_name}; and as an event `picture-chosen` with its address for who shows it.
-// A file that was sent is told as `check`, and `props.checked` says what it is: {path, url}, or {path, reason} for no picture.
+// The pictures and clips to choose from. From the server come `props.examples`, [{src, name, prompt}], `props.most`, the largest
+// file in bytes, and `props.value`, what is chosen: {example} or {path, url, orig_name}, a list of such of several; null for none.
+// What a person chooses is told as `change`, and an example alone as `select` too. It stands in the element's dataset, without
+// addresses: {example, prompt, orig_name} or {path, orig_name}, a list of several; and as an event `pictures-chosen` with a list
+// of them with their addresses for who shows them. An event `pictures-edit` {add}, {remove} or {move: [from, to]} changes it.
+// Files that were sent are told as `check`, and `props.checked` says what each is: [{path, url, kind, note}], or {path, reason}
+// for one that cannot be asked about.
 const root = element.querySelector('.sources');
 const input = root.querySelector('input');
 const tile = root.querySelector('.tile');
+const several = root.querySelector('.several');
 const thumbs = root.querySelector('.thumbs');
 const line = element.querySelector('.sources-line');
 const veil = element.querySelector('.drop-veil');
@@ -15,110 +18,177 @@ const pictures = props.examples.map(({ src, name, prompt }, example) => ({
   orig_name: name,
   url: src,
 }));
-let own = null; // the latest picture of one's own
-let chosen = null;
-let before = null; // the picture that was chosen before the latest of one's own
+const OWN = 24; // pictures of one's own that stay to choose from
+let own = []; // pictures of one's own, the latest first
+let chosen = []; // in the order in which they are asked about
+let before = []; // what was chosen before the latest of one's own
+let isAdding = false; // whether what is chosen next joins
+
+const nameOf = ({ prompt, orig_name }) => (prompt ? `Example: ${prompt}` : orig_name);
 
 function thumb(picture) {
   const button = document.createElement('button');
   button.type = 'button';
   button.className = 'thumb';
   button.title = picture.orig_name;
-  button.setAttribute('aria-label', picture.prompt ? `Example: ${picture.prompt}` : picture.orig_name);
-  button.setAttribute('aria-pressed', String(picture === chosen));
   button.textContent = picture.orig_name;
   const image = new Image();
   image.alt = '';
   image.src = picture.url;
   image.decode().then(
-    () => button.replaceChildren(image),
+    () => button.prepend(image),
     () => {}, // what no browser can draw keeps its name; the server may be able to open it
   );
-  button.addEventListener('click', () => choose(picture));
+  button.addEventListener('click', (event) => {
+    if (isAdding || event.ctrlKey || event.metaKey || event.shiftKey) toggle(picture);
+    else choose([picture]);
+  });
   return button;
 }
 
+const listed = () => [...own, ...pictures];
+
 function show() {
-  thumbs.replaceChildren(...[...(own ? [own] : []), ...pictures].map(thumb));
+  thumbs.replaceChildren(...listed().map(thumb));
+  mark();
 }
 
-function keep(picture) {
-  chosen = picture;
-  const { url, ...told } = picture ?? {};
-  root.dataset.value = JSON.stringify(picture && told);
-  for (const [i, button] of [...thumbs.children].entries()) {
-    const one = own ? [own, ...pictures][i] : pictures[i];
-    button.setAttribute('aria-pressed', String(one === chosen));
-  }
-  document.dispatchEvent(new CustomEvent('picture-chosen', { detail: picture }));
+// Each says whether it is chosen, and of several its place.
+function mark() {
+  several.setAttribute('aria-pressed', String(isAdding));
+  [...thumbs.children].forEach((button, i) => {
+    const picture = listed()[i];
+    const at = chosen.indexOf(picture);
+    button.setAttribute('aria-pressed', String(at >= 0));
+    const place = chosen.length > 1 && at >= 0 ? ` (picture ${at + 1})` : '';
+    button.setAttribute('aria-label', nameOf(picture) + place);
+    if (place) button.dataset.place = at + 1;
+    else delete button.dataset.place;
+  });
+}
+
+function keep(list) {
+  chosen = list;
+  const told = list.map(({ url, kind, note, ...rest }) => rest);
+  root.dataset.value = JSON.stringify(told.length > 1 ? told : (told[0] ?? null));
+  mark();
+  document.dispatchEvent(new CustomEvent('pictures-chosen', { detail: list }));
 }
 
 // An example brings its question where nobody typed one.
 const isOffered = (text) => !text.trim() || pictures.some(({ prompt }) => prompt === text.trim());
 
-function choose(picture) {
+function choose(list) {
   line.textContent = '';
-  keep(picture);
+  keep(list);
   trigger('change');
-  if (picture.prompt && isOffered(document.querySelector('#prompt textarea').value)) trigger('select');
+  const [picture] = list;
+  if (list.length === 1 && picture.prompt && isOffered(document.querySelector('#prompt textarea').value))
+    trigger('select');
 }
 
-async function take(files) {
-  const file = files[0];
-  if (!file) return;
-  line.textContent = files.length > 1 ? 'One picture at a time: the first one was taken.' : '';
-  if (file.size > props.most) {
-    line.textContent = `${file.name} has ${Math.ceil(file.size / 1e6)} MB; at most ${Math.floor(props.most / 1e6)} MB are taken.`;
-    return;
+// Adds a picture at the end, or takes it out; one stays.
+function toggle(picture) {
+  const rest = chosen.filter((one) => one !== picture);
+  if (rest.length === chosen.length) choose([...chosen, picture]);
+  else if (rest.length) choose(rest);
+}
+
+function edit({ add, remove, move }) {
+  if (add) {
+    isAdding = true;
+    mark();
+    input.click();
+  } else if (move) {
+    const [from, to] = move;
+    const list = chosen.filter((_, i) => i !== from);
+    list.splice(to, 0, chosen[from]);
+    choose(list);
+  } else if (chosen.length > 1) choose(chosen.filter((_, i) => i !== remove));
+}
+
+const megabytes = (bytes, round) => round(bytes / 1e6);
+
+// Returns what was sent of some files; of one that is too large, or was not sent, the line says so.
+async function sent(files) {
+  const found = [];
+  for (const file of files) {
+    if (file.size > props.most) {
+      const [has, most] = [megabytes(file.size, Math.ceil), megabytes(props.most, Math.floor)];
+      line.textContent = `${file.name} has ${has} MB; at most ${most} MB are taken.`;
+      continue;
+    }
+    try {
+      const { path } = await upload(file);
+      found.push({ path, orig_name: file.name, url: URL.createObjectURL(file) });
+    } catch {
+      line.textContent = `${file.name} could not be sent. Try again.`;
+    }
   }
+  return found;
+}
+
+// Several files at once are asked about together; one takes the place of what was chosen, or joins it.
+async function take(files) {
+  if (!files.length) return;
+  line.textContent = '';
   tile.setAttribute('aria-busy', 'true');
+  const joins = isAdding;
   try {
-    const { path } = await upload(file);
-    if (own?.url.startsWith('blob:')) URL.revokeObjectURL(own.url);
-    before = chosen === own ? before : chosen;
-    own = { path, orig_name: file.name, url: URL.createObjectURL(file) };
+    const found = await sent(files);
+    if (!found.length) return;
+    before = chosen.filter((one) => !own.includes(one) || joins);
+    own = [...found, ...own];
+    for (const one of own.splice(OWN)) if (one.url.startsWith('blob:')) URL.revokeObjectURL(one.url);
     const said = line.textContent;
     show();
-    choose(own);
+    choose(joins ? [...chosen, ...found] : found);
     line.textContent = said;
-    root.dataset.sent = JSON.stringify({ path });
+    root.dataset.sent = JSON.stringify(own.filter((one) => !one.isChecked).map(({ path }) => ({ path })));
     trigger('check');
-  } catch {
-    line.textContent = `${file.name} could not be sent. Try again.`;
   } finally {
     tile.removeAttribute('aria-busy');
     input.value = ''; // so that the same file can be chosen again
   }
 }
 
-// What the server found a file to be: nothing is left of one that is no picture.
+// What the server found files to be: nothing is left of one that cannot be asked about.
 function settle() {
-  const { path, url, reason } = props.checked ?? {};
-  if (!own || own.path !== path) return;
-  if (url) {
-    own.url = url;
-    show();
-    if (chosen === own) keep(own);
-    return;
+  const wrong = [];
+  for (const { path, url, kind, note, reason } of props.checked ?? []) {
+    const one = own.find((picture) => picture.path === path);
+    if (!one) continue;
+    one.isChecked = true;
+    if (url) Object.assign(one, { url, kind, note });
+    else wrong.push([one, reason]);
   }
-  const name = own.orig_name;
-  const wasChosen = chosen === own;
-  own = null;
+  const gone = wrong.map(([one]) => one);
+  own = own.filter((one) => !gone.includes(one));
+  const rest = chosen.filter((one) => !gone.includes(one));
+  const isSame = rest.length === chosen.length;
+  chosen = rest;
   show();
-  if (wasChosen) keep(before);
-  line.textContent = `${name}: ${reason}`;
+  keep(rest.length || isSame ? rest : before);
+  const notes = wrong.map(([{ orig_name }, reason]) => `${orig_name}: ${reason}`);
+  if (notes.length) line.textContent = notes.join(' ');
 }
 
-// What the server chose: an example, or an answer's own picture.
+// What the server chose: examples, or an answer's own pictures.
 function follow() {
   const { value } = props;
   if (!value) return;
-  if (typeof value.example === 'number') keep(pictures[value.example]);
-  else if (value.path !== chosen?.path) {
-    own = value;
-    show();
-    keep(own);
+  const list = [value].flat().map((one) => {
+    if (typeof one.example === 'number') return pictures[one.example];
+    return own.find(({ path }) => path === one.path) ?? { ...one, isChecked: true };
+  });
+  const isKnown = list.length === chosen.length && list.every((one, i) => one === chosen[i]);
+  own = [...list.filter((one) => !own.includes(one) && !pictures.includes(one)), ...own].slice(0, OWN);
+  if (isKnown && list.every((one) => pictures.includes(one) || one === chosen[0])) {
+    keep(list);
+    return;
   }
+  show();
+  keep(list);
 }
 
 const hasFiles = (event) => [...(event.dataTransfer?.types ?? [])].includes('Files');
@@ -146,6 +216,11 @@ document.addEventListener('paste', (event) => {
   if (!files.length) return; // text, for whatever field it is
   event.preventDefault();
   take(files);
+});
+document.addEventListener('pictures-edit', ({ detail }) => edit(detail));
+several.addEventListener('click', () => {
+  isAdding = !isAdding;
+  mark();
 });
 input.addEventListener('change', () => take([...input.files]));
 watch('value', follow);

@@ -7,9 +7,10 @@ is meant, safe to use. An example is named by its number; a picture of one's own
 import base64
 import io
 import json
+from collections.abc import Callable
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import gradio as gr
 from gradio.utils import get_upload_folder
@@ -20,11 +21,17 @@ from demo.bundled import FOLDER
 from page.files import new_folder
 from page.inputs import RefusedError, refusal
 from page.parts import LATEST, new_number, text_of
-from records.pictures import image_hash, open_image
+from records.pictures import ImageError, image_hash, open_image
+from records.videos import Video, open_video
 from visualization import fitted
 
 SIDE, QUALITY = 640, 88  # of a picture as it is shown among those to choose: pixels of its longer side
 LONGEST_PATH = 4096
+MOST = 64  # pictures of one question; how many fit into an answer the model's length says
+CLIPS = frozenset(
+    (".mp4", ".m4v", ".mov", ".webm", ".mkv", ".avi", ".mpg", ".mpeg", ".wmv", ".flv", ".ogv", ".3gp", ".ts")
+)
+Found = TypeVar("Found")
 ROOT = "document.querySelector('#image .sources')"
 _UNITS = {"b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9}
 
@@ -52,16 +59,19 @@ class Sources:
         self.image.check(self.on_check, [self.image], [self.image], js=sent, **LATEST)
 
     def on_check(self, sent: Any) -> dict[Any, Any]:
-        """Show why an upload cannot be asked about, or else its picture as any browser can draw it."""
-        path = sent.get("path") if isinstance(sent, dict) else None
-        try:
-            found = {"url": _address(uploaded(path))}
-        except Exception as error:
-            found = {"reason": refusal(error)}
-        return {self.image: gr.HTML(checked={"path": path, **found, "said": new_number()})}
+        """Show why uploads cannot be asked about, or else their pictures as any browser can draw them."""
+        paths = [one.get("path") for one in sent if isinstance(one, dict)] if isinstance(sent, list) else []
+        found = [{"path": path, **_checked(path), "said": new_number()} for path in paths[:MOST]]
+        return {self.image: gr.HTML(checked=found)}
 
-    def of(self, picture: Image.Image, name: str = "your picture") -> dict[str, Any]:
-        """Return a picture as one that was chosen: an example, or written as an upload in its own folder."""
+    def of(self, picture: Image.Image | Video, name: str = "your picture") -> dict[str, Any]:
+        """Return a picture as one that was chosen: an example, or written as an upload in its own folder.
+
+        A clip of an answer from before is only shown: its file is not at hand, to be asked about again.
+        """
+        if isinstance(picture, Video):
+            poster = _jpeg(picture.picture(0))
+            return {"path": None, "url": poster, "orig_name": picture.name, "kind": "video"}
         number = _known().get(image_hash(picture))
         if number is not None:
             return {"example": number, "orig_name": examples()[number][0].name}
@@ -85,19 +95,54 @@ def _known() -> dict[str, int]:
     return {image_hash(open_image(path)): number for number, (path, _) in enumerate(examples())}
 
 
-def opened(chosen: Any) -> Image.Image:
-    """Return the picture that is chosen: an example by its number, or an upload by its path.
+def chosen_together(sources: list[dict[str, Any]]) -> Any:
+    """Return pictures as they are chosen together: one alone, or a list."""
+    return sources[0] if len(sources) == 1 else sources
+
+
+def opened(chosen: Any) -> tuple[Image.Image | Video, ...]:
+    """Return what is chosen, one or a list: an example by its number, or an upload by its path.
 
     Raises:
         RefusedError: if none is chosen, or what is named is neither an example nor an upload.
-        ValueError: one line, for a file that is no picture or cannot be used.
+        ValueError: one line, for a file that cannot be used; of several it says which.
     """
-    return open_image(_file(chosen))
+    return tuple(_each(chosen, lambda path: _clip(path) if is_clip(path) else open_image(path)))
 
 
-def size_of(chosen: Any) -> tuple[int, int]:
-    """Return the (width, height) of the picture that is chosen, as it is used; errors as of `opened`."""
-    return _size(_file(chosen))
+def sizes_of(chosen: Any) -> list[tuple[int, int] | Video]:
+    """Return the (width, height) of each picture that is chosen, as it is used, a clip itself.
+
+    Errors are those of `opened`.
+    """
+    return _each(chosen, lambda path: _clip(path) if is_clip(path) else _size(path))
+
+
+def _each(chosen: Any, read: Callable[[Path], Found]) -> list[Found]:
+    """Return what is read of each that is chosen; an error names its place."""
+    several = chosen if isinstance(chosen, list) and chosen else [chosen]
+    if len(several) > MOST:
+        raise RefusedError(f"At most {MOST} pictures can be asked about at once; {len(several)} are chosen.")
+    found = []
+    for number, one in enumerate(several):
+        try:
+            found.append(read(_file(one)))
+        except (RefusedError, ImageError) as error:
+            if len(several) == 1:
+                raise
+            raise type(error)(f"Picture {number + 1} of {len(several)}: {error}") from None
+    return found
+
+
+def is_clip(path: Path) -> bool:
+    """Return whether a file is read as a clip, by the end of its name; an animated GIF is a picture."""
+    return path.suffix.lower() in CLIPS
+
+
+@lru_cache(maxsize=4)
+def _clip(path: Path) -> Video:
+    """Return a clip: decoded once, for a file that was sent is never written again."""
+    return open_video(path)
 
 
 def _file(chosen: Any) -> Path:
@@ -129,10 +174,27 @@ def uploaded(path: Any) -> Path:
     return real
 
 
+def _checked(path: Any) -> dict[str, Any]:
+    """Return an upload as a browser can draw it, and what is to be said of it; or why it cannot be used."""
+    try:
+        file = uploaded(path)
+        if not is_clip(file):
+            return {"url": _address(file), "kind": "image"}
+        clip = _clip(file)
+        note = f"{clip.duration:.1f} s, {len(clip.frames)} frames read"
+        return {"url": _jpeg(clip.picture(0)), "kind": "video", "note": note}
+    except Exception as error:
+        return {"reason": refusal(error)}
+
+
 def _address(path: Path) -> str:
     """Return a picture as an address that holds it, small enough for a page."""
+    return _jpeg(open_image(path))
+
+
+def _jpeg(picture: Image.Image) -> str:
     file = io.BytesIO()
-    fitted(open_image(path), max_side=SIDE).convert("RGB").save(file, "JPEG", quality=QUALITY)
+    fitted(picture, max_side=SIDE).convert("RGB").save(file, "JPEG", quality=QUALITY)
     return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode('ascii')}"
 
 

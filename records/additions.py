@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from records.map_check import MapCheck
 from records.token_maps import Cost, TokenMaps
+from records.visuals import shape_of_map
 from utils import one_line
 
 if TYPE_CHECKING:
@@ -128,16 +129,21 @@ def _check_without(capture: Capture, without: NDArray[Any]) -> None:
 
 
 def _check_maps(capture: Capture, maps: TokenMaps) -> None:
-    if maps.maps.shape[1:] != capture.grid or maps.tokens[-1] >= len(capture.token_ids):
+    shape = shape_of_map(capture.visuals)
+    if maps.maps.shape[1:] != shape or maps.tokens[-1] >= len(capture.token_ids):
         raise ValueError(
-            f"expected maps (token, h, w) of {len(capture.token_ids)} tokens and grid {capture.grid}; "
+            f"expected maps of {len(capture.token_ids)} tokens, each of shape {shape}; "
             f"got {maps.maps.shape}, the last of token {maps.tokens[-1]}"
         )
 
 
 def _check_test(capture: Capture, check: MapCheck) -> None:
-    h, w = capture.grid
-    if check.patches != h * w or not set(check.tokens) <= set(range(len(capture.token_ids))):
+    is_there = 0 <= check.visual < len(capture.visuals)
+    if (
+        not is_there
+        or check.patches != capture.visuals[check.visual].count
+        or not set(check.tokens) <= set(range(len(capture.token_ids)))
+    ):
         raise ValueError(f"the test of a map of {check.patches} patches is not of this answer")
 
 

@@ -41,6 +41,7 @@ class MapCheck:
     filling: Fill
     seed: int
     map_key: str = ""  # which map it was: `TokenMaps.key`
+    visual: int = 0  # the number of the picture that was covered, of several
 
     def __post_init__(self) -> None:
         """Refuse parts that disagree."""
@@ -166,6 +167,7 @@ class MapCheck:
             "text": self.text,
             "tokens": list(self.tokens),
             "map_key": self.map_key,
+            "visual": self.visual,
             "patches": list(self.counts),
             "patches_in_all": self.patches,
             "patches_ranked": self.ranked,
@@ -205,6 +207,7 @@ class MapCheck:
             filling=known["filling"],
             seed=int(known["seed"]),
             map_key=str(known["map_key"]),
+            visual=int(known.get("visual", 0)),  # tests that were kept before know one picture
         )
 
 

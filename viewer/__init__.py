@@ -18,8 +18,8 @@ from viewer.payload import (
     leaned_payload,
     packed,
     payload,
-    picture_payload,
 )
+from viewer.pictures import pictures_payload
 
 __all__ = [
     "COLORMAPS",
@@ -31,7 +31,7 @@ __all__ = [
     "methods_payload",
     "packed",
     "payload",
-    "picture_payload",
+    "pictures_payload",
     "report",
     "short_name",
 ]

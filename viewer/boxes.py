@@ -15,15 +15,16 @@ DECIMALS = 6  # of places, in parts of the picture's sides
 
 
 def boxes_payload(capture: Capture, visual: int = 0) -> dict[str, Any]:
-    """Return the boxes and points of an answer, taken to be in one picture of its prompt.
+    """Return the boxes and points of an answer, taken to be in one picture of its prompt; none in a clip.
 
     Each of `list` has where it is `at`, [left, top, right, bottom] in parts of the picture's width and height
     (of a point its place twice), and in words in pixels of the picture given; `json` is what is copied,
     `notes` what a person should know. Cells of at least `threshold` times a map's highest value are compared
     with a box.
     """
-    boxes, notes = box_reading(capture, visual)
-    height, width = capture.image_size
+    shown = capture.visuals[visual]
+    boxes, notes = box_reading(capture, visual) if shown.kind == "image" else ((), ())
+    height, width = shown.size
     return {
         "list": [
             {

@@ -9,7 +9,7 @@ import base64
 import hashlib
 import html
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,8 @@ from viewer.modules import one_script
 TITLE = "Where each word looks"
 _FOLDER = Path(__file__).parent
 _STYLES = tuple(
-    f"css/{name}.css" for name in ("base", "menu", "words", "picture", "boxes", "panels", "narrow", "tablet")
+    f"css/{name}.css"
+    for name in ("base", "menu", "words", "picture", "several", "boxes", "panels", "narrow", "tablet")
 )
 _START = """
 const data = JSON.parse(document.getElementById("payload").textContent);
@@ -93,21 +94,36 @@ def report(payload: Mapping[str, Any]) -> str:
 
 def _about(payload: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return what the file shows, as (name, text)."""
-    settings, method, picture = payload["settings"], payload["method"], payload["picture"]
-    (rows, columns), folded, look = payload["grid"], settings["aggregation"], payload["look"]
+    settings, method = payload["settings"], payload["method"]
+    folded, look = settings["aggregation"], payload["look"]
     return [
         ("Model", settings["model"]),
         ("Question", payload["prompt"]["text"]),
         ("Answer", payload["answer"]["text"]),
-        *([("Boxes", boxes)] if (boxes := _boxes_text(payload["boxes"])) else []),
+        *([("Boxes", boxes)] if (boxes := _boxes_text(payload["boxes"][0])) else []),
         ("Method", f"{method['name']}: {method['values']}"),
         *([("Layers", as_ranges(settings["layers"], "–", ", "))] if settings["layers"] else []),
         *([("Heads", as_ranges(settings["heads"], "–", ", "))] if settings["heads"] else []),
         *([("Folded by", folded)] if folded else []),
         ("Scale", f"{scale_text(look['scale'], look['colormap'])} (when opened)"),
-        ("Grid", f"{rows} × {columns} cells over {picture['width']} × {picture['height']} pixels"),
+        *_grids(payload["visuals"], payload["pictures"]),
         ("What it does not prove", method["caveat"]),
     ]
+
+
+def _grids(
+    visuals: Sequence[Mapping[str, Any]], pictures: Sequence[Mapping[str, Any]]
+) -> list[tuple[str, str]]:
+    """Return the cells of each picture and clip."""
+    found, at = [], 0
+    for number, visual in enumerate(visuals):
+        steps, rows, columns = visual["grid"]
+        picture = pictures[at]
+        text = f"{rows} × {columns} cells over {picture['width']} × {picture['height']} pixels"
+        name = "Grid" if len(visuals) == 1 else f"Grid of picture {number + 1}"
+        found.append((name, text if visual["kind"] == "image" else f"{steps} steps of {text}"))
+        at += steps
+    return found
 
 
 def _boxes_text(boxes: Mapping[str, Any]) -> str:

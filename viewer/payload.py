@@ -6,8 +6,6 @@ row by row, and row i holds low[i] + number / (2**bits - 1) · (high[i] - low[i]
 
 from __future__ import annotations
 
-import base64
-import io
 import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
@@ -17,25 +15,25 @@ from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
 import config
-import visualization
 from attention_processor import AttentionProcessor
 from drawing.characters import plain_text
 from drawing.colours import palette
-from drawing.glow import warmth
 from records.keep import heads_refusal, pairs_text
 from records.look import Look
 from records.map_check import MapCheck
 from records.thoughts import thoughts
 from records.token_maps import TokenMaps
+from records.visuals import Visual, shape_of_map
 from records.words import Word
 from viewer.boxes import boxes_payload
 from viewer.methods import methods_payload
+from viewer.pictures import base64_text, pictures_payload
 
 if TYPE_CHECKING:
     from records.capture import Capture
+    from records.videos import Video
 
-PICTURE_SIDE = 1280  # pixels of the longer side, at most
-JPEG_QUALITY = 95
+TIME_DECIMALS = 3
 COLORMAPS = (
     "viridis",
     "cividis",
@@ -55,7 +53,7 @@ LOWEST = -100.0  # of a log-probability that is shown
 
 def payload(
     capture: Capture,
-    image: Image.Image | None,
+    pictures: Image.Image | Sequence[Image.Image | Video] | None,
     maps: TokenMaps | None,
     prompt_maps: TokenMaps | None = None,
     *,
@@ -69,7 +67,9 @@ def payload(
 ) -> dict[str, Any]:
     """Return all that the viewer needs, ready for JSON.
 
-    `image` may be None for a page that has its `picture_payload` already. `maps` are those of the answer's
+    `pictures` are the picture, or all pictures and clips in the order of the prompt; None is for a page that
+    has its `pictures_payload` already. Maps are of all of them, one after the other: of each its patches
+    from `first` on, (t, h, w). `maps` are those of the answer's
     tokens (None for an empty one); where only some are computed yet, `answer.have` names them, in the order
     of the packed rows, and is None where all are there. `prompt_maps` are those of all tokens of the prompt,
     whose words cannot be picked without. The shares are taken over attention's own layers and heads, for
@@ -91,11 +91,11 @@ def payload(
     layers, heads = folded.get("layers"), folded.get("heads")
     names = dict.fromkeys((*COLORMAPS, *([] if look.is_glow else [look.colormap])))
     return {
-        **({} if image is None else {"picture": picture_payload(image)}),
-        "grid": list(capture.grid),
+        **({} if pictures is None else {"pictures": pictures_payload(pictures)}),
+        "visuals": [_visual(visual) for visual in capture.visuals],
         "answer": _side(processor, maps, layers, heads, of_prompt=False) | _likelihoods(capture, without),
         "prompt": _side(processor, prompt_maps, layers, heads, of_prompt=True),
-        "boxes": boxes_payload(capture),
+        "boxes": [boxes_payload(capture, number) for number in range(len(capture.visuals))],
         "layers": list(capture.layers),
         "method": _method(found),
         "methods": methods_payload(capture.model_name, capture),
@@ -108,6 +108,17 @@ def payload(
         "leaned": leaned,
         "checks": [check.as_dict() for check in checks],
         "removed": list(found.removed or ()) if found is not None else [],
+    }
+
+
+def _visual(visual: Visual) -> dict[str, Any]:
+    """Return what of a picture or clip does not change: where its patches are, and a clip's times."""
+    return {
+        "name": visual.name,
+        "kind": visual.kind,
+        "grid": list(visual.grid),
+        "first": visual.first,
+        "times": [round(time, TIME_DECIMALS) for time in visual.times],
     }
 
 
@@ -196,20 +207,6 @@ def heads_payload(capture: Capture, tokens: Sequence[int], *, of_prompt: bool = 
     }
 
 
-def picture_payload(image: Image.Image) -> dict[str, Any]:
-    """Return the picture as a data URL, its size and its warmth: lossless, unless a good JPEG is smaller.
-
-    `warmth` is how far its own warm colours stand back under the glow, 0..1: `drawing.glow.warmth`.
-    """
-    picture = visualization.fitted(visualization.as_rgb(image), max_side=PICTURE_SIDE)
-    png, jpeg = io.BytesIO(), io.BytesIO()
-    picture.save(png, "PNG", optimize=True)
-    picture.save(jpeg, "JPEG", quality=JPEG_QUALITY, subsampling=0)
-    kind, data = min(("png", png.getvalue()), ("jpeg", jpeg.getvalue()), key=lambda one: len(one[1]))
-    url = f"data:image/{kind};base64,{_base64(data)}"
-    return {"url": url, "width": picture.width, "height": picture.height, "warmth": warmth(picture)}
-
-
 def leaned_payload(texts: Sequence[str], picks: Sequence[str], weights: ArrayLike) -> dict[str, Any]:
     """Return how much each token of the answer leaned on each text before it, for the viewer.
 
@@ -256,7 +253,7 @@ def packed(rows: ArrayLike, bits: Literal[8, 16] = 16) -> dict[str, Any]:
     high = values.max(1, initial=-np.inf) if values.shape[1] else np.zeros(len(values))
     span = np.where(high > low, high - low, 1)
     numbers = np.rint((values - low[:, None]) / span[:, None] * (2**bits - 1)).astype(f"<u{bits // 8}")
-    return {"data": _base64(numbers.tobytes()), "bits": bits, "low": low.tolist(), "high": high.tolist()}
+    return {"data": base64_text(numbers.tobytes()), "bits": bits, "low": low.tolist(), "high": high.tolist()}
 
 
 def _with_means(rows: NDArray[Any]) -> NDArray[Any]:
@@ -292,8 +289,14 @@ def _side(
         "pieces": _segments(text, tokens),
         "shares": [np.round(shares(i, layers, heads), SHARE_DECIMALS).tolist() for i in range(len(spans))],
         "layer_shares": np.round(layer_shares, SHARE_DECIMALS).tolist(),
-        "maps": _packed_maps(maps, len(spans), capture.grid),
+        "maps": _packed_maps(maps, len(spans), shape_of_map(capture.visuals)),
     }
+    if len(capture.visuals) > 1:
+        found = [
+            processor.visual_shares(i, layers, heads, of_prompt=of_prompt).astype(float)
+            for i in range(len(spans))
+        ]
+        side["visual_shares"] = [np.round(one, SHARE_DECIMALS).tolist() for one in found]
     some = list(maps.tokens) if maps is not None and len(maps.tokens) < len(spans) else None
     if not of_prompt:
         side |= {"have": some, "thoughts": list(thoughts(capture))}
@@ -320,16 +323,16 @@ def floored(logprobs: NDArray[np.floating]) -> list[float]:
     return rounded
 
 
-def _packed_maps(found: TokenMaps | None, count: int, grid: tuple[int, int]) -> dict[str, Any] | None:
+def _packed_maps(found: TokenMaps | None, count: int, shape: tuple[int, ...]) -> dict[str, Any] | None:
     """Return the maps of so many tokens, or of those that are computed, packed; None where none are.
 
     Raises:
-        ValueError: unless each map has the grid's shape and belongs to one of the tokens.
+        ValueError: unless each map has this shape and belongs to one of the tokens.
     """
     if found is None:
-        return packed(np.zeros((0, grid[0] * grid[1]))) if count == 0 else None
-    if found.maps.shape[1:] != grid or found.tokens[-1] >= count:
-        raise ValueError(f"expected maps (token, h, w) of shape {(count, *grid)}; got {found.maps.shape}")
+        return packed(np.zeros((0, math.prod(shape)))) if count == 0 else None
+    if found.maps.shape[1:] != shape or found.tokens[-1] >= count:
+        raise ValueError(f"expected maps of shape {(count, *shape)}; got {found.maps.shape}")
     return packed(found.maps.reshape(len(found.maps), -1))
 
 
@@ -360,8 +363,4 @@ def _segments(text: str, words: Sequence[Word]) -> list[dict[str, Any]]:
 def _palette(name: str) -> str:
     """Return 256 colours of a colour map, lowest first, as base64 of RGB bytes."""
     table = palette(name)
-    return _base64(table[np.arange(PALETTE_COLOURS) * len(table) // PALETTE_COLOURS].tobytes())
-
-
-def _base64(data: bytes) -> str:
-    return base64.b64encode(data).decode("ascii")
+    return base64_text(table[np.arange(PALETTE_COLOURS) * len(table) // PALETTE_COLOURS].tobytes())

@@ -38,8 +38,8 @@ def shown(cell: str | None) -> dict[str, Any]:
 
 def test_a_capture_shows_attention_over_all_layers_and_heads(capture: Capture) -> None:
     data = shown(capture._repr_html_())
-    assert data["picture"]["url"].startswith("data:image/")
-    assert (data["picture"]["width"], data["picture"]["height"]) == (GRID[1] * 28, GRID[0] * 28)
+    assert data["pictures"][0]["url"].startswith("data:image/")
+    assert (data["pictures"][0]["width"], data["pictures"][0]["height"]) == (GRID[1] * 28, GRID[0] * 28)
     assert data["settings"]["layers"] == list(capture.layers)
     assert len(data["answer"]["maps"]["low"]) == TOKENS
     assert len(data["prompt"]["maps"]["low"]) == PROMPT_TOKENS

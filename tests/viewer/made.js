@@ -46,8 +46,8 @@ const METHODS = [
 // Returns a payload as Python makes it, with some of it changed.
 export function payload(changes = {}) {
   return {
-    picture: { url: 'data:,picture', width: 350, height: 210 },
-    grid: GRID,
+    pictures: [{ url: 'data:,picture', width: 350, height: 210 }],
+    visuals: [{ name: 'picture 1', kind: 'image', grid: [1, ...GRID], first: 0, times: [] }],
     answer: {
       text: 'A red cat',
       tokens: ['A', ' red', ' c', 'at'],
@@ -92,7 +92,7 @@ export function payload(changes = {}) {
       ]),
       probabilities: [],
     },
-    boxes: { list: [], notes: '', json: '[]', threshold: 0.5, threshold_text: 'the hot cells' },
+    boxes: [{ list: [], notes: '', json: '[]', threshold: 0.5, threshold_text: 'the hot cells' }],
     layers: [3, 8],
     method: {
       name: 'attention',

@@ -42,7 +42,7 @@ test('other maps of the same answer keep what a person did, but for the head sho
 });
 
 for (const [what, raw] of [
-  ['picture', { picture: { url: 'data:,other', width: 1, height: 1 } }],
+  ['picture', { pictures: [{ url: 'data:,other', width: 1, height: 1 }] }],
   ['answer', { answer: { ...payload().answer, text: 'Another' } }],
   ['question', { prompt: { ...payload().prompt, text: 'Another' } }],
   ['model', { settings: { ...payload().settings, model: 'another' } }],
@@ -205,13 +205,13 @@ test('maps by other methods are one pick’s own', () => {
   );
 });
 
-test('phase, progress, work, notice and source are taken as they come', () => {
+test('phase, progress, work, notice and sources are taken as they come', () => {
   const changes = {
     phase: 'writing',
     progress: { text: 'A', count: 1 },
     work: { part: 'need' },
     notice: { kind: 'error', text: 'No.' },
-    source: { url: 'data:,x', width: 2, height: 3 },
+    sources: [{ url: 'data:,x', width: 2, height: 3 }],
   };
   const after = withChanges(newState({}), changes);
   for (const [name, value] of Object.entries(changes)) assert.equal(after[name], value);

@@ -8,9 +8,10 @@
 //   onLook(look)                       opacity, colours, view … were changed
 //   can: {maps, heads, test, …}        what the page answers to; each is asked for by
 //   ask(what, details)                 "maps" of other layers or by another method (state().wanted), "heads" of a pick,
-//                                      "test" of the shown map, "compare" {name}, "hide" {cells}, "stop", "back"
+//                                      "test" of the shown map, "compare" {name}, "hide" {cells}, "stop", "back",
+//                                      "sources" {add}, {remove: number} or {move: [from, to]}
 //   update(payload)                    another answer, or the same one with maps of other layers or heads
-//   update({heads, look, without, check, compared, phase, progress, work, notice, source})   some of these alone
+//   update({heads, look, without, check, compared, phase, progress, work, notice, sources})   some of these alone
 //   update({ended})                    the controls that were asked for, once their maps are there or none will come
 //   pick(key or {tokens, of_prompt})   picks without calling onPick; where there is no such pick, what is picked stays, and
 //                                      the line above the words says so until the next
@@ -33,7 +34,9 @@ import { addPhase } from './view/phase.js';
 import { addPinned } from './view/pinned.js';
 import { addPointing } from './view/pointing.js';
 import { addReadout } from './view/readout.js';
+import { addScrubber } from './view/scrubber.js';
 import { addStage } from './view/stage.js';
+import { addStrip } from './view/strip.js';
 import { addVerdict } from './view/verdict.js';
 import { addWords } from './view/words.js';
 
@@ -95,7 +98,10 @@ function assembled(viewer) {
     phase: addPhase(viewer),
     glance: addGlance(viewer),
     boxes: addBoxes(viewer),
+    strip: addStrip(viewer),
+    scrubber: addScrubber(viewer),
   };
+  viewer.scrubber = views.scrubber;
   viewer.methods = views.methods;
   views.panels = addPanels(viewer);
   viewer.readout = addReadout(viewer);
@@ -104,6 +110,8 @@ function assembled(viewer) {
     pointing.place();
     views.boxes.write(shown);
     viewer.readout.write(shown);
+    views.strip.write();
+    views.scrubber.write();
   });
   addKeys(viewer);
   viewer.redraw = redrawing(viewer, views);
@@ -121,6 +129,7 @@ function assembled(viewer) {
   scheme.addEventListener('change', refit);
   return () => {
     viewer.stop();
+    views.scrubber.stop();
     observer.disconnect();
     viewer.pinned.stop();
     glances.disconnect();
@@ -130,7 +139,8 @@ function assembled(viewer) {
 }
 
 // Returns what follows each kind of change.
-function redrawing(viewer, { words, controls, methods, verdict, phase, glance, panels, stage }) {
+function redrawing(viewer, views) {
+  const { words, controls, methods, verdict, phase, glance, panels, stage, strip, scrubber } = views;
   const redraw = {
     map: stage.request,
     wanted: methods.mark,
@@ -144,8 +154,19 @@ function redrawing(viewer, { words, controls, methods, verdict, phase, glance, p
       glance.draw();
       panels.draw();
     },
+    plane() {
+      strip.fill();
+      scrubber.fill();
+      glance.fit();
+      glance.draw();
+      panels.draw();
+      words.light();
+      stage.refit();
+    },
     phase() {
       phase.write();
+      strip.fill();
+      scrubber.fill();
       words.fill();
       verdict.write();
       glance.fit();
@@ -163,6 +184,7 @@ function redrawing(viewer, { words, controls, methods, verdict, phase, glance, p
       controls.write();
     },
     pick() {
+      scrubber.fill();
       viewer.readout.sayPick();
       verdict.write();
       glance.mark();
@@ -179,13 +201,15 @@ function redrawing(viewer, { words, controls, methods, verdict, phase, glance, p
       controls.fill();
       methods.fill();
       phase.write();
+      strip.fill();
+      scrubber.fill();
       words.fill();
       glance.fill();
       redraw.look();
       redraw.pick();
     },
     changed(next, isOtherPhase) {
-      if (isOtherPhase || 'source' in next) redraw.phase();
+      if (isOtherPhase || 'sources' in next) redraw.phase();
       for (const [names, follow] of follows) if (names.some((name) => name in next)) follow();
       panels.draw();
       stage.request();

@@ -309,7 +309,7 @@ def test_going_from_the_glow_to_a_colour_map_takes_its_strength_and_cells_along(
 def test_an_answer_is_on_screen_without_scrolling(
     open_html: Open, data: dict[str, Any], size: tuple[int, int], picture: tuple[int, int], words: int
 ) -> None:
-    shown = {**data, "picture": viewer.picture_payload(Image.new("RGB", picture, GREY))}
+    shown = {**data, "pictures": viewer.pictures_payload(Image.new("RGB", picture, GREY))}
     texts = [f"word{index} " for index in range(words)]
     segments = [{"text": text, "tokens": [index]} for index, text in enumerate(texts)]
     flat = np.random.default_rng(5).random((words, np.prod(GRID)))

@@ -43,10 +43,10 @@ def read_back(packed: dict[str, Any]) -> np.ndarray:
 
 
 def picture_of(made: dict[str, Any]) -> Image.Image:
-    match = re.fullmatch(r"data:image/(png|jpeg);base64,([\w+/=]+)", made["picture"]["url"])
+    match = re.fullmatch(r"data:image/(png|jpeg);base64,([\w+/=]+)", made["pictures"][0]["url"])
     assert match is not None
     picture = Image.open(io.BytesIO(base64.b64decode(match[2])))
-    assert picture.size == (made["picture"]["width"], made["picture"]["height"])
+    assert picture.size == (made["pictures"][0]["width"], made["pictures"][0]["height"])
     return picture
 
 

@@ -24,7 +24,7 @@ def made(text: str, settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_boxes_are_parts_of_the_picture_and_pixels_of_it() -> None:
-    boxes = made(TEXT, PIXELS)["boxes"]
+    boxes = made(TEXT, PIXELS)["boxes"][0]
     cat, point = boxes["list"]
     assert cat["at"] == pytest.approx([14 / 196, 28 / 140, 98 / 196, 70 / 140], abs=1e-6)
     assert (cat["pixels"], cat["is_point"]) == ([50, 60, 350, 150], False)
@@ -41,7 +41,7 @@ def test_boxes_are_parts_of_the_picture_and_pixels_of_it() -> None:
 
 
 def test_an_answer_from_before_says_why_its_boxes_are_not_drawn() -> None:
-    boxes = made(TEXT, {})["boxes"]
+    boxes = made(TEXT, {})["boxes"][0]
     assert boxes["list"] == []
     assert re.fullmatch(
         r"This answer has boxes, but was kept before .*; ask the model again, .*\.", boxes["notes"]
@@ -50,13 +50,13 @@ def test_an_answer_from_before_says_why_its_boxes_are_not_drawn() -> None:
 
 def test_an_answer_without_boxes_says_nothing() -> None:
     capture = made_capture()
-    boxes = viewer.payload(capture, None, *attention_of(capture))["boxes"]
+    boxes = viewer.payload(capture, None, *attention_of(capture))["boxes"][0]
     assert (boxes["list"], boxes["notes"], boxes["json"]) == ([], "", "[]")
 
 
 def test_a_label_that_tries_to_break_out_stays_text() -> None:
     data = made(json.dumps({"bbox_2d": [14, 28, 98, 70], "label": EVIL}), PIXELS)
-    assert len(data["boxes"]["list"]) == 1
+    assert len(data["boxes"][0]["list"]) == 1
     parts = Parts(viewer.report(data))
     assert parts.comments == []
     assert not [one for one in parts.elements if one[0] == "img"]

@@ -64,7 +64,7 @@ def test_maps_of_some_tokens_say_which(capture: Any) -> None:
 
 def test_maps_of_what_is_not_there_are_refused(capture: Any) -> None:
     one = np.zeros((1, *GRID), np.float32)
-    with pytest.raises(ValueError, match=r"expected maps \(token, h, w\) of shape \(11, 5, 7\)"):
+    with pytest.raises(ValueError, match=r"expected maps of shape \(11, 5, 7\)"):
         viewer.payload(capture, None, TokenMaps("tam", (TOKENS,), one))
     part = TokenMaps("attention", (1,), one, of_prompt=True)
     with pytest.raises(ValueError, match=f"maps of all {PROMPT_TOKENS} tokens of the prompt; got 1"):

@@ -83,14 +83,14 @@ def test_a_payload_without_its_picture_is_the_same_but_for_that(capture: Any, im
     taken = attention_of(capture)
     whole, bare = (viewer.payload(capture, one, *taken, pick="3") for one in (image, None))
     assert "picture" not in bare
-    assert {**bare, "picture": viewer.picture_payload(image)} == whole
-    assert viewer.picture_payload(image) == whole["picture"]
+    assert {**bare, "pictures": viewer.pictures_payload(image)} == whole
+    assert viewer.pictures_payload(image) == whole["pictures"]
 
 
 def test_a_picture_says_how_warm_it_is_and_glow_has_no_palette(capture: Any) -> None:
     for colour, warmth in (((226, 128, 40), 1.0), ((60, 110, 200), 0.0)):
         data = viewer.payload(capture, Image.new("RGB", (90, 60), colour), FLAT, look=Look())
-        assert data["picture"]["warmth"] == warmth
+        assert data["pictures"][0]["warmth"] == warmth
         assert (data["look"]["colormap"], data["look"]["opacity"], data["look"]["cells"]) == (
             "glow",
             1.0,

@@ -3,6 +3,7 @@
 import { eachBand, STEPS } from './enlarged.js';
 import { keptFor } from './kept.js';
 import { indices, limited, rangeOf } from './numbers.js';
+import { wholeOf } from './planes.js';
 import { smoothed } from './smooth.js';
 
 export const GROUND = [247, 247, 245]; // under a map that is drawn without its picture
@@ -30,21 +31,23 @@ const OPAQUE = 0xff000000;
 
 // --- Values ---
 
-// Returns the sum of a map's values above 0.
-export const massOf = keptFor((values) => {
+const ownMass = keptFor((values) => {
   let mass = 0;
   for (const value of values) if (value > 0) mass += value;
   return mass;
 });
 
+// Returns the sum of a map's values above 0, of the whole map where these are a part of it: shares and scales are the whole's.
+export const massOf = (values) => ownMass(wholeOf(values));
+
 // Returns the share of a map that one of its values is; 0 of one that is not above 0.
 export const shareOf = (values, value) => (value > 0 ? value / massOf(values) : 0);
 
-const largestShare = (values) => shareOf(values, rangeOf(values)[1]);
+const largestShare = (values) => shareOf(values, rangeOf(wholeOf(values))[1]);
 
 // Returns [e, t]: the even share of a map, up to which it is clear, and the share with the hottest colour.
 export const glowScale = keptFor((values) => {
-  const even = 1 / values.length;
+  const even = 1 / wholeOf(values).length;
   return [even, Math.max(largestShare(values), LEAST_TOP * even)];
 });
 
@@ -73,7 +76,7 @@ export function heat(values, [even, top], gamma) {
 
 // Returns whether no cell has more than an even share.
 export function isFlat(values) {
-  const even = 1 / values.length;
+  const even = 1 / wholeOf(values).length;
   return largestShare(values) - even <= ROUNDING * even;
 }
 

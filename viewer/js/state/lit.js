@@ -6,11 +6,13 @@ import { segmentsIn } from './picks.js';
 const FAINT = 0.15; // shades under this are none
 const TOP = 3;
 
+const patchesOf = ({ planes }) => planes.reduce((sum, { grid: [rows, columns] }) => sum + rows * columns, 0);
+
 // Returns {shades, top}: a shade for each segment of the answer, by how much more of its map than an even share lies there;
 // and the words with the largest parts, [{text, share, tokens}].
 export function litWords(data, granularity, region) {
   const segments = segmentsIn(data.answer, granularity);
-  const even = ((region.rows ?? 1) * (region.cols ?? 1)) / (data.grid[0] * data.grid[1]);
+  const even = ((region.rows ?? 1) * (region.cols ?? 1)) / patchesOf(data);
   const parts = segments.map((segment) => {
     const values =
       segment.tokens && data.answer.maps && mapOf(data, { tokens: segment.tokens, of_prompt: false });

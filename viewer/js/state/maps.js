@@ -4,20 +4,27 @@ import { keptFor } from './kept.js';
 import { rangeOf } from './numbers.js';
 import { unpacked } from './packing.js';
 import { keyOf, sideOf } from './picks.js';
+import { partOn, wholeOf } from './planes.js';
 
 const meansOf = keptFor(() => new Map()); // of a payload's answer: key of a pick -> its mean map
 
 const hasMaps = (maps, pick) => Boolean(maps) && pick.tokens.every((token) => maps[token]);
 
-// Returns the mean of the maps of the pick's tokens; null where one of them is not there yet.
+// Returns the mean of the maps of the pick's tokens on the plane that is shown; null where one of them is not there yet.
 export function mapOf(data, pick) {
+  const whole = wholeMapOf(data, pick);
+  return whole && partOn(whole, data.planes[data.plane]);
+}
+
+// Returns the same on all planes, one after the other.
+export function wholeMapOf(data, pick) {
   const { maps } = sideOf(data, pick);
   if (!hasMaps(maps, pick)) return null;
   if (pick.tokens.length === 1) return maps[pick.tokens[0]];
   const known = meansOf(data.answer);
   const key = keyOf(data, pick);
   if (!known.has(key)) {
-    const sum = new Float64Array(data.grid[0] * data.grid[1]);
+    const sum = new Float64Array(maps[pick.tokens[0]].length);
     for (const token of pick.tokens) {
       for (let i = 0; i < sum.length; i++) sum[i] += maps[token][i];
     }
@@ -73,7 +80,7 @@ export function unfinishedMap({ progress }) {
 // Returns what is needed to draw the map of some tokens of the answer.
 export function shownOf({ data, look }, values) {
   const isShared = look.scale === 'shared';
-  const range = isShared ? sharedRange([data.answer, data.prompt]) : rangeOf(values);
+  const range = isShared ? sharedRange([data.answer, data.prompt]) : rangeOf(wholeOf(values));
   return drawable(data.grid, values, range, isShared ? data.answer.maps : null);
 }
 
@@ -87,14 +94,15 @@ export function shownMap(state) {
     const index = headIndex(grid, alonePlace(state));
     const isShared = state.look.scale === 'shared';
     const range = isShared ? sharedRange([grid]) : [grid.low[index], grid.high[index]];
-    return drawable(state.data.grid, grid.maps[index], range, isShared ? grid.maps : null);
+    const alone = partOn(grid.maps[index], state.data.planes[state.data.plane]);
+    return drawable(state.data.grid, alone, range, isShared ? grid.maps : null);
   }
   return values ? shownOf(state, values) : NOTHING;
 }
 
 // Returns the hottest cell's share of the map of some tokens of the answer, 0 to 1; 0 where there is no map yet.
 export function hottestShare(data, tokens) {
-  const values = mapOf(data, { tokens, of_prompt: false });
+  const values = wholeMapOf(data, { tokens, of_prompt: false });
   return values ? shareOf(values, rangeOf(values)[1]) : 0;
 }
 

@@ -2,12 +2,21 @@
 import { isFlat, sharesOf } from './glow.js';
 import { keptFor } from './kept.js';
 import { indices } from './numbers.js';
+import { startOf, wholeOf } from './planes.js';
 
 const HALF = 0.5 - 1e-9; // sums of shares are rounded
 
 // Returns the fewest cells (row * columns + column) that hold half of a map's values above 0, ascending; of equal cells
-// the first ones, and none of a flat map.
+// the first ones, and none of a flat map. Of a part of a map those of the whole's that lie in it.
 export function halfCells(values) {
+  const first = startOf(values);
+  const cells = halfOf(wholeOf(values));
+  return first || wholeOf(values) !== values
+    ? cells.map((cell) => cell - first).filter((cell) => cell >= 0 && cell < values.length)
+    : cells;
+}
+
+const halfOf = keptFor((values) => {
   if (isFlat(values)) return [];
   const shares = sharesOf(values);
   const rising = shares.slice().sort();
@@ -18,7 +27,7 @@ export function halfCells(values) {
   const higher = indices(shares.length).filter((cell) => shares[cell] > least);
   const equal = indices(shares.length).filter((cell) => shares[cell] === least);
   return [...higher, ...equal.slice(0, count - higher.length)].sort((one, other) => one - other);
-}
+});
 
 // Returns the lines between these cells and all others, the grid's border included, as [x, y, x, y] in cells from the
 // top left corner. Long ones are whole: first the level ones, row by row, then the upright ones, column by column.

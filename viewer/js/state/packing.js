@@ -1,5 +1,6 @@
 // Numbers as they travel, {data, bits, low, high}: base64 of little-endian whole numbers, row by row; row i holds
 // low[i] + number / (2 ** bits - 1) · (high[i] - low[i]).
+import { onPlane, planesOf } from './planes.js';
 
 export function bytesOf(base64) {
   const raw = atob(base64);
@@ -46,10 +47,13 @@ export const withWeights = (leaned) => (leaned ? { ...leaned, weights: unpacked(
 
 // Returns the payload with everything that is packed in it unpacked.
 export function decoded(raw) {
-  return {
+  const data = {
     ...raw,
+    planes: planesOf(raw),
+    boxesIn: raw.boxes,
     answer: withMaps(raw.answer),
     prompt: withMaps(raw.prompt),
     leaned: withWeights(raw.leaned),
   };
+  return onPlane(data, 0);
 }

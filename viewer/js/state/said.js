@@ -9,14 +9,16 @@ export function legendText({ isKnown, isPointing, isTouch }) {
 }
 
 // Returns what the two ends of the colour bar mean, for the hottest patch's share of the map.
-export const barTexts = (even, hottest, isSpotlight) => ({
+export const barTexts = (even, hottest, isSpotlight, isPart = false) => ({
   low: `${isSpotlight ? 'dim' : 'clear'}: an even share, ${percent(even)}`,
-  highest: `hottest patch: ${percent(hottest)} of the map`,
+  highest: isPart
+    ? `hottest patch here: ${percent(hottest)}`
+    : `hottest patch: ${percent(hottest)} of the map`,
 });
 
 // Returns where the attention of a pick went; of words of the question there is no answer before.
-export function sharesText(name, [image, prompt, answer], isOfPrompt) {
+export function sharesText(name, [image, prompt, answer], isOfPrompt, noun = 'picture') {
   const rest = isOfPrompt ? '' : `, ${percent(answer)} to the answer so far`;
   const and = isOfPrompt ? ' and' : ',';
-  return `Of all attention of ${name}, ${percent(image)} went to the picture${and} ${percent(prompt)} to the question${rest}.`;
+  return `Of all attention of ${name}, ${percent(image)} went to the ${noun}${and} ${percent(prompt)} to the question${rest}.`;
 }

@@ -1,5 +1,6 @@
 // Shares of attention, (image, prompt, answer so far) each.
 import { percent } from './numbers.js';
+import { visualName } from './planes.js';
 
 const PARTS = ['image', 'prompt', 'answer'];
 
@@ -12,6 +13,17 @@ export function meanShares(rows, tokens) {
     });
   }
   return mean;
+}
+
+// Returns how the attention on several pictures and clips is spread over them; an empty text for one.
+export function visualsText({ visuals }, { visual_shares: rows }, tokens) {
+  if (!rows) return '';
+  const shares = visuals.map(
+    (_, visual) => tokens.reduce((sum, token) => sum + rows[token][visual], 0) / tokens.length,
+  );
+  return shares
+    .map((share, visual) => `${visualName(visuals[visual], visual)}: ${percent(share)}`)
+    .join(' · ');
 }
 
 // Returns bars of (column, part) stacked from the bottom, in percent: {column, part, top, height}, 0 at the top.

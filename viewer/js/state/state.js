@@ -1,9 +1,10 @@
 // The one state of a viewer: plain data, and what becomes of it when data come from outside. Everything that is drawn or
 // said is a function of it.
 import { firstPick } from './first.js';
-import { shownMap, shownPick } from './maps.js';
+import { shownMap, shownPick, wholeMapOf } from './maps.js';
 import { decoded, withMaps, withWeights } from './packing.js';
 import { keyOf, pickOf } from './picks.js';
+import { hottestPlane, isSeveral, onPlane, visualShares } from './planes.js';
 
 export const newState = (can) => ({
   can, // what the page around answers to: {maps, heads, test, compare, stop, hide}; nothing in a file
@@ -19,7 +20,8 @@ export const newState = (can) => ({
   layout: { panes: [], density: 1 }, // what layoutOf() returned
   frames: 0, // drawn so far
   drawMs: 0, // what the last one took
-  source: null, // {url, width, height, name}: the picture that is chosen, which need not be the answer's
+  sources: [], // [{url, width, height, name}]: the pictures that are chosen, which need not be the answer's
+  sourceAt: 0, // which of them is shown
   phase: 'empty', // or 'waiting', 'reading', 'writing', 'answered', 'stale'
   progress: null, // of the answer: {text, count, limit, seconds, ahead, plan, note}
   work: null, // of what the model does beside: {part, title, done, count, seconds, ahead}
@@ -32,6 +34,7 @@ export const newState = (can) => ({
 const ofOneAnswer = () => ({
   isUnfolded: false, // whether the answer's thoughts were opened
   isOwnPick: false, // whether a person picked, so that nothing else may
+  isOwnPlane: false, // whether a person chose the picture or moment that is shown: else it follows the pick
   anchor: null, // the pick where a range of words began
   region: null, // {row, col, rows, cols} that is kept
   regionAnchor: null, // the cell where a region marked by keys began
@@ -48,7 +51,8 @@ const ofOneAnswer = () => ({
 });
 
 const isSameAnswer = (a, b) =>
-  a.picture.url === b.picture.url &&
+  a.pictures.length === b.pictures.length &&
+  a.pictures.every(({ url }, i) => url === b.pictures[i].url) &&
   a.answer.text === b.answer.text &&
   a.prompt.text === b.prompt.text &&
   a.settings.model === b.settings.model &&
@@ -70,11 +74,12 @@ function pickedIn(state, data, { raw, isSame }) {
 // person did.
 export function withPayload(state, raw) {
   const isSame = state.data !== null && isSameAnswer(state.data, raw);
-  const data = decoded(raw);
+  const fresh = decoded(raw);
+  const data = isSame ? onPlane(fresh, state.data.plane) : fresh;
   const kept = isSame
     ? { ...state, alone: null, aloneSeen: null }
     : { ...state, ...ofOneAnswer(), previewed: null };
-  return {
+  return following({
     ...kept,
     data,
     heads: headsWith(kept, data, raw.heads ?? []),
@@ -85,7 +90,22 @@ export function withPayload(state, raw) {
     progress: null,
     look: state.hasLook ? state.look : { contrast: 0, ...raw.look },
     hasLook: true,
-  };
+  });
+}
+
+// Returns the state with the picture, and the moment of a clip, where most of the picked map lies; of several, unless a person
+// chose one.
+export function following(state) {
+  const { data, picked, isOwnPlane } = state;
+  const whole = data && picked && !isOwnPlane && isSeveral(data) ? wholeMapOf(data, picked) : null;
+  return whole ? { ...state, ...onPlaneOf(state, hottestPlane(whole, data)) } : state;
+}
+
+// Returns what changes as another plane is shown: what was pointed at or kept was a part of the one before.
+export function onPlaneOf({ data }, plane) {
+  return data.plane === plane
+    ? {}
+    : { data: onPlane(data, plane), region: null, regionAnchor: null, cursor: null };
 }
 
 const isSameCheck = (a, b) => a.map_key === b.map_key && `${a.tokens}` === `${b.tokens}`;
@@ -99,7 +119,7 @@ const joined = (checks, added) => [
   ...added,
 ];
 
-// Returns the state with some of {heads, look, without, check, compared, phase, progress, work, notice, source, ended}.
+// Returns the state with some of {heads, look, without, check, compared, phase, progress, work, notice, sources, ended}.
 export function withChanges(state, changes) {
   const { heads, look, without, check, compared, leaned, ended, ...plain } = changes;
   const next = { ...state, ...plain };
@@ -110,6 +130,7 @@ export function withChanges(state, changes) {
   if (without) {
     next.data = { ...next.data, answer: { ...next.data.answer, without } };
     if (!state.isOwnPick && !state.data.pick) next.picked = firstPick(next.data) ?? state.picked;
+    Object.assign(next, following(next));
   }
   if (check) next.checks = joined(state.checks, [check]);
   if (compared) {
@@ -150,6 +171,7 @@ export function publicState(state) {
   };
   if (!data) return { ...base, pick: null, shown: '', wanted: null, range: [0, 0], values: null };
   const { values, range } = shownMap(state);
+  const whole = shownPick(state) && wholeMapOf(data, shownPick(state));
   return {
     ...base,
     pick: picked && { ...picked, key: keyOf(data, picked) },
@@ -157,5 +179,7 @@ export function publicState(state) {
     wanted: state.wanted ?? controlsOf(state),
     range: [...range],
     values: values && [...values],
+    plane: data.plane,
+    visualShares: whole && visualShares(whole, data),
   };
 }

@@ -5,6 +5,7 @@ import { shareOf } from './glow.js';
 import { aloneIn, alonePlace, highestCell, massIn, shownPick, valueAt } from './maps.js';
 import { asRanges, indices, numberLabels, percent, probabilityText, rangeOf } from './numbers.js';
 import { isWhole, segmentsIn, sideOf } from './picks.js';
+import { isSeveral, nounOf, timeText, visualName } from './planes.js';
 import { meanShares } from './shares.js';
 import { isSaid } from './thoughts.js';
 
@@ -59,7 +60,7 @@ export function captionOf(state, pick = shownPick(state)) {
   const grid = aloneIn(state, pick);
   const [image, prompt, answer] = meanShares(side.shares, pick.tokens).map(percent);
   const rest = pick.of_prompt ? `prompt ${prompt}` : `prompt ${prompt}, answer so far ${answer}`;
-  const goes = 'of its attention on the image';
+  const goes = `of its attention on the ${isSeveral(state.data) ? nounOf(state.data) : 'image'}`;
   const texts = [nameOf(state, pick)];
   if (grid) texts.push(`${percent(grid.shares[alonePlace(state).row][alonePlace(state).col])} ${goes}`);
   else texts.push(`${image} ${goes} (${rest})`);
@@ -134,13 +135,21 @@ export function readoutOf(state, shown) {
   return `Highest at ${placeOf(highestCell(data, shown.values))}: ${endsOf(state, shown)[1]}`;
 }
 
+// Returns what is shown of several: "picture 2", "clip 1 at 3.0 s".
+function placeName(data) {
+  if (!isSeveral(data)) return 'the picture';
+  const { visual, time } = data.planes[data.plane];
+  const name = visualName(data.visuals[visual], visual);
+  return time === null ? name : `${name} at ${timeText(time)}`;
+}
+
 // Returns what the picture is called for those who do not see it.
 export function pictureLabel(state, shown) {
   if (!shown.values) return 'The picture';
   const [rows, columns] = state.data.grid;
   const place = highestCell(state.data, shown.values);
   const name = nameOf(state, shownPick(state));
-  const start = `Map of ${name} over the picture, ${rows} rows by ${columns} columns`;
+  const start = `Map of ${name} over ${placeName(state.data)}, ${rows} rows by ${columns} columns`;
   if (isByShare(state)) return `${start}; hottest at ${cellText(state, shown, place)}.`;
   const [low, high] = endsOf(state, shown);
   return `${start}, from ${low} to ${high}; highest at ${placeOf(place)}.`;

@@ -1,10 +1,11 @@
 // What a person does, as changes of the state, what is drawn anew for each, and what the page around is told.
 // `viewer` is what mount.js puts together: {state, host, redraw, …}.
 import { isSameCell } from '../state/geometry.js';
-import { headsOf, mapOf } from '../state/maps.js';
+import { headsOf, mapOf, wholeMapOf } from '../state/maps.js';
 import { limited } from '../state/numbers.js';
 import { between, keyOf, pickOf } from '../state/picks.js';
-import { controlsOf } from '../state/state.js';
+import { hottestIn, planesIn } from '../state/planes.js';
+import { controlsOf, following, onPlaneOf } from '../state/state.js';
 import { isThought, saidPick } from '../state/thoughts.js';
 
 export function show(viewer, pick, byPerson) {
@@ -14,6 +15,7 @@ export function show(viewer, pick, byPerson) {
   refuse(viewer, '');
   if (key === keyOf(state.data, state.picked)) return;
   state.picked = pick;
+  Object.assign(state, following(state));
   redraw.marks();
   redraw.pick();
   if (!byPerson || !pick) return;
@@ -61,6 +63,32 @@ export function point({ state, redraw }, cell) {
   state.cursor = cell;
   redraw.lit();
   redraw.map();
+}
+
+// Shows one picture, or one moment of a clip; it stays, whatever is picked, until it is let go.
+export function showPlane(viewer, plane) {
+  const { state, redraw } = viewer;
+  Object.assign(state, { isOwnPlane: true, ...onPlaneOf(state, plane) });
+  redraw.plane();
+}
+
+// Shows one picture, or of a clip the moment that most of the map lies on. The one that a person chose is let go again.
+export function showVisual(viewer, visual) {
+  const { state, redraw } = viewer;
+  if (state.phase !== 'answered' || !state.data) {
+    state.sourceAt = visual;
+    redraw.plane();
+    return;
+  }
+  const { data } = state;
+  if (state.isOwnPlane && data.planes[data.plane].visual === visual) {
+    state.isOwnPlane = false;
+    Object.assign(state, following(state));
+    redraw.plane();
+    return;
+  }
+  const whole = state.picked && wholeMapOf(data, state.picked);
+  showPlane(viewer, whole ? hottestIn(whole, data, visual) : planesIn(data, visual)[0]);
 }
 
 export function keepRegion({ state, redraw }, region) {

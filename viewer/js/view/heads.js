@@ -16,6 +16,7 @@ import {
 } from '../state/heads.js';
 import { headIndex, headsOf } from '../state/maps.js';
 import { asRanges, limited, SPACE } from '../state/numbers.js';
+import { partOn } from '../state/planes.js';
 import { quoted } from '../state/texts.js';
 import { showAlone, want } from './actions.js';
 import { isConfirming, isHovering, remembered, setText } from './parts.js';
@@ -41,14 +42,16 @@ export function addHeads(viewer) {
 }
 
 // Returns a canvas with every map of the grid, one below the other, each over its own range.
-function thumbnailsOf(grid, [rows, columns], ramp) {
+function thumbnailsOf(grid, plane, ramp) {
+  const [rows, columns] = plane.grid;
   const canvas = document.createElement('canvas');
   canvas.width = columns;
   canvas.height = rows * grid.maps.length;
   const onto = canvas.getContext('2d');
   const image = onto.createImageData(columns, canvas.height);
   const pixels = new Uint32Array(image.data.buffer);
-  grid.maps.forEach((values, i) => {
+  grid.maps.forEach((whole, i) => {
+    const values = partOn(whole, plane);
     const cells = heat(values, glowScale(values), 1);
     cells.forEach((value, cell) => {
       pixels[i * rows * columns + cell] = ramp[Math.round(value * (ramp.length - 1))];
@@ -77,7 +80,7 @@ function drawHeads(viewer, kept, drag) {
   const layout = kept.layout(grid, data.picture, scroll.clientWidth, roomUnder(part('panels'), scroll));
   state.headsLayout = layout;
   const ramp = viewer.paper.grounded();
-  const thumbs = kept.thumbnails(grid, data.grid, ramp);
+  const thumbs = kept.thumbnails(grid, data.planes[data.plane], ramp);
   const names = kept.names(data.settings, grid, drag.from, drag.to);
   const colours = viewer.paper.ink();
   drawAll(viewer, kept.all(layout, thumbs, ramp, names, colours), drag, colours);

@@ -3,12 +3,14 @@ import { actionOf } from '../state/keys.js';
 import { between } from '../state/picks.js';
 import { isAll, segmentsOf } from '../state/texts.js';
 import { isFolded, isSaid, isThought } from '../state/thoughts.js';
-import { choose, chooseWhole, keepRegion, preview, setLook, show, want } from './actions.js';
+import { choose, chooseWhole, keepRegion, preview, setLook, show, showVisual, want } from './actions.js';
 import { test } from './verdict.js';
 
 const VIEWS = ['overlay', 'spotlight', 'side by side', 'wipe'];
 const FIELDS =
   'input:not([type="radio"], [type="checkbox"], [type="range"]), textarea, select, [contenteditable="true"]';
+const PRESSED =
+  'button, a, label, summary, [role="option"], [role="tab"], [role="slider"], [role="application"]';
 const WITH_ARROWS = 'input, [role="slider"], [role="application"], [role="tab"]';
 
 export function addKeys(viewer) {
@@ -17,13 +19,25 @@ export function addKeys(viewer) {
     if (!state.data || state.phase !== 'answered' || event.defaultPrevented || isOthers(viewer, event))
       return;
     const inField = isIn(event, FIELDS);
-    const action = actionOf({ ...keyOf(event), inField, hasArrows: isIn(event, WITH_ARROWS) });
+    const action = actionOf({
+      ...keyOf(event),
+      inField,
+      hasArrows: isIn(event, WITH_ARROWS),
+      isPressed: isIn(event, PRESSED),
+    });
     if (!action || !take(viewer, action)) return;
     event.preventDefault();
   });
 }
 
-const keyOf = ({ key, shiftKey, ctrlKey, altKey, metaKey }) => ({ key, shiftKey, ctrlKey, altKey, metaKey });
+const keyOf = ({ key, code, shiftKey, ctrlKey, altKey, metaKey }) => ({
+  key,
+  code,
+  shiftKey,
+  ctrlKey,
+  altKey,
+  metaKey,
+});
 
 const isIn = ({ target }, selector) => target instanceof Element && target.closest(selector) !== null;
 
@@ -36,11 +50,29 @@ function take(viewer, { action, index, step, extend }) {
   if (action === 'word') return walk(viewer, step, extend);
   if (action === 'whole') letGo(viewer);
   else if (action === 'test') test(viewer);
+  else if (action === 'plane') return nextPlane(viewer, step);
+  else if (action === 'visual') return visual(viewer, index);
+  else if (action === 'play') return viewer.scrubber.toggle();
   else if (action === 'view') setLook(viewer, { view: VIEWS[index] }, true);
   else if (action === 'method') {
     const row = state.data.methods.filter((one) => one.group === 'first')[index];
     if (row) want(viewer, { method: row.name });
   } else return false;
+  return true;
+}
+
+// Goes to the next moment of a clip, at its end to the next picture.
+function nextPlane(viewer, step) {
+  const { data } = viewer.state;
+  if (viewer.scrubber.step(step)) return true;
+  const { visual: at } = data.planes[data.plane];
+  return visual(viewer, at + step);
+}
+
+function visual(viewer, index) {
+  const { data } = viewer.state;
+  if (!data.visuals[index] || data.visuals.length < 2) return false;
+  if (data.planes[data.plane].visual !== index) showVisual(viewer, index);
   return true;
 }
 

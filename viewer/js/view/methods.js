@@ -1,8 +1,9 @@
 // Methods: three first, all others under More, with what each is; and the panel that puts their maps side by side.
 import { agreement } from '../state/agree.js';
-import { mapOf, shownOf } from '../state/maps.js';
+import { shownOf, wholeMapOf } from '../state/maps.js';
 import { percent } from '../state/numbers.js';
 import { keyOf } from '../state/picks.js';
+import { partOn } from '../state/planes.js';
 import { methodRow, quoted } from '../state/texts.js';
 import { want } from './actions.js';
 
@@ -104,7 +105,7 @@ const aboutText = ({ sentence, measured, cost, caveat, paper, refused }) =>
 // Returns the maps of the pick that are known, each with its method's row; the shown method's comes first.
 function knownMaps(state) {
   const { data, picked } = state;
-  const known = new Map([[data.method.id, mapOf(data, picked)]]);
+  const known = new Map([[data.method.id, wholeMapOf(data, picked)]]);
   for (const one of state.compared.get(keyOf(data, picked)) ?? []) {
     if (!known.has(one.name)) known.set(one.name, one.maps[0]);
   }
@@ -124,7 +125,7 @@ function write(viewer) {
   }
   const known = knownMaps(state);
   const rows = data.methods.filter((one) => known.has(one.name) || (state.can.compare && !one.refused));
-  const { sentence, agrees } = agreement([...known.values()], data.grid, quoted(state, picked));
+  const { sentence, agrees } = agreement([...known.values()], data.planes, quoted(state, picked));
   const agreesOf = new Map(known.size > 1 ? [...known.keys()].map((name, i) => [name, agrees[i]]) : []);
   part('agreeTitle').textContent = known.size > 1 ? sentence : `${quoted(state, picked)} by other methods`;
   part('agreeText').textContent = state.can.compare
@@ -153,14 +154,18 @@ function tile(viewer, row, values, agrees) {
   if (values) button.dataset.known = 'true';
   button.setAttribute('aria-pressed', String(row.name === state.data.method.id));
   button.title = row.sentence;
-  const { picture } = state.data;
+  const { picture, planes, plane } = state.data;
   const density = Math.min(2, window.devicePixelRatio || 1);
   const box = { x: 0, y: 0, width: Math.round(WIDTH * density) };
   box.height = Math.max(1, Math.round((box.width * picture.height) / picture.width));
   if (values) {
     const canvas = document.createElement('canvas');
     Object.assign(canvas, { width: box.width, height: box.height });
-    painter.draw(canvas.getContext('2d'), box, { picture, kind: 'overlay', shown: shownOf(state, values) });
+    painter.draw(canvas.getContext('2d'), box, {
+      picture,
+      kind: 'overlay',
+      shown: shownOf(state, partOn(values, planes[plane])),
+    });
     button.append(canvas);
   } else {
     const blank = document.createElement('div');

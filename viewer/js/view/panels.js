@@ -1,8 +1,9 @@
 // The tabs under the verdict, one panel each; only the open one is drawn.
 import { isWhole, keyOf, sideOf } from '../state/picks.js';
+import { nounOf } from '../state/planes.js';
 import { layerPlot, tokenPlot } from '../state/plots.js';
 import { sharesText } from '../state/said.js';
-import { meanShares } from '../state/shares.js';
+import { meanShares, visualsText } from '../state/shares.js';
 import { quoted } from '../state/texts.js';
 import { choose, openTab } from './actions.js';
 import { addHeads } from './heads.js';
@@ -76,7 +77,8 @@ function drawShares({ state, part }, tokens, lists) {
   if (!picked) return;
   const shares = meanShares(sideOf(data, picked).shares, picked.tokens);
   part('sharesTitle').textContent = quoted(state, picked);
-  part('sharesText').textContent = sharesText(quoted(state, picked), shares, picked.of_prompt);
+  part('sharesText').textContent = sharesText(quoted(state, picked), shares, picked.of_prompt, nounOf(data));
+  part('visualsText').textContent = visualsText(data, sideOf(data, picked), picked.tokens);
   part('sharesBar').replaceChildren(
     ...['image', 'prompt', 'answer'].map((name, i) => {
       const span = document.createElement('span');

@@ -5,6 +5,7 @@ import { headText } from '../state/heads.js';
 import { aloneIn, alonePlace, highestCell, shownMap, shownPick, valueAt } from '../state/maps.js';
 import { numberLabels, rangeOf } from '../state/numbers.js';
 import { keyOf } from '../state/picks.js';
+import { isSeveral } from '../state/planes.js';
 import { barTexts } from '../state/said.js';
 import { placeOnBar } from '../state/scale.js';
 import {
@@ -63,7 +64,7 @@ function writeLines(viewer, shown, isGlow) {
   viewer.root.dataset.shown = keyOf(data, shownPick(state));
   const ends = numberLabels([...shown.range, highestValue], unit);
   const texts = isGlow
-    ? barTexts(low, own, isSpotlight)
+    ? barTexts(low, own, isSpotlight, isSeveral(data))
     : { low: `lowest colour: ${ends[0]}`, highest: `highest: ${ends[2]}` };
   setText(part('low'), texts.low);
   setText(highest, texts.highest);

@@ -34,9 +34,9 @@ export function addStage(viewer, tell) {
   return { request, refit, stop: () => cancelAnimationFrame(frame) };
 }
 
-// Returns the picture that belongs on the stage: the answer's, or the one that is chosen now; null where there is none.
-const pictureOf = ({ phase, data, source }) =>
-  phase === 'answered' && data ? data.picture : (source ?? data?.picture);
+// Returns the picture that belongs on the stage: the answer's, or one that is chosen now; null where there is none.
+const pictureOf = ({ phase, data, sources, sourceAt }) =>
+  phase === 'answered' && data ? data.picture : (sources[sourceAt] ?? sources[0] ?? data?.picture);
 
 function measuredRoom({ root, part }) {
   const scene = part('scene');
@@ -156,9 +156,15 @@ function box({ layout: { density } }, context, { left, top, width, height }, isD
   context.setLineDash([]);
 }
 
+// Returns the cells of the shown plane that the map leaves out.
+function removedHere({ removed, planes, plane }) {
+  const { first, grid } = planes[plane];
+  return removed.map((cell) => cell - first).filter((cell) => cell >= 0 && cell < grid[0] * grid[1]);
+}
+
 // Draws a cross over each cell of which the map claims nothing.
 function crossOut({ data, layout, divider }, context, pane) {
-  for (const { left, top, width, height } of crossedBoxes(pane, data.grid, data.removed, divider)) {
+  for (const { left, top, width, height } of crossedBoxes(pane, data.grid, removedHere(data), divider)) {
     strokeTwice(context, [3 * layout.density, 1.2 * layout.density], () => {
       context.beginPath();
       context.moveTo(left, top);

@@ -2,6 +2,7 @@
 import { curveOf, triesOf } from '../state/curve.js';
 import { boxOf } from '../state/geometry.js';
 import { probabilityText } from '../state/numbers.js';
+import { planesIn } from '../state/planes.js';
 import { quoted } from '../state/texts.js';
 import { checkOf, testState } from '../state/verdict.js';
 
@@ -31,7 +32,7 @@ function draw(viewer) {
   part('testTitle').textContent = title;
   part('testText').textContent = rest.join(' ');
   part('testNote').textContent = '';
-  part('tries').replaceChildren(...triesOf(check).map((one) => tried(viewer, one)));
+  part('tries').replaceChildren(...triesOf(check).map((one) => tried(viewer, one, check.visual ?? 0)));
   part('curve').replaceChildren(curveNode(curveOf(check)));
 }
 
@@ -45,9 +46,9 @@ function untested(state) {
 }
 
 // Returns one picture that was tried, what was hidden hatched, with the word's probability under it.
-function tried(viewer, { name, cells, probability, tone }) {
+function tried(viewer, { name, cells, probability, tone }, visual) {
   const { state, painter } = viewer;
-  const { picture, grid } = state.data;
+  const { picture, grid } = state.data.planes[planesIn(state.data, visual)[0]];
   const node = document.createElement('div');
   node.className = 'lens-try';
   const canvas = document.createElement('canvas');

@@ -1,0 +1,197 @@
+// The pictures and clips of a question, small, in their order: each with its map and its share of it. Where the page lets a
+// person choose them, they are added, removed and put in another order here too.
+import { shownMap, shownPick, wholeMapOf } from '../state/maps.js';
+import { percent } from '../state/numbers.js';
+import { hottestIn, partOn, planesIn, visualName, visualShares } from '../state/planes.js';
+import { showVisual } from './actions.js';
+import { setText } from './parts.js';
+
+const WITH_HEAT = 8; // pictures at most that have their map on the small picture too
+const KIND = 'application/x-picture-number'; // of what is dragged
+
+// Returns {fill, write}: fill follows what there is to show, write each drawing.
+export function addStrip(viewer) {
+  const { part, listen } = viewer;
+  listen(part('strip'), 'click', (event) => act(viewer, event));
+  listen(part('strip'), 'keydown', (event) => follow(viewer, event));
+  listenToDrags(viewer);
+  return { fill: () => fill(viewer), write: (shown) => write(viewer, shown) };
+}
+
+// Returns whether what is chosen is shown, and not what an answer is about.
+const isOfSources = ({ phase, data }) => phase !== 'answered' || !data;
+
+// Returns what the strip shows: [{kind, name, picture}].
+function shownHere(state) {
+  if (isOfSources(state))
+    return state.sources.map((one) => ({ kind: one.kind ?? 'image', name: one.name, picture: one }));
+  const { visuals, planes, plane } = state.data;
+  return visuals.map(({ kind, name }, visual) => {
+    const isHere = planes[plane].visual === visual;
+    const first = isHere ? plane : planesIn(state.data, visual)[0];
+    return { kind, name, picture: planes[first].picture };
+  });
+}
+
+function shownAt(state) {
+  return isOfSources(state) ? state.sourceAt : state.data.planes[state.data.plane].visual;
+}
+
+const itemsOf = ({ part }) => [...part('strip').querySelectorAll('.lens-visual')];
+
+function fill(viewer) {
+  const { state, part } = viewer;
+  const shown = shownHere(state);
+  part('strip').hidden = shown.length < 2;
+  const key = JSON.stringify([shown.map(({ kind, name }) => [kind, name]), Boolean(state.can.sources)]);
+  if (part('strip').hidden || part('strip').dataset.key === key) return;
+  part('strip').dataset.key = key;
+  const items = shown.map((one, i) => itemOf(one, i, state.can.sources));
+  part('strip').replaceChildren(...items, ...(state.can.sources ? [adder()] : []));
+}
+
+function made(name, className, text = '') {
+  const node = document.createElement(name);
+  node.className = className;
+  node.textContent = text;
+  return node;
+}
+
+function itemOf({ kind, name }, i, isEditable) {
+  const item = made('li', 'lens-visual');
+  item.dataset.visual = i;
+  item.draggable = Boolean(isEditable);
+  const button = made('button', 'lens-visual-show');
+  button.type = 'button';
+  button.title = name;
+  const line = made('span', 'lens-visual-line');
+  const meter = made('span', 'lens-meter');
+  meter.dataset.tone = 'picture';
+  meter.append(made('i', ''));
+  line.append(made('b', '', `${i + 1}`), meter, made('span', 'lens-visual-share'));
+  button.append(made('canvas', ''), line);
+  item.append(button);
+  if (isEditable) {
+    const remove = made('button', 'lens-visual-remove', '×');
+    remove.type = 'button';
+    remove.setAttribute('aria-label', `Remove ${visualName({ kind }, i)}`);
+    remove.title = 'Remove';
+    item.append(remove);
+  }
+  return item;
+}
+
+function adder() {
+  const item = made('li', 'lens-visual-add');
+  const button = made('button', '');
+  button.type = 'button';
+  button.append(made('b', '', '+'), made('span', '', 'picture or video'));
+  item.append(button);
+  return item;
+}
+
+function write(viewer, stageShown) {
+  const { state, part, painter } = viewer;
+  if (part('strip').hidden) return;
+  const shown = shownHere(state);
+  const at = shownAt(state);
+  const pick = isOfSources(state) ? null : shownPick(state);
+  const whole = pick && wholeMapOf(state.data, pick);
+  const shares = whole ? visualShares(whole, state.data) : null;
+  itemsOf(viewer).forEach((item, i) => {
+    if (!shown[i]) return;
+    const button = item.firstChild;
+    button.setAttribute('aria-pressed', String(i === at));
+    item.toggleAttribute('data-kept', i === at && state.isOwnPlane);
+    const share = shares ? percent(shares[i]) : '';
+    setText(button.querySelector('.lens-visual-share'), share);
+    button.querySelector('i').style.width = shares ? `${100 * shares[i]}%` : '0';
+    const name = visualName(shown[i], i);
+    button.setAttribute('aria-label', share ? `${name}, ${share} of the map` : name);
+    drawItem(viewer, painter, button.querySelector('canvas'), {
+      ...shown[i],
+      visual: i,
+      whole,
+      at,
+      stageShown,
+    });
+  });
+}
+
+// Draws a small picture with its part of the map; the scale is that of the whole map, as on the large one.
+function drawItem({ state }, painter, canvas, { picture, visual, whole }) {
+  if (!picture) return;
+  const density = Math.min(2, window.devicePixelRatio || 1);
+  const height = Math.round(68 * density);
+  const width = Math.max(
+    1,
+    Math.min(Math.round(height * 2.4), Math.round((height * picture.width) / picture.height)),
+  );
+  const isHot = Boolean(whole) && state.data.visuals.length <= WITH_HEAT;
+  const key = [picture.url.length, picture.url.slice(-64), width, painter.isReady(picture)].join(' ');
+  const heatKey = isHot ? whole : null;
+  if (canvas.dataset.key === key && canvas.heat === heatKey && canvas.look === state.look) return;
+  Object.assign(canvas, { width, height, heat: heatKey, look: state.look });
+  canvas.dataset.key = key;
+  canvas.style.width = `${width / density}px`;
+  canvas.style.height = `${height / density}px`;
+  const shown = isHot ? partShown(state, whole, visual) : { values: null };
+  const box = { x: 0, y: 0, width, height };
+  painter.draw(canvas.getContext('2d'), box, { picture, kind: isHot ? 'overlay' : 'picture', shown });
+}
+
+function partShown(state, whole, visual) {
+  const { data } = state;
+  const isHere = data.planes[data.plane].visual === visual;
+  const plane = data.planes[isHere ? data.plane : hottestIn(whole, data, visual)];
+  const { range, scale } = shownMap({ ...state, alone: null, aloneSeen: null });
+  return { values: partOn(whole, plane), grid: plane.grid, range, scale };
+}
+
+function act(viewer, event) {
+  const item = event.target.closest('li');
+  if (!item) return;
+  if (item.classList.contains('lens-visual-add')) viewer.host.ask('sources', { add: true });
+  else if (event.target.closest('.lens-visual-remove'))
+    viewer.host.ask('sources', { remove: Number(item.dataset.visual) });
+  else if (event.target.closest('.lens-visual-show')) showVisual(viewer, Number(item.dataset.visual));
+}
+
+// Arrow keys go from one to the next, with Alt they move it; its number shows it, Delete removes it.
+function follow(viewer, event) {
+  const item = event.target.closest('.lens-visual');
+  if (!item || event.ctrlKey || event.metaKey) return;
+  const items = itemsOf(viewer);
+  const at = items.indexOf(item);
+  const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+  const canEdit = viewer.state.can.sources;
+  if (/^[1-9]$/.test(event.key) && items[event.key - 1]) showVisual(viewer, event.key - 1);
+  else if (step && event.altKey && canEdit && items[at + step])
+    viewer.host.ask('sources', { move: [at, at + step] });
+  else if (step && !event.altKey) items[at + step]?.firstChild.focus();
+  else if (event.key === 'Delete' && canEdit) viewer.host.ask('sources', { remove: at });
+  else return;
+  event.preventDefault();
+  event.stopPropagation();
+}
+
+function listenToDrags(viewer) {
+  const { part, listen, host, state } = viewer;
+  const strip = part('strip');
+  const isOurs = (event) => state.can.sources && event.dataTransfer?.types.includes(KIND);
+  listen(strip, 'dragstart', (event) => {
+    const item = event.target.closest('.lens-visual');
+    if (!item) return;
+    event.dataTransfer.setData(KIND, item.dataset.visual);
+    event.dataTransfer.effectAllowed = 'move';
+  });
+  listen(strip, 'dragover', (event) => isOurs(event) && event.preventDefault());
+  listen(strip, 'drop', (event) => {
+    const item = event.target.closest('.lens-visual');
+    if (!isOurs(event) || !item) return;
+    event.preventDefault();
+    event.stopPropagation();
+    const move = [Number(event.dataTransfer.getData(KIND)), Number(item.dataset.visual)];
+    if (move[0] !== move[1]) host.ask('sources', { move });
+  });
+}
