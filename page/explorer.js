@@ -159,10 +159,10 @@ function chosen(list) {
 function sized({ url, orig_name: name, kind }) {
   return new Promise((done) => {
     const image = new Image();
-    const told = () =>
+    const settled = () =>
       done({ url: image.src, width: image.naturalWidth || 4, height: image.naturalHeight || 3, name, kind });
-    image.onload = told;
-    image.onerror = told;
+    image.onload = settled;
+    image.onerror = settled;
     image.src = url ?? '';
   });
 }

@@ -45,3 +45,13 @@ test('letters name the first methods, in their order', () => {
     [0, 1, 2, 3].map((index) => ({ action: 'view', index })),
   );
 });
+
+test('brackets go to the picture or moment before and after, Shift and a digit to a picture, Space plays', () => {
+  assert.deepEqual(actionOf({ key: ']', shiftKey: false }), { action: 'plane', step: 1 });
+  assert.deepEqual(actionOf({ key: '[', shiftKey: false }), { action: 'plane', step: -1 });
+  assert.deepEqual(actionOf({ key: '"', code: 'Digit2', shiftKey: true }), { action: 'visual', index: 1 });
+  assert.deepEqual(actionOf({ key: '2', code: 'Digit2', shiftKey: false }), { action: 'view', index: 1 });
+  assert.equal(actionOf({ key: '"', code: 'Digit2', shiftKey: true, inField: true }), null);
+  assert.deepEqual(actionOf({ key: ' ', shiftKey: false }), { action: 'play' });
+  assert.equal(actionOf({ key: ' ', shiftKey: false, isPressed: true }), null); // a button's own key
+});

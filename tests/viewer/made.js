@@ -150,3 +150,18 @@ export function headsOf(tokens) {
   const shares = [0, 1, 2].map((row) => [0, 1, 2, 3, 4, 5, 6].map((col) => (7 * row + col) / 100));
   return { pick: { tokens, of_prompt: false }, layers: [3, 8], heads: 6, maps: packed(rows, 8), shares };
 }
+
+// Returns the same about two pictures, of 1 × 5 and of 2 × 5 cells: the maps' first row lies on the first, the rest on the
+// second.
+export function severalPayload(changes = {}) {
+  const picture = (url, height) => ({ url: `data:,${url}`, width: 350, height });
+  return payload({
+    pictures: [picture('one', 70), picture('two', 140)],
+    visuals: [
+      { name: 'one.png', kind: 'image', grid: [1, 1, 5], first: 0, times: [] },
+      { name: 'two.png', kind: 'image', grid: [1, 2, 5], first: 5, times: [] },
+    ],
+    boxes: [payload().boxes[0], payload().boxes[0]],
+    ...changes,
+  });
+}

@@ -16,6 +16,14 @@ test('the ends of the bar are shares of the map', () => {
   const { low, highest } = barTexts(1 / 72, 0.4);
   assert.equal(plain(low), 'clear: an even share, 1.4 %');
   assert.equal(plain(highest), 'hottest patch: 40 % of the map');
+  assert.equal(plain(barTexts(1 / 72, 0.4, false, true).highest), 'hottest patch here: 40 %'); // of several pictures
+});
+
+test('of several, attention goes to all of them', () => {
+  assert.match(
+    plain(sharesText('“eyes”', [0.58, 0.31, 0.11], false, 'pictures')),
+    /58 % went to the pictures, 31 %/,
+  );
 });
 
 test('attention goes to the picture, the question and the answer so far', () => {

@@ -2,8 +2,16 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { withMaps } from '../../viewer/js/state/packing.js';
 import { keyOf } from '../../viewer/js/state/picks.js';
-import { controlsOf, newState, publicState, withChanges, withPayload } from '../../viewer/js/state/state.js';
-import { checkOf, headsOf, packed, payload } from './made.js';
+import {
+  controlsOf,
+  following,
+  newState,
+  onPlaneOf,
+  publicState,
+  withChanges,
+  withPayload,
+} from '../../viewer/js/state/state.js';
+import { checkOf, headsOf, packed, payload, severalPayload } from './made.js';
 
 const fresh = () => withPayload(newState({}), payload());
 const busy = () => ({
@@ -234,4 +242,40 @@ test('controls that are done with are wanted no more, unless others are wanted b
   assert.deepEqual(withChanges(waiting, { ended: { ...wish, method: 'occlusion' } }).wanted, wish);
   assert.deepEqual(withChanges(waiting, { work: null }).wanted, wish);
   assert.equal(withChanges(fresh(), { ended: wish }).wanted, null);
+});
+
+test('of several pictures the one is shown that has most of the picked map, until a person chose one', () => {
+  const state = withPayload(newState({}), severalPayload({ pick: '0' }));
+  assert.equal(state.data.plane, 0); // 0.15 of the map's 0.24
+  assert.deepEqual(state.data.grid, [1, 5]);
+  const other = following({ ...state, picked: { tokens: [1], of_prompt: false } });
+  assert.deepEqual([other.data.plane, other.data.picture.url], [1, 'data:,two']);
+  const own = following({ ...state, isOwnPlane: true, picked: { tokens: [1], of_prompt: false } });
+  assert.equal(own.data.plane, 0);
+});
+
+test('another picture shown lets go of what was a part of the one before', () => {
+  const cell = { row: 0, col: 1 };
+  const state = { ...withPayload(newState({}), severalPayload({ pick: '0' })), region: cell, cursor: cell };
+  assert.deepEqual(onPlaneOf(state, 0), {});
+  const { data, ...rest } = onPlaneOf(state, 1);
+  assert.equal(data.plane, 1);
+  assert.deepEqual(rest, { region: null, regionAnchor: null, cursor: null });
+});
+
+test('more maps of the same answer leave the picture that is shown, another answer begins anew', () => {
+  const state = withPayload(newState({}), severalPayload({ pick: '0' }));
+  const own = { ...state, ...onPlaneOf(state, 1), isOwnPlane: true };
+  assert.equal(withPayload(own, severalPayload()).data.plane, 1);
+  const prompt = { ...severalPayload().prompt, text: 'Another' };
+  const after = withPayload(own, severalPayload({ pick: '0', prompt }));
+  assert.deepEqual([after.data.plane, after.isOwnPlane], [0, false]);
+});
+
+test('what is told of several has the shares of each, and the values of the one that is shown', () => {
+  const told = publicState(withPayload(newState({}), severalPayload({ pick: '0' })));
+  assert.equal(told.plane, 0);
+  assert.equal(told.values.length, 5);
+  assert.ok(Math.abs(told.visualShares[0] - 0.15 / 0.24) < 1e-4);
+  assert.ok(Math.abs(told.visualShares[1] - 0.09 / 0.24) < 1e-4);
 });

@@ -106,7 +106,11 @@ function assembled(viewer) {
   views.panels = addPanels(viewer);
   viewer.readout = addReadout(viewer);
   const pointing = addPointing(viewer);
-  views.stage = addStage(viewer, (shown) => {
+  const prepare = () => {
+    views.strip.fill();
+    views.scrubber.fill();
+  };
+  views.stage = addStage(viewer, prepare, (shown) => {
     pointing.place();
     views.boxes.write(shown);
     viewer.readout.write(shown);
@@ -139,8 +143,7 @@ function assembled(viewer) {
 }
 
 // Returns what follows each kind of change.
-function redrawing(viewer, views) {
-  const { words, controls, methods, verdict, phase, glance, panels, stage, strip, scrubber } = views;
+function redrawing(viewer, { words, controls, methods, verdict, phase, glance, panels, stage }) {
   const redraw = {
     map: stage.request,
     wanted: methods.mark,
@@ -155,8 +158,6 @@ function redrawing(viewer, views) {
       panels.draw();
     },
     plane() {
-      strip.fill();
-      scrubber.fill();
       glance.fit();
       glance.draw();
       panels.draw();
@@ -165,8 +166,6 @@ function redrawing(viewer, views) {
     },
     phase() {
       phase.write();
-      strip.fill();
-      scrubber.fill();
       words.fill();
       verdict.write();
       glance.fit();
@@ -184,7 +183,6 @@ function redrawing(viewer, views) {
       controls.write();
     },
     pick() {
-      scrubber.fill();
       viewer.readout.sayPick();
       verdict.write();
       glance.mark();
@@ -201,8 +199,6 @@ function redrawing(viewer, views) {
       controls.fill();
       methods.fill();
       phase.write();
-      strip.fill();
-      scrubber.fill();
       words.fill();
       glance.fill();
       redraw.look();
@@ -215,13 +211,16 @@ function redrawing(viewer, views) {
       stage.request();
     },
   };
-  const follows = [
-    [['look'], redraw.look],
-    [['without'], redraw.need],
-    [['progress'], words.fill], // often: little else changes with it
-    [['ended'], redraw.choices],
-    [['progress', 'work', 'notice', 'refusal'], phase.write],
-    [['work', 'check'], verdict.write],
-  ];
+  const follows = following(redraw, { words, verdict, phase });
   return redraw;
 }
+
+// Returns what follows which changes.
+const following = (redraw, { words, verdict, phase }) => [
+  [['look'], redraw.look],
+  [['without'], redraw.need],
+  [['progress'], words.fill], // often: little else changes with it
+  [['ended'], redraw.choices],
+  [['progress', 'work', 'notice', 'refusal'], phase.write],
+  [['work', 'check'], verdict.write],
+];

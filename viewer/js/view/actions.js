@@ -15,9 +15,11 @@ export function show(viewer, pick, byPerson) {
   refuse(viewer, '');
   if (key === keyOf(state.data, state.picked)) return;
   state.picked = pick;
+  const { plane } = state.data;
   Object.assign(state, following(state));
   redraw.marks();
   redraw.pick();
+  if (state.data.plane !== plane) redraw.plane();
   if (!byPerson || !pick) return;
   host.onPick({ ...pick, key });
   if (!mapOf(state.data, pick)) want(viewer, {}); // this one first

@@ -30,14 +30,13 @@ export function addKeys(viewer) {
   });
 }
 
-const keyOf = ({ key, code, shiftKey, ctrlKey, altKey, metaKey }) => ({
-  key,
-  code,
-  shiftKey,
-  ctrlKey,
-  altKey,
-  metaKey,
-});
+// With AltGr, which some keyboards need for brackets, Ctrl and Alt are told as pressed.
+function keyOf(event) {
+  const { key, code, shiftKey, metaKey } = event;
+  const isGraph = event.getModifierState('AltGraph');
+  const [ctrlKey, altKey] = [event.ctrlKey, event.altKey].map((isDown) => isDown && !isGraph);
+  return { key, code, shiftKey, ctrlKey, altKey, metaKey };
+}
 
 const isIn = ({ target }, selector) => target instanceof Element && target.closest(selector) !== null;
 

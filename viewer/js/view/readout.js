@@ -4,6 +4,7 @@ import { shareOf } from '../state/glow.js';
 import { headText } from '../state/heads.js';
 import { aloneIn, alonePlace, highestCell, shownMap, shownPick, valueAt } from '../state/maps.js';
 import { numberLabels, rangeOf } from '../state/numbers.js';
+import { halfCells } from '../state/outline.js';
 import { keyOf } from '../state/picks.js';
 import { isSeveral } from '../state/planes.js';
 import { barTexts } from '../state/said.js';
@@ -69,7 +70,8 @@ function writeLines(viewer, shown, isGlow) {
   setText(part('low'), texts.low);
   setText(highest, texts.highest);
   const seen = seenCell(state);
-  const hasOutline = isGlow && !isSpotlight && !state.region && !seen; // and room to say so
+  const isOutlined = isGlow && !isSpotlight && halfCells(shown.values).length > 0;
+  const hasOutline = isOutlined && !state.region && !seen; // and room to say so
   setText(part('outlineText'), hasOutline ? 'The outline holds half of the map.' : '');
   const isRead = state.region || seen;
   setText(part('value'), isRead ? readoutOf(state, shown) : placeOf(highestCell(data, shown.values)));

@@ -99,7 +99,9 @@ function fill(viewer, player) {
   const { state, part } = viewer;
   const planes = planesHere(state);
   part('scrubber').hidden = !planes.length;
-  const key = planes.length ? `${planes} ${state.data.planes[planes[0]].picture?.url.slice(-80)}` : '';
+  const key = planes.length
+    ? `${planes[0]} ${planes.length} ${state.data.planes[planes[0]].picture.url.slice(-80)}`
+    : '';
   if (part('scrubber').dataset.key === key) return;
   part('scrubber').dataset.key = key;
   pause(viewer, player);

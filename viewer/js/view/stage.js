@@ -10,8 +10,8 @@ const LEAST = 120; // pixels of the page
 const THIN = 26; // pixels of the page: smaller cells have a thinner outline, that their heat is seen
 
 // Returns {request, refit, stop}: request draws in the next frame, refit takes the room, view and picture anew too.
-// `tell` is called with what was drawn: {values, range, scale}.
-export function addStage(viewer, tell) {
+// `prepare` is called before, for what takes room beside the picture; `tell` with what was drawn: {values, range, scale}.
+export function addStage(viewer, prepare, tell) {
   const canvas = viewer.part('picture');
   const stage = { canvas, context: canvas.getContext('2d') };
   let frame = 0;
@@ -20,8 +20,11 @@ export function addStage(viewer, tell) {
     frame ||= requestAnimationFrame(() => {
       frame = 0;
       const start = performance.now();
-      if (isStale) fit(viewer, stage);
+      prepare();
+      const picture = pictureOf(viewer.state);
+      if (isStale || picture !== stage.picture) fit(viewer, stage);
       isStale = false;
+      stage.picture = picture;
       tell(draw(viewer, stage));
       viewer.state.frames += 1;
       viewer.state.drawMs = performance.now() - start;

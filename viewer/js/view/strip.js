@@ -15,7 +15,7 @@ export function addStrip(viewer) {
   listen(part('strip'), 'click', (event) => act(viewer, event));
   listen(part('strip'), 'keydown', (event) => follow(viewer, event));
   listenToDrags(viewer);
-  return { fill: () => fill(viewer), write: (shown) => write(viewer, shown) };
+  return { fill: () => fill(viewer), write: () => write(viewer) };
 }
 
 // Returns whether what is chosen is shown, and not what an answer is about.
@@ -90,7 +90,7 @@ function adder() {
   return item;
 }
 
-function write(viewer, stageShown) {
+function write(viewer) {
   const { state, part, painter } = viewer;
   if (part('strip').hidden) return;
   const shown = shownHere(state);
@@ -103,6 +103,7 @@ function write(viewer, stageShown) {
     const button = item.firstChild;
     button.setAttribute('aria-pressed', String(i === at));
     item.toggleAttribute('data-kept', i === at && state.isOwnPlane);
+    button.querySelector('.lens-meter').hidden = !shares;
     const share = shares ? percent(shares[i]) : '';
     setText(button.querySelector('.lens-visual-share'), share);
     button.querySelector('i').style.width = shares ? `${100 * shares[i]}%` : '0';
@@ -112,17 +113,18 @@ function write(viewer, stageShown) {
       ...shown[i],
       visual: i,
       whole,
-      at,
-      stageShown,
+      high: heightOf(part('strip')),
     });
   });
 }
 
+const heightOf = (strip) => Number(getComputedStyle(strip).getPropertyValue('--lens-thumb'));
+
 // Draws a small picture with its part of the map; the scale is that of the whole map, as on the large one.
-function drawItem({ state }, painter, canvas, { picture, visual, whole }) {
+function drawItem({ state }, painter, canvas, { picture, visual, whole, high }) {
   if (!picture) return;
   const density = Math.min(2, window.devicePixelRatio || 1);
-  const height = Math.round(68 * density);
+  const height = Math.round(high * density);
   const width = Math.max(
     1,
     Math.min(Math.round(height * 2.4), Math.round((height * picture.width) / picture.height)),
