@@ -49,7 +49,7 @@ def capture(room: ModelRoom) -> Capture:
 
 @pytest.fixture
 def run(capture: Capture) -> Run:
-    return Run(capture, noise(0))
+    return Run(capture, (noise(0),))
 
 
 @pytest.fixture

@@ -43,4 +43,4 @@ def viewed(page: Page, outputs: Outputs) -> dict[str, Any]:
     """What an output changes of the viewer; nothing where it leaves it alone."""
     given = outputs.get(page.explorer.viewer)
     changed = {} if given is None else changes(given)
-    return {name: changed[name] for name in ("value", "picture", *NOTHING) if name in changed}
+    return {name: changed[name] for name in ("value", "pictures", *NOTHING) if name in changed}

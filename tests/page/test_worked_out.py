@@ -35,7 +35,7 @@ pytestmark = pytest.mark.timeout(240)
 @pytest.fixture
 def run(page: Page, capture: Capture) -> Run:
     """An answer that is kept in the store."""
-    return Run(capture, noise(0), kept=page.store.save(capture, noise(0)))
+    return Run(capture, (noise(0),), kept=page.store.save(capture, noise(0)))
 
 
 def job() -> Job:
@@ -73,8 +73,8 @@ def test_the_pass_without_the_picture_is_made_once_and_kept(
 def test_what_is_there_needs_no_model(page: Page, capture: Capture, tmp_path: Path) -> None:
     empty = Page(ModelRoom(), "demo", store=Store(tmp_path / "other"))
     known = np.zeros(NEW, np.float32)
-    assert empty.answering.need(Run(capture, noise(0), without=known), job()) is known
-    run = Run(capture, noise(0))
+    assert empty.answering.need(Run(capture, (noise(0),), without=known), job()) is known
+    run = Run(capture, (noise(0),))
     with pytest.raises(ModelError, match="and no model is loaded now: ask again") as told:
         empty.answering.need(run, job())
     assert len(str(told.value).splitlines()) == 1
@@ -82,7 +82,7 @@ def test_what_is_there_needs_no_model(page: Page, capture: Capture, tmp_path: Pa
 
 
 def test_another_models_answer_is_refused(page: Page, run: Run) -> None:
-    other = Run(replace(run.capture, model_name="another"), run.original)
+    other = Run(replace(run.capture, model_name="another"), run.originals)
     with pytest.raises(ModelError, match=r"^This answer was given by another, and .* is loaded now"):
         page.answering.need(other, job())
     assert not page.room.busy
@@ -164,7 +164,7 @@ def test_the_same_question_again_comes_with_all_of_it(page: Page) -> None:
     page.answering.need(first, job())
     again = page.answering.answer(question, job(), reuse=True)
     assert again.reused
-    assert again.original is question.image
+    assert again.originals is question.images
     np.testing.assert_array_equal(again.without, first.without)
 
 

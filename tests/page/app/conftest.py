@@ -52,4 +52,4 @@ def direct(site: tuple[Page, str]) -> Capture:
 
 @pytest.fixture
 def run(direct: Capture) -> Run:
-    return Run(direct, noise(0))
+    return Run(direct, (noise(0),))

@@ -48,7 +48,7 @@ def test_layers_that_were_not_recorded_are_named(site: tuple[Page, str]) -> None
     loaded = site[0].room.loaded
     assert loaded is not None
     extractor = AttentionExtractor(loaded.model, loaded.processor, layers=[1])
-    run = Run(extractor.generate(noise(0), PROMPT, max_new_tokens=2), noise(0))
+    run = Run(extractor.generate(noise(0), PROMPT, max_new_tokens=2), (noise(0),))
     assert chosen(run, "0").selection.layers == (1,)
     with pytest.raises(ValueError, match=r"None of these layers was recorded; recorded: 1\."):
         chosen(run, "0", "2")

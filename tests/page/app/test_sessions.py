@@ -36,7 +36,7 @@ def test_answers_are_bounded_by_their_bytes_and_the_oldest_goes(
     assert sessions.run(*keys[0]) is run
     with pytest.raises(RunGoneError):
         sessions.run(*keys[1])
-    larger = Run(direct, Image.new("RGB", (2000, 3000)))
+    larger = Run(direct, (Image.new("RGB", (2000, 3000)),))
     assert larger.bytes > 3 * run.bytes
     kept = sessions.keep("a large one", larger)  # the newest stays, however large
     assert len(sessions) == 1
@@ -48,7 +48,7 @@ def test_answers_are_bounded_by_their_bytes_and_the_oldest_goes(
 
 def test_what_an_answer_holds_is_counted_once(direct: Capture) -> None:
     (h, w), count = direct.grid, len(direct.token_ids)
-    run = Run(direct, direct.picture or noise(0))
+    run = Run(direct, (direct.picture or noise(0),))
     tensors = [getattr(direct, part.name) for part in fields(direct)]
     expected = sum(part.numel() * part.element_size() for part in tensors if isinstance(part, torch.Tensor))
     expected += 3 * run.original.width * run.original.height
@@ -60,7 +60,7 @@ def test_what_an_answer_holds_is_counted_once(direct: Capture) -> None:
     assert shown is not run.original
     expected += 3 * shown.width * shown.height
     assert run.bytes == expected
-    sent = len(run.picture_payload["url"])  # what the viewer takes stays at hand too
+    sent = len(run.pictures_payload[0]["url"])  # what the viewer takes stays at hand too
     assert run.bytes == expected + sent
 
 
@@ -78,7 +78,7 @@ def test_answers_are_freed_when_replaced_and_when_the_visitor_leaves(
 ) -> None:
     page = site[0]
     sessions = page.sessions
-    runs = [Run(direct, noise(0)) for _ in range(2)]
+    runs = [Run(direct, (noise(0),)) for _ in range(2)]
     gone = [weakref.ref(one) for one in runs]
     sessions.keep("me", runs.pop(0))
     sessions.keep("me", runs.pop(0))

@@ -304,7 +304,7 @@ def recent(tab: Tab) -> Locator:
 
 def labels(capture: Capture) -> dict[str, str]:
     """What the list of words says for each pick."""
-    return {key: label for label, key in choices(Run(capture, noise(0)))}
+    return {key: label for label, key in choices(Run(capture, (noise(0),)))}
 
 
 def words_of(capture: Capture) -> list[tuple[int, ...]]:

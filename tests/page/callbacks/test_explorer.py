@@ -33,7 +33,7 @@ def test_an_answer_comes_with_its_picture_its_list_and_what_is_said_of_it(page: 
     shown = page.explorer.shown("an id", run, FACTS)
     seen, listed = viewed(page, shown), changes(shown[page.explorer.token])
     assert seen["value"] == {**explored(run, "an id", ALL), "facts": FACTS, "pick": None}
-    assert seen["picture"] == {**viewer.picture_payload(noise(0)), "run": "an id"}
+    assert seen["pictures"] == {"list": viewer.pictures_payload(noise(0)), "run": "an id"}
     others = ("heads", "without", "check", "compared", "progress", "work")
     assert {name: seen[name] for name in others} == dict.fromkeys(others)  # nothing of the answer before
     assert seen["notice"] == {"kind": "note", "text": "A note."}
@@ -179,7 +179,7 @@ def test_underlines_that_cannot_be_had_disturb_nobody(page: Page, mine: str) -> 
 def test_an_empty_answer_is_shown_by_attention_and_asks_for_nothing(
     page: Page, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    empty = Run(empty_answer(page.room, noise(0)), noise(0))
+    empty = Run(empty_answer(page.room, noise(0)), (noise(0),))
     mine = page.sessions.keep("me", empty)
     for method in ("attention", "gradient-attention"):
         monkeypatch.setattr(config, "METHOD", method)
@@ -230,7 +230,7 @@ def test_the_explorer_answers_nobody_about_anothers_answer(page: Page, mine: str
 
 @pytest.mark.parametrize("keep", ["head-mean", [(2, 1), (0, 3), (2, 0)]])
 def test_what_needs_heads_that_were_not_kept_is_one_line(page: Page, run: Run, keep: Any) -> None:
-    kept = Run(reduced(run.capture, keep), run.original)
+    kept = Run(reduced(run.capture, keep), run.originals)
     mine = page.sessions.keep("me", kept)
     shown = viewed(page, page.explorer.shown(mine, kept, FACTS))
     reason = heads_refusal(kept.capture)

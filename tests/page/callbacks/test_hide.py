@@ -25,7 +25,7 @@ def test_the_question_is_asked_about_the_picture_without_it(page: Page, run: Run
     heat = AttentionProcessor(run.capture).get_attention_heatmap_for_token([1, 2])
     source = first[page.sources.image]
     hidden = without_half(noise(0), heat)
-    assert np.array_equal(np.asarray(opened(source)), np.asarray(hidden))
+    assert np.array_equal(np.asarray(opened(source)[0]), np.asarray(hidden))
     assert not np.array_equal(np.asarray(hidden), np.asarray(noise(0)))
     seen = viewed(page, last)
     assert seen["value"]["facts"]["source"] == source

@@ -52,12 +52,12 @@ def test_an_answer_is_reopened_without_a_model(page: Page, kept: list[str], capt
     shown = reopened(empty, kept, kept[0])
     seen = viewed(empty, shown)
     expect_maps(seen["value"], capture)
-    assert seen["picture"]["url"] == viewer.picture_payload(noise(0))["url"]
+    assert seen["pictures"]["list"][0]["url"] == viewer.pictures_payload(noise(0))[0]["url"]
     assert seen["value"]["facts"]["notes"] == [f"this answer is kept from before, by {capture.model_name}"]
     assert shown[empty.prompt] == PROMPT
     source = shown[empty.sources.image]
     assert source == seen["value"]["facts"]["source"]
-    assert np.array_equal(np.asarray(opened(source)), np.asarray(noise(0)))  # it can be asked about again
+    assert np.array_equal(np.asarray(opened(source)[0]), np.asarray(noise(0)))  # it can be asked about again
     assert shown[empty.recent.mine][0] == kept[0]
     run_id = shown[empty.run_id]
     (maps,) = empty.explorer.on_maps(request(), run_id, None, "1", wanted([1], [0]))
@@ -128,7 +128,7 @@ def test_an_answer_that_is_cut_off_by_a_reload_comes_back(
     value = viewed(page, shown)["value"]
     assert len(value["answer"]["tokens"]) == 3
     assert "The model was stopped after" in viewed(page, shown)["notice"]["text"]
-    assert np.array_equal(np.asarray(opened(shown[page.sources.image])), np.asarray(noise(0)))
+    assert np.array_equal(np.asarray(opened(shown[page.sources.image])[0]), np.asarray(noise(0)))
     assert shown[page.prompt] == PROMPT
     assert shown[page.recent.begun] is None
     assert list(told)[-1] == gr.skip()
@@ -147,12 +147,12 @@ def test_where_nothing_was_cut_off_there_is_the_example(page: Page, begun: Any) 
 
 
 def test_the_examples_picture_is_encoded_once_for_all_visitors(page: Page) -> None:
-    one, two = (viewed(page, page.on_open(request(who), None, None))["picture"] for who in ("one", "two"))
+    one, two = (viewed(page, page.on_open(request(who), None, None))["pictures"] for who in ("one", "two"))
     assert one["url"] is two["url"]
     assert one["run"] != two["run"]
     kept = bundled_example()
     assert kept is not None
-    assert one == {**viewer.picture_payload(kept.image), "run": one["run"]}
+    assert one == {"list": viewer.pictures_payload(kept.image), "run": one["run"]}
 
 
 def test_the_example_needs_no_model(page: Page) -> None:

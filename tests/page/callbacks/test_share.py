@@ -40,7 +40,7 @@ pytestmark = pytest.mark.timeout(120)
 def test_each_file_is_of_this_answer_and_its_name_is_ours(
     page: Page, mine: str, capture: Capture, kind: str, files_of_the_page: Path
 ) -> None:
-    you = page.sessions.keep("you", Run(replace(capture, text="X" * len(capture.text)), noise(0)))
+    you = page.sessions.keep("you", Run(replace(capture, text="X" * len(capture.text)), (noise(0),)))
     shown = shared(page, mine, kind)
     assert shown[0][page.share.line] == "Drawing …"
     assert changes(shown[0][page.share.make])["interactive"] is False

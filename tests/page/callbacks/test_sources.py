@@ -25,13 +25,15 @@ def test_examples_are_opened_by_their_number() -> None:
     assert len(examples()) > 1
     for number, (path, prompt) in enumerate(examples()):
         with Image.open(path) as picture:
-            assert np.array_equal(np.asarray(opened({"example": number})), np.asarray(picture.convert("RGB")))
+            assert np.array_equal(
+                np.asarray(opened({"example": number})[0]), np.asarray(picture.convert("RGB"))
+            )
         assert prompt.endswith((".", "?"))
 
 
 def test_an_upload_is_opened_by_its_path(folder: Path) -> None:
     noise(3).save(folder / "own.png")
-    assert np.array_equal(np.asarray(opened({"path": str(folder / "own.png")})), np.asarray(noise(3)))
+    assert np.array_equal(np.asarray(opened({"path": str(folder / "own.png")})[0]), np.asarray(noise(3)))
 
 
 @pytest.mark.parametrize(
@@ -81,7 +83,7 @@ def test_no_way_leads_out_of_the_folder_of_uploads(folder: Path, tmp_path: Path)
 
 def test_a_picture_of_the_servers_can_be_chosen_again() -> None:
     chosen = Sources.of(Sources.__new__(Sources), noise(2), "the picture")
-    assert np.array_equal(np.asarray(opened(chosen)), np.asarray(noise(2)))
+    assert np.array_equal(np.asarray(opened(chosen)[0]), np.asarray(noise(2)))
     assert chosen["orig_name"] == "the picture"
     assert chosen["url"].startswith("data:image/jpeg;base64,")
 

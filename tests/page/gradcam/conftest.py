@@ -52,7 +52,7 @@ def cam(model: tuple[Any, Any], capture: Capture) -> GradCam:
 
 @pytest.fixture
 def run(capture: Capture) -> Run:
-    return Run(capture, noise(0))
+    return Run(capture, (noise(0),))
 
 
 @pytest.fixture

@@ -89,7 +89,7 @@ def test_who_waits_is_told_the_place_and_who_finds_the_line_full_is_refused(
         told = begun(tab, kept, form)
         assert next(one for one in told if "ahead" in one[tab.shown])[tab.shown]["ahead"] == 1
         monkeypatch.setattr(config, "QUEUE_SIZE", 0)
-        other = tab.around.sessions.keep("you", Run(run.capture, run.original))
+        other = tab.around.sessions.keep("you", Run(run.capture, run.originals))
         refused = begun(tab, other, form, "you")
         full = "Too many people wait for the model. Try again in a minute."
         lines: list[dict[Any, Any]] = []

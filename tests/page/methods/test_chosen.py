@@ -277,7 +277,7 @@ def test_a_method_that_fails_is_told_in_one_line(
 
 
 def test_layers_heads_and_sinks_are_answered_with_these_maps(page: Page, capture: Capture) -> None:
-    run = Run(planted(capture, (13, 30)), noise(0))
+    run = Run(planted(capture, (13, 30)), (noise(0),))
     mine = page.sessions.keep("me", run)
     for no_sinks, removed in ((True, [13, 30]), (False, [])):
         narrow = wanted([1, 2], [0, 1, 2], "max", no_sinks=no_sinks)

@@ -131,7 +131,7 @@ def test_the_map_that_is_checked_is_the_one_that_is_shown(page: Page, run: Run) 
 
 
 def test_planted_sinks_are_left_out_crossed_out_and_named(capture: Capture) -> None:
-    run = Run(planted(capture, (13, 30)), noise(0))
+    run = Run(planted(capture, (13, 30)), (noise(0),))
     sinks = sink_patches(run.capture)
     assert [sink.patch for sink in sinks] == [13, 30]
     made = maps_of(run, wanted(no_sinks=True))
@@ -159,7 +159,7 @@ def test_sinks_are_those_of_the_layers_and_heads_shown(capture: Capture) -> None
     }
     for name, given in rows.items():
         given[:, 2, 1:3] = getattr(whole, name)[:, 2, 1:3]
-    run = Run(replace(capture, **rows), noise(0))
+    run = Run(replace(capture, **rows), (noise(0),))
     one = maps_of(run, wanted([2], [1, 2], "max", no_sinks=True))
     other = maps_of(run, wanted([1], [1, 2], "max", no_sinks=True))
     assert other.removed is not None

@@ -95,7 +95,7 @@ def test_the_map_that_is_shown_is_tested_and_no_other(way: str, page: Page, run:
 
 
 def test_a_map_without_sinks_is_tested_without_them(page: Page, capture: Capture) -> None:
-    run = Run(planted(capture, (13, 30)), noise(0))
+    run = Run(planted(capture, (13, 30)), (noise(0),))
     mine = page.sessions.keep("me", run)
     outputs = list(tried(page, mine, "2", wanted(no_sinks=True)))
     sinks = sink_patches(run.capture)
@@ -122,7 +122,7 @@ def test_a_word_whose_map_is_there_can_be_tested_before_the_others_are(
 
 
 def test_what_was_tested_is_kept_with_the_answer(page: Page, capture: Capture) -> None:
-    run = Run(capture, noise(0), kept=page.store.save(capture, noise(0)))
+    run = Run(capture, (noise(0),), kept=page.store.save(capture, noise(0)))
     mine = page.sessions.keep("me", run)
     list(tried(page, mine, "2"))
     assert run.kept is not None
@@ -250,7 +250,7 @@ def test_an_error_is_one_line_and_frees_the_model(page: Page, mine: str, waiting
 
 def test_a_new_answer_comes_without_the_tests_of_another(page: Page, run: Run, mine: str) -> None:
     list(tried(page, mine, "1"))
-    for outputs in (page.blank(), page.answered("me", Run(run.capture, noise(0)), [], None)):
+    for outputs in (page.blank(), page.answered("me", Run(run.capture, (noise(0),)), [], None)):
         seen = viewed(page, outputs)
         assert (seen["check"], seen["notice"]) == (None, None)
         assert seen["work"] is None or seen["work"]["part"] == "need"  # which follows a new answer
