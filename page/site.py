@@ -378,4 +378,4 @@ ONCE_OPEN = """() => new Promise((done) => 'open' in document.body.dataset
 # Read where it is typed: an event can be sent with the value of the one before.
 ASK_OR_EXPLAIN = "() => document.querySelector('#given textarea').value.trim() ? 'Explain ↵' : 'Ask ↵'"
 EXAMPLE_PROMPT = f"() => {CHOSEN_PICTURE}?.prompt ?? null"
-ANSWERED = f"() => JSON.parse({ROOT}.dataset.answered ?? 'null')"
+ANSWERED = f"() => [JSON.parse({ROOT}.dataset.answered ?? 'null')]"

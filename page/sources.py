@@ -55,7 +55,7 @@ class Sources:
 
     def wire(self) -> None:
         """Have every file looked at as it comes."""
-        sent = f"() => JSON.parse({ROOT}.dataset.sent)"
+        sent = f"() => [JSON.parse({ROOT}.dataset.sent)]"
         self.image.check(self.on_check, [self.image], [self.image], js=sent, **LATEST)
 
     def on_check(self, sent: Any) -> dict[Any, Any]:

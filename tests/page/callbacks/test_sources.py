@@ -10,7 +10,9 @@ from PIL import Image
 
 from page.hiding import hidden_name, without_half
 from page.inputs import RefusedError
-from page.sources import Sources, bytes_of, examples, opened
+from page.sources import Sources, bytes_of, examples, opened, sizes_of
+from records.videos import Video, open_video
+from tests.clips import write_clip, write_sound
 from tests.serving import noise
 
 
@@ -117,3 +119,52 @@ def test_a_flat_map_points_at_nothing_to_hide() -> None:
 def test_a_picture_is_named_after_what_is_hidden_in_it() -> None:
     assert hidden_name("heart") == "the picture with “heart” hidden"
     assert len(hidden_name("x" * 500)) < 100
+
+
+# --- Several, and clips -------------------------------------------------------------------------------------
+
+
+def test_several_are_opened_in_their_order_and_a_clip_among_them(folder: Path) -> None:
+    noise(3).save(folder / "own.png")
+    write_clip(folder / "clip.mp4", frames=6, rate=2)
+    chosen = [{"path": str(folder / "own.png")}, {"path": str(folder / "clip.mp4")}, {"example": 0}]
+    picture, clip, example = opened(chosen)
+    assert np.array_equal(np.asarray(picture), np.asarray(noise(3)))
+    assert isinstance(clip, Video)
+    assert clip.hash == open_video(folder / "clip.mp4").hash
+    assert np.array_equal(np.asarray(example), np.asarray(opened({"example": 0})[0]))
+    sizes = sizes_of(chosen)
+    assert sizes == [noise(3).size, clip, example.size]
+    assert opened(chosen)[1] is clip  # decoded once
+
+
+def test_one_that_cannot_be_used_is_named_by_its_place(folder: Path) -> None:
+    (folder / "text.png").write_text("no picture")
+    with pytest.raises(ValueError, match=r"^Picture 2 of 2: "):
+        opened([{"example": 0}, {"path": str(folder / "text.png")}])
+    with pytest.raises(
+        RefusedError, match=r"^Picture 1 of 2: This picture is no longer here: choose it again\."
+    ):
+        opened([{"path": "/etc/passwd"}, {"example": 0}])
+    with pytest.raises(
+        RefusedError, match=r"^At most 64 pictures can be asked about at once; 65 are chosen\."
+    ):
+        opened([{"example": 0}] * 65)
+
+
+def test_what_was_sent_is_looked_at_file_by_file(folder: Path) -> None:
+    noise(3).save(folder / "own.png")
+    (folder / "text.png").write_text("no picture")
+    write_clip(folder / "clip.mp4", frames=6, rate=2)
+    write_sound(folder / "sound.mp4")
+    sources = Sources.__new__(Sources)
+    sources.image = "image"  # type: ignore[assignment]
+    names = ("own.png", "text.png", "clip.mp4", "sound.mp4")
+    told = sources.on_check([{"path": str(folder / name)} for name in names])["image"]["checked"]
+    assert [one["path"] for one in told] == [str(folder / name) for name in names]
+    assert [one.get("kind") for one in told] == ["image", None, "video", None]
+    assert told[2]["note"] == "3.0 s, 6 frames read"
+    assert all("url" in told[i] for i in (0, 2))
+    assert all(told[i]["reason"] and str(folder) not in told[i]["reason"] for i in (1, 3))
+    assert sources.on_check("nonsense")["image"]["checked"] == []
+    assert "reason" in sources.on_check([{"path": 3}])["image"]["checked"][0]
