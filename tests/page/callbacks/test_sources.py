@@ -13,6 +13,7 @@ from page.inputs import RefusedError
 from page.sources import Sources, bytes_of, examples, opened, sizes_of
 from records.videos import Video, open_video
 from tests.clips import write_clip, write_sound
+from tests.page.telling import changes
 from tests.serving import noise
 
 
@@ -160,11 +161,12 @@ def test_what_was_sent_is_looked_at_file_by_file(folder: Path) -> None:
     sources = Sources.__new__(Sources)
     sources.image = "image"  # type: ignore[assignment]
     names = ("own.png", "text.png", "clip.mp4", "sound.mp4")
-    told = sources.on_check([{"path": str(folder / name)} for name in names])["image"]["checked"]
+    sent = [{"path": str(folder / name)} for name in names]
+    told = changes(sources.on_check(sent)["image"])["checked"]
     assert [one["path"] for one in told] == [str(folder / name) for name in names]
     assert [one.get("kind") for one in told] == ["image", None, "video", None]
     assert told[2]["note"] == "3.0 s, 6 frames read"
     assert all("url" in told[i] for i in (0, 2))
     assert all(told[i]["reason"] and str(folder) not in told[i]["reason"] for i in (1, 3))
-    assert sources.on_check("nonsense")["image"]["checked"] == []
-    assert "reason" in sources.on_check([{"path": 3}])["image"]["checked"][0]
+    assert changes(sources.on_check("nonsense")["image"])["checked"] == []
+    assert "reason" in changes(sources.on_check([{"path": 3}])["image"])["checked"][0]
