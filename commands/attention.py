@@ -37,7 +37,7 @@ The maps show attention. Attention is where a model looked, not proof of why it 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """Add the arguments of `attention`; the settings in config.py are the defaults."""
-    add_question_arguments(command, several=True)
+    add_question_arguments(command)
     add_model_arguments(command)
     add_map_arguments(command)
 

@@ -41,7 +41,7 @@ REPEATS = 8  # random orders beside the map's
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """Add the arguments of `check`."""
-    add_question_arguments(command, several=True)
+    add_question_arguments(command)
     add_model_arguments(command, seed="of the random patches, and of the answer's draw")
     add = command.add_argument_group("what is checked").add_argument
     add(

@@ -88,7 +88,9 @@ def write_entry(folder: Path, capture: Capture, images: Sequence[Image.Image | V
     write_capture(folder, capture, time.time(), [one for one in images if isinstance(one, Video)])
     for number, image in enumerate(images):
         if isinstance(image, Video):
-            whole = Image.fromarray(image.frames.reshape(-1, *image.frames.shape[2:]))  # (frame row, col, rgb)
+            whole = Image.fromarray(
+                image.frames.reshape(-1, *image.frames.shape[2:])
+            )  # (frame row, col, rgb)
         else:
             whole = rgb(image).copy()
             whole.info = {}  # the pixels alone, without what a file said of itself

@@ -4,9 +4,9 @@ Goes in: a `Capture` and its pictures. Comes out: the same, equal in every part,
 after a restart, and for another process. Knows nothing of maps or pages.
 
 Each entry is a folder named by its id: tensors as safetensors, all else as JSON, its pictures, the frames of
-its clips and a small copy of the first as PNG. It appears whole or not at all. What is worked out about it later is put beside
-these, a file a part (see additions.py), and can be missing. Nothing is ever unpickled, and no name on disk
-comes from a prompt or a file name.
+its clips and a small copy of the first as PNG. It appears whole or not at all. What is worked out about it
+later is put beside these, a file a part (see additions.py), and can be missing. Nothing is ever unpickled,
+and no name on disk comes from a prompt or a file name.
 """
 
 from __future__ import annotations

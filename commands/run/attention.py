@@ -29,8 +29,9 @@ from records.keep import every_head
 from records.look import Look
 from records.selection import ANSWER, Selection, parsed_tokens
 from report.boxes import figures_line
+from report.numbers import arrays_of
 from report.png import figure
-from report.view import Drawing, Subject, arrays_of, coloured, drawings, unwritten
+from report.view import Drawing, Subject, coloured, drawings, unwritten
 from utils import as_ranges, one_line, save_arrays
 from visualization import save_image
 
