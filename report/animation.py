@@ -46,9 +46,9 @@ class _Film:
         return [max(least, end - start) for start, end in pairwise([0, *ends])]
 
 
-def _film(subject: Subject, pictures: Pictures, watch: Watch) -> _Film:
+def _film(subject: Subject, pictures: Pictures, watch: Watch, only: int | None) -> _Film:
     """Return the animation, and what a person should know of it."""
-    shots, notes = shots_of(subject, pictures, MAX_FRAMES, FRAME_SIDE)
+    shots, notes = shots_of(subject, pictures, MAX_FRAMES, FRAME_SIDE, only)
     letters = unwritten(subject)
     below = (*notes_below(facts(subject))[1:], *letters)
 
@@ -86,12 +86,15 @@ def _stacked(parts: Sequence[Image.Image], width: int, margin: int = 12) -> Imag
     return canvas
 
 
-def gif(subject: Subject, pictures: Pictures, path: Path, watch: Watch) -> tuple[str, ...]:
+def gif(
+    subject: Subject, pictures: Pictures, path: Path, watch: Watch, only: int | None = None
+) -> tuple[str, ...]:
     """Write an animated GIF, a frame for each token or word, two a second, without end.
 
-    Where there is a clip, a frame for each of its own, for as long as it lasted.
+    Where there is a clip, a frame for each of its own, for as long as it lasted; `only` is the number of the
+    one clip that is shown, of several.
     """
-    film = _film(subject, pictures, watch)
+    film = _film(subject, pictures, watch, only)
     indexed = (_indexed(frame, subject.selection.look.bar) for frame in film.frames)
     next(indexed).save(
         path,
@@ -118,11 +121,13 @@ def _indexed(frame: Image.Image, bar: str) -> Image.Image:
     return frame.quantize(palette=colours, dither=Image.Dither.NONE)
 
 
-def mp4(subject: Subject, pictures: Pictures, path: Path, watch: Watch) -> tuple[str, ...]:
+def mp4(
+    subject: Subject, pictures: Pictures, path: Path, watch: Watch, only: int | None = None
+) -> tuple[str, ...]:
     """Write the same animation as H.264 that browsers play (yuv420p, even sizes, index in front)."""
     import av
 
-    film = _film(subject, pictures, watch)
+    film = _film(subject, pictures, watch, only)
     ticks = film.ticks(MP4_TICKS)
     starts = [0, *accumulate(ticks)]
     lasts = dict(zip(starts, ticks, strict=False))  # by when a frame begins

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from PIL import Image
+
 import viewer
 from records.selection import key_of
 from records.visuals import is_picture
@@ -25,9 +27,11 @@ def html(subject: Subject, pictures: Pictures, path: Path, watch: Watch) -> tupl
     selection, maps = subject.selection, subject.maps
     if selection.of_prompt and maps.prompt is None:
         raise ValueError("there are no maps of the prompt")
+    (picture,) = pictures
+    assert isinstance(picture, Image.Image)
     shown = viewer.payload(
         subject.capture,
-        pictures[0],
+        picture,
         maps.answer,
         maps.prompt,
         look=selection.look,

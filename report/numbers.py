@@ -112,7 +112,7 @@ def _kind(subject: Subject) -> str:
 
 def _tokens_and_words(subjects: Sequence[Subject]) -> dict[str, tuple[NDArray[Any], str]]:
     """Return what is known of the chosen tokens and words."""
-    found = {}
+    found: dict[str, tuple[NDArray[Any], str]] = {}
     for one in subjects:
         found |= _tokens(one) if not one.selection.of_prompt else {}
         found |= _words(one) if one.selection.by == "word" else {}

@@ -7,10 +7,11 @@ and one picture of all of them under one map, drawn by one measure. Knows nothin
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
 from PIL import Image
 
 import visualization
@@ -19,7 +20,7 @@ from drawing.colour_bar import Scale, number_labels
 from drawing.grid import overlay_grid
 from records.look import Look
 from records.videos import Video
-from report.places import all_of, folder_of, label_of
+from report.places import all_of, folder_of, label_of, whole_place_of
 from report.view import Drawing, Subject, coloured, whole_drawing
 
 if TYPE_CHECKING:
@@ -112,8 +113,7 @@ def sheet(
     found, look = [drawn_of(part.subject) for part in parts], coloured(subject)
     images = [small(part.image, one, look, side) for part, one in zip(parts, found, strict=True)]
     labels = [labelled(part, one) for part, one in zip(parts, found, strict=True)]
-    total = float(sum(subject.plane_shares(found[0].tokens)))
-    where = f"{share_text(total)} of attention on {all_of(subject.capture.visuals)}"
+    where = where_text(subject, {part.subject.selection.visual for part in parts}, found[0].tokens)
     return overlay_grid(
         images,
         labels,
@@ -122,6 +122,16 @@ def sheet(
         subtitle=f"{where} · {subject.found.line}",
         scale=scale_of_all(subject, found[0], look),
     )
+
+
+def where_text(subject: Subject, numbers: Collection[int], tokens: Sequence[int]) -> str:
+    """Return how much of some tokens' attention is on these pictures and clips: one of them, or all."""
+    visuals = subject.capture.visuals
+    planes = subject.plane_shares(tokens)
+    ends = np.cumsum([one.grid[0] for one in visuals])
+    shares = [part.sum() for part in np.split(planes, ends[:-1])]  # of each picture and clip
+    place = all_of(visuals) if len(numbers) == len(visuals) else whole_place_of(visuals, *numbers)
+    return f"{share_text(float(sum(shares[number] for number in numbers)))} of attention on {place}"
 
 
 def scale_of_all(subject: Subject, one: Drawing, look: Look) -> Scale:

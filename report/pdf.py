@@ -24,8 +24,7 @@ from drawing.fonts import code_point, drawable, font_files, font_notes
 from drawing.grid import overlay_grid
 from records.look import Look
 from records.visuals import is_picture
-from report.parts import Part, Pictures, labelled, parts_on, scale_of_all, share_text, small
-from report.places import all_of
+from report.parts import Part, Pictures, labelled, parts_on, scale_of_all, small, where_text
 from report.view import TITLE, UNPROVEN, Drawing, Subject, bounded, coloured, drawings, facts
 from utils import Watch
 
@@ -205,7 +204,7 @@ def _row_pages(
     document: _Document, subject: Subject, parts: Sequence[Part], found: Sequence[Drawing], watch: Watch
 ) -> None:
     """Write each word with all pictures under its map, by one measure, and its share on each in words."""
-    look, where = coloured(subject), all_of(subject.capture.visuals)
+    look = coloured(subject)
     each = [{one.name: one for one in drawings(part.subject)} for part in parts]
     for done, name in enumerate(one.name for one in found):
         watch.tell(done, len(found))
@@ -214,13 +213,16 @@ def _row_pages(
         labels = [labelled(part, one) for part, one in zip(parts, drawn, strict=True)]
         scale = scale_of_all(subject, drawn[0], look)
         row = overlay_grid(images, labels, min(len(images), COLUMNS), scale=scale)
-        width = min(document.epw, document.epw * row.width / (COLUMNS * IN_ROW))
+        room = document.h - document.t_margin - document.b_margin - 16  # a row is not broken
+        width = min(
+            document.epw, document.epw * row.width / (COLUMNS * IN_ROW), room * row.width / row.height
+        )
         height = width * row.height / row.width
         if document.get_y() + height + 16 > document.h - document.b_margin and done:
             document.add_page()
         document.block(drawn[0].text[:LONGEST], 10, "B")
-        total = share_text(float(sum(subject.plane_shares(drawn[0].tokens))))
-        document.block(f"{total} of attention on {where}: {', '.join(labels)}", 7)
+        where = where_text(subject, range(len(subject.capture.visuals)), drawn[0].tokens)
+        document.block(f"{where}: {', '.join(labels)}", 7)
         document.ln(1)
         document.image(row, w=width, alt_text=plain_text(drawn[0].title))
         document.ln(4)

@@ -22,11 +22,15 @@ def place_of(visuals: Sequence[Visual], visual: int, frame: int) -> str:
 
     "the image" where there is one, "picture 2 of 3", "the clip at 1.25 s", "clip 2 of 3 at 1.25 s".
     """
-    if is_picture(visuals):
-        return "the image"
-    one, count = visuals[visual], len(visuals)
-    name = f"{WORDS[one.kind]} {visual + 1} of {count}" if count > 1 else "the clip"
-    return name + (f" at {seconds(one.times[frame])}" if one.kind == "video" else "")
+    one = visuals[visual]
+    return whole_place_of(visuals, visual) + (f" at {seconds(one.times[frame])}" if one.times else "")
+
+
+def whole_place_of(visuals: Sequence[Visual], visual: int) -> str:
+    """Return the same of a clip as a whole: "the clip", "clip 2 of 3"."""
+    if len(visuals) == 1:
+        return all_of(visuals)
+    return f"{WORDS[visuals[visual].kind]} {visual + 1} of {len(visuals)}"
 
 
 def label_of(visuals: Sequence[Visual], visual: int, frame: int) -> str:

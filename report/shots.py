@@ -35,6 +35,7 @@ from report.parts import (
     scale_of_all,
     share_text,
     small,
+    where_text,
 )
 from report.places import all_of, seconds
 from report.view import Drawing, Subject, bounded, coloured, drawings, whole_drawing
@@ -54,12 +55,15 @@ class Shot(NamedTuple):
 
 
 def shots_of(
-    subject: Subject, pictures: Pictures, limit: int, side: int
+    subject: Subject, pictures: Pictures, limit: int, side: int, only: int | None = None
 ) -> tuple[list[Shot], tuple[str, ...]]:
-    """Return at most so many shots, and a note where some were left out; `side` is that of a whole frame."""
+    """Return at most so many shots, and a note where some were left out; `side` is that of a whole frame.
+
+    `only` is the number of the one clip that is shown, of several.
+    """
     visuals = subject.capture.visuals
     if any(one.kind == "video" for one in visuals):
-        return _moving(subject, pictures, limit, side)
+        return _moving(subject, pictures, limit, side, range(len(visuals)) if only is None else [only])
     found, notes = bounded(drawings(subject), limit, "The animation")
     shown = _words_on_one if is_picture(visuals) else _words_on_all
     return shown(subject, pictures, found, side), notes
@@ -144,15 +148,15 @@ def _side_by_side(shown: Sequence[tuple[Part, Drawing, Image.Image]], look: Look
 
 
 def _moving(
-    subject: Subject, pictures: Pictures, limit: int, frame_side: int
+    subject: Subject, pictures: Pictures, limit: int, frame_side: int, numbers: Sequence[int]
 ) -> tuple[list[Shot], tuple[str, ...]]:
     """Return a shot for each moment at which a frame of a clip follows another, under the map of all."""
     look, one = coloured(subject), whole_drawing(subject)
-    each = [parts_on(subject, pictures, number) for number in range(len(pictures))]
+    each = [parts_on(subject, pictures, number) for number in numbers]
+    pictures = tuple(pictures[number] for number in numbers)
     drawn = [[whole_drawing(part.subject) for part in parts] for parts in each]
     scale, side = scale_of_all(subject, one, look), side_of(len(pictures), frame_side)
-    total = float(sum(subject.plane_shares(one.tokens)))
-    where = f"{share_text(total)} of attention on {all_of(subject.capture.visuals)}"
+    where = where_text(subject, numbers, one.tokens)
     starts, end = moments(pictures)
     kept, notes = _some(starts, limit)
     shots = []

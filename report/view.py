@@ -160,8 +160,8 @@ class Subject:
         chosen = self.selection
         key = (tuple(tokens), chosen.layers, chosen.heads, chosen.of_prompt)
         if key not in self.known:
-            *those, of_prompt = key
-            self.known[key] = self.processor.plane_shares(*those, of_prompt=of_prompt)
+            shares_of = self.processor.plane_shares
+            self.known[key] = shares_of(tokens, chosen.layers, chosen.heads, of_prompt=chosen.of_prompt)
         return self.known[key]
 
 
