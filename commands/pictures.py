@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -17,20 +18,7 @@ from records.videos import Video, open_video
 from utils import one_line
 
 # Of files that are told of as clips where they can be read as neither.
-CLIP_ENDINGS = (
-    ".mp4",
-    ".m4v",
-    ".mov",
-    ".webm",
-    ".mkv",
-    ".avi",
-    ".mpg",
-    ".mpeg",
-    ".ts",
-    ".wmv",
-    ".flv",
-    ".ogv",
-)
+CLIP_ENDING = re.compile(r"\.(mp4|m4v|mov|webm|mkv|avi|mpg|mpeg|ts|wmv|flv|ogv)", re.IGNORECASE)
 
 
 def opened(path: str | Path, fps: float | None = None, max_frames: int | None = None) -> Image.Image | Video:
@@ -42,7 +30,7 @@ def opened(path: str | Path, fps: float | None = None, max_frames: int | None = 
     Raises:
         ImageError: one line, without a path.
     """
-    is_clip = Path(path).suffix.lower() in CLIP_ENDINGS
+    is_clip = CLIP_ENDING.fullmatch(Path(path).suffix) is not None
     try:
         return open_image(path)
     except ImageError as error:
@@ -57,9 +45,8 @@ def opened(path: str | Path, fps: float | None = None, max_frames: int | None = 
 def take_pictures(args: argparse.Namespace, paths: Sequence[str]) -> None:
     """Open the picture or clip, or several, and hash them once: who works with them takes both from here.
 
-    What was left out of one is said on stderr.
-
-    `picture` and `image_hash` of the arguments are those of one, or lists.
+    `picture` and `image_hash` of the arguments are then those of one, or lists. What was left out of one is
+    said on stderr.
     """
     how = (vars(args).get("fps"), vars(args).get("max_frames"))
     shown = []

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from report.animation import gif, mp4
 from report.html import html
@@ -21,6 +21,9 @@ from report.pdf import pdf
 from report.png import archive, png
 from report.view import Subject, short_id, whole_drawing
 from utils import Watch, atomic_write, shown
+
+if TYPE_CHECKING:
+    from records.capture import Capture
 
 
 class Format(NamedTuple):
@@ -42,6 +45,12 @@ FORMATS = {
     "npz": Format("Numbers", ".npz", "the raw maps, with their axes named; numpy.load opens it", npz),
     # One more: docs/add-a-format.md
 }
+
+
+def shows_one_map(kind: str, capture: Capture) -> bool:
+    """Return whether a format shows, or opens on, the chosen tokens together; others show each."""
+    moves = kind in ("gif", "mp4") and any(one.kind == "video" for one in capture.visuals)
+    return kind in ("png", "html") or moves
 
 
 class Exported(NamedTuple):

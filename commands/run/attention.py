@@ -106,7 +106,8 @@ def write_clip(folder: Path, args: argparse.Namespace, pictures: Pictures, subje
                     one, pictures, folder / f"{side}moving.{kind}", Watch(counter(progress)), number
                 )
         for note in notes:
-            say(f"note: {note}")
+            if note not in unwritten(one):  # which are said once, at the end
+                say(f"note: {note}")
     return save_maps(folder, shown, {**asdict(coloured(subject)), "scale": args.scale})
 
 
