@@ -23,7 +23,7 @@ TIMES = (0.0, 0.4, 1.0, 1.5, 2.0)  # three steps, of which the last has one fram
 
 
 def mixed() -> tuple[Capture, list[Any]]:
-    shown = [made_picture((2, 4), 7), made_clip(TIMES), made_picture((3, 3), 8)]
+    shown: list[Any] = [made_picture((2, 4), 7), made_clip(TIMES), made_picture((3, 3), 8)]
     return answer_about(shown, [(1, 2, 4), (3, 2, 3), (1, 3, 3)]), shown
 
 
