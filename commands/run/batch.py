@@ -93,7 +93,8 @@ class Answers:
     def _settings(self) -> dict[str, Any]:
         """Return what of the arguments and the checkpoint decides what is written, JSON-ready."""
         args = self.args
-        how = {**generation_of(args), "keep": args.keep, "system": args.system}
+        how = {**generation_of(args), "keep": args.keep}
+        how |= {} if args.system is None else {"system": args.system}
         chosen = ("tokens", "layers", "heads", "aggregation", "method", "no_sinks", "scale")
         return {
             "key": answering(model_name(args), lambda: self.loaded, **how),

@@ -22,7 +22,7 @@ from drawing.outline import whole_of
 from records.capture import Capture
 from records.look import Look
 from report import animation
-from report.formats import FORMATS, export
+from report.formats import FORMATS, export, shows_one_map
 from report.parts import labelled, parts_of, pictures_of, sheet
 from report.places import all_of, place_of, whole_place_of
 from report.shots import moments
@@ -282,6 +282,11 @@ def test_clips_run_together_and_the_longest_ends_them() -> None:
     )
     short = replace(one, duration=0.3)  # less than its frames' times
     assert moments((short,)) == ([Fraction(0), Fraction(1, 2)], Fraction(1))
+
+
+def test_a_clip_moves_under_the_map_of_what_is_picked(pair: Capture, mixed: Capture) -> None:
+    assert [kind for kind in FORMATS if shows_one_map(kind, pair)] == ["png", "html"]
+    assert [kind for kind in FORMATS if shows_one_map(kind, mixed)] == ["png", "gif", "mp4", "html"]
 
 
 # --- Documents and numbers ---
