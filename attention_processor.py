@@ -14,7 +14,7 @@ import numpy as np
 from records.capture import Capture
 from records.choices import Aggregation, Positions, chosen_indices, fold_of
 from records.keep import Row, heads_in, rows_of
-from records.visuals import part_of_map
+from records.visuals import part_of_map, planes_of
 from records.words import Word, grouped_words
 
 if TYPE_CHECKING:
@@ -89,12 +89,35 @@ class AttentionProcessor:
 
         The mean over tokens, layers and heads, those that a map is made of; they sum to its maps' sums.
         """
+        found = self._all_patches(token_position, layer_indices, head_indices, of_prompt)
+        return np.array([found[one.patches].sum() for one in self.capture.visuals], dtype=np.float32)
+
+    def plane_shares(
+        self,
+        token_position: Positions,
+        layer_indices: Sequence[int] | None = None,
+        head_indices: Sequence[int] | None = None,
+        *,
+        of_prompt: bool = False,
+    ) -> np.ndarray:
+        """Return the same of each picture and of each step of a clip (plane,), in the order of the prompt."""
+        found = self._all_patches(token_position, layer_indices, head_indices, of_prompt)
+        planes = planes_of(self.capture.visuals)
+        return np.array([found[one.patches].sum() for one in planes], dtype=np.float32)
+
+    def _all_patches(
+        self,
+        tokens: Positions,
+        layers: Sequence[int] | None,
+        heads: Sequence[int] | None,
+        of_prompt: bool,
+    ) -> np.ndarray:
+        """Return the mean over tokens, layers and heads (patch,), of all visuals."""
         capture = self.capture
         attention, name = (
             (capture.prompt_attention, "prompt token") if of_prompt else (capture.attention, "token")
         )
-        found = self._folded(attention, name, token_position, layer_indices, head_indices, "mean")
-        return np.array([found[one.patches].sum() for one in capture.visuals], dtype=np.float32)
+        return self._folded(attention, name, tokens, layers, heads, "mean")
 
     def shares(
         self,

@@ -227,7 +227,7 @@ def scale_of(
     """What the colour bar of this map says."""
     low, high = value_range(values, look)
     if look.is_glow:
-        what = "share of the map" if look.whole is None else "share of the map on all pictures"
+        what = "share of the map" if look.whole is None else "share of the whole map"
         label, unit = _glow_label([look], [values], what), "%"
         below, above = True, bool((glow.shares(values, look.whole) > high).any())
     else:

@@ -95,6 +95,11 @@ def whole_text(text: str) -> str:
     return text
 
 
+def system_text(text: str) -> str:
+    """Return the text of a system turn, which may be empty."""
+    return prompt_text(text) if text.strip() else ""
+
+
 OWN_VALUES: tuple[tuple[str, Callable[[str], Any], str, str], ...] = (
     ("--temperature", float, "T", "0 takes the likeliest token, above 0 draws"),
     ("--top-p", float, "P", "draw from the likeliest tokens that reach this probability"),
@@ -150,22 +155,41 @@ def check_generation(args: argparse.Namespace) -> None:
 
 def check_no_question(args: argparse.Namespace) -> None:
     """Raise UsageError for what belongs to a question, where none is asked."""
-    for name in ("model", "adapter", "answer", "keep", *GENERATION):
+    for name in ("model", "adapter", "answer", "keep", "system", "fps", "max_frames", *GENERATION):
         if name != "seed" and getattr(args, name) is not None:
             raise UsageError(f"--{name.replace('_', '-')} belongs to a picture file with --prompt")
 
 
-def add_question_arguments(command: argparse.ArgumentParser, *, several: bool = False) -> None:
-    """Add the picture, or `several`, the prompt and the folder to write into."""
+ASKED = (
+    "what to ask about the picture; with <image> for each of several, <video> for each clip, it says where "
+    "between its words they stand"
+)
+
+
+def add_question_arguments(command: argparse.ArgumentParser) -> None:
+    """Add the pictures and clips, the prompt and the folder to write into."""
     add = command.add_argument
-    asked = "what to ask about the picture"
-    if several:
-        add("image", metavar="IMAGE", nargs="+", help="a picture file, or several")
-        asked += "; with <image> for each of several it says where between its words they stand"
-    else:
-        add("image", metavar="IMAGE", help="a picture file")
-    add("--prompt", required=True, type=prompt_text, metavar="TEXT", help=asked)
+    add("image", metavar="IMAGE", nargs="+", help="a picture or a clip, or several")
+    add("--prompt", required=True, type=prompt_text, metavar="TEXT", help=ASKED)
     add_output_argument(command)
+    add_clip_arguments(command)
+
+
+def add_clip_arguments(command: argparse.ArgumentParser) -> None:
+    """Add which frames of a clip are looked at."""
+    add = command.add_argument_group("clips").add_argument
+    add(
+        "--fps",
+        type=setting("VIDEO_FPS", float),
+        metavar="N",
+        help=f"frames that are looked at for each second (default: {config.VIDEO_FPS})",
+    )
+    add(
+        "--max-frames",
+        type=setting("VIDEO_MAX_FRAMES", int),
+        metavar="N",
+        help=f"of a clip, at most (default: {config.VIDEO_MAX_FRAMES})",
+    )
 
 
 def add_output_argument(command: argparse.ArgumentParser) -> None:
@@ -224,6 +248,12 @@ def add_model_arguments(
         action=argparse.BooleanOptionalAction,
         help="have it think aloud first, where its chat template asks (default: "
         f"{'yes' if config.THINKING else 'no'})",
+    )
+    add(
+        "--system",
+        type=system_text,
+        metavar="TEXT",
+        help='a system turn before the question, "" an empty one (default: what the chat template has)',
     )
     add_keep_argument(add)
     if cached:

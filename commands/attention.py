@@ -13,7 +13,7 @@ from commands.arguments import (
 )
 from commands.pictures import check_folder, look_of, take_pictures
 
-HELP = """Answer a prompt about an image, or several, and draw where the attention of each word was.
+HELP = """Answer a prompt about pictures and clips, and draw where the attention of each word was.
 
 example:
   python cli.py attention photo.jpg --prompt "Describe this image." --tokens words --output outputs/photo
@@ -31,13 +31,20 @@ writes into the output folder:
 About several pictures (python cli.py attention a.jpg b.jpg --prompt "Which is redder?") each has these files
 in a folder of its own, picture_1, picture_2 …; their maps are parts of one, drawn by one measure.
 
+About a clip (python cli.py attention clip.mp4 --prompt "What moves?" --tokens words) there are instead, of
+all chosen tokens together, beside others in a folder of its own, clip_1 …:
+  step_000.png …         each step, two frames of the clip, under its part of the map
+  overview.png           all steps together, each with its time and its share
+  moving.gif, .mp4       the clip as it moves under the map
+  maps.npz               the maps of each token or word on each step (token, t, h, w), with the steps' times
+
 The maps show attention. Attention is where a model looked, not proof of why it chose a word.
 """
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """Add the arguments of `attention`; the settings in config.py are the defaults."""
-    add_question_arguments(command, several=True)
+    add_question_arguments(command)
     add_model_arguments(command)
     add_map_arguments(command)
 

@@ -13,7 +13,7 @@ from commands.arguments import (
     method_names,
     ranges,
 )
-from commands.pictures import check_folder, take_pictures
+from commands.pictures import check_folder, has_clip, take_pictures
 from commands.terminal import UsageError
 from methods import METHODS
 
@@ -41,7 +41,7 @@ REPEATS = 8  # random orders beside the map's
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """Add the arguments of `check`."""
-    add_question_arguments(command, several=True)
+    add_question_arguments(command)
     add_model_arguments(command, seed="of the random patches, and of the answer's draw")
     add = command.add_argument_group("what is checked").add_argument
     add(
@@ -57,7 +57,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         "--which",
         type=held(SOME, int),
         metavar="K",
-        help="of several pictures the one whose part of the map is checked (default: where most of it is)",
+        help="of several pictures the one whose part of the map is checked (default: that with most of it)",
     )
     add("--patches", type=ranges, metavar="HOW-MANY", help="to remove (default: 1,2,4,8,… up to half)")
     add(
@@ -76,4 +76,7 @@ def check(args: argparse.Namespace) -> None:
     if args.which is not None and args.which > len(args.image):
         raise UsageError(f"there is no picture {args.which}: {len(args.image)} were named")
     take_pictures(args, args.image)
+    shown = args.picture if isinstance(args.picture, list) else [args.picture]
+    if all(map(has_clip, shown if args.which is None else [shown[args.which - 1]])):
+        raise UsageError("a clip's map cannot be checked: name a picture, among several by --which")
     check_folder(args.output)

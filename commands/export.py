@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 
 from commands.arguments import (
+    ASKED,
+    add_clip_arguments,
     add_map_arguments,
     add_model_arguments,
     add_output_argument,
@@ -13,7 +15,7 @@ from commands.arguments import (
     check_no_question,
     prompt_text,
 )
-from commands.pictures import check_folder, look_of, take_picture
+from commands.pictures import check_folder, look_of, take_pictures
 from commands.terminal import UsageError
 from report.formats import FORMATS
 from utils import shown
@@ -28,6 +30,8 @@ HELP = f"""Take an answer away as files: pictures, an animation, a document, a p
 
 examples:
   python cli.py export photo.jpg --prompt "Describe this image." --format pdf,mp4 --output outputs/photo
+  python cli.py export a.jpg b.jpg --prompt "Which is redder?" --format png,npz --output outputs/two
+  python cli.py export clip.mp4 --prompt "What moves?" --format mp4 --tokens 3 --output outputs/clip
   python cli.py export --recent
   python cli.py export last --format all
   python cli.py export 3f9a2c1b --format png --tokens 3-5 --layers 0-3
@@ -36,6 +40,8 @@ A question that was asked before answers at once. With an id of --recent, or "la
 
 formats:
 {format_lines()}
+
+Of several pictures, and of a clip's steps, each file has all under one map, drawn by one measure.
 
 Each file says which model, prompt, layers, heads and scale it shows, and what attention does not prove.
 """
@@ -53,8 +59,8 @@ def format_choice(text: str) -> tuple[str, ...]:
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """Add the arguments of `export`."""
     add = command.add_argument
-    add("source", nargs="?", metavar="IMAGE|ID|last", help="a picture file, or what --recent lists")
-    add("--prompt", type=prompt_text, metavar="TEXT", help="what to ask about the picture")
+    add("source", nargs="*", metavar="IMAGE|ID|last", help="pictures and clips, or what --recent lists")
+    add("--prompt", type=prompt_text, metavar="TEXT", help=ASKED)
     add(
         "--recent",
         action="store_const",
@@ -71,6 +77,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         help="some of the formats, such as png,gif, or all (default: png)",
     )
     add_output_argument(command)
+    add_clip_arguments(command)
     add_model_arguments(command)
     add_map_arguments(command, tokens="words")
 
@@ -78,17 +85,19 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 def check(args: argparse.Namespace) -> None:
     """Raise UsageError for what is wrong whatever the model answers; open the picture, if there is one."""
     if args.work == "recent":
-        if args.source is not None or args.prompt is not None:
+        if args.source or args.prompt is not None:
             raise UsageError("--recent lists what is kept; it takes no picture, prompt or id")
         return
-    if args.source is None:
+    if not args.source:
         raise UsageError("name a picture file with --prompt, or an id of --recent, or last")
     if args.prompt is None:
         check_no_question(args)
+        if len(args.source) > 1:
+            raise UsageError("several files belong to --prompt; without it, name one id of --recent")
     check_choice(args)
     args.look = look_of(args, args.view)
     args.picture = None
     if args.prompt is not None:
         check_generation(args)
-        take_picture(args, args.source)
+        take_pictures(args, args.source)
     check_folder(args.output)

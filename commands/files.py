@@ -17,7 +17,8 @@ from utils import remove_abandoned, unfinished_folder
 
 MAPS, ORIGINAL = "maps.npz", "original.png"
 DRAWN_NAME = re.compile(
-    r"((token|word|prompt_word)_\d+|overview|layer_\d+_(heatmap|superimposed)|layer_grid)\.png|boxes\.json"
+    r"((token|word|prompt_word|(prompt_)?step)_\d+|(prompt_)?overview|layer_\d+_(heatmap|superimposed)"
+    r"|layer_grid)\.png|(prompt_)?moving\.(gif|mp4)|boxes\.json"
 )
 
 
@@ -57,7 +58,7 @@ def move_all(folder: Path, output: Path) -> None:
 def earlier_files(output: Path) -> set[Path]:
     """Return what an earlier run wrote there, of one picture or of several, beside its answer."""
     found = set()
-    for folder in (output, *output.glob("picture_*")):
+    for folder in (output, *output.glob("picture_*"), *output.glob("clip_*")):
         if names := earlier_pictures(folder / MAPS):
             found |= {(folder / name).relative_to(output) for name in (*names, MAPS, ORIGINAL)}
     return found

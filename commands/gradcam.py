@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 
+from PIL import Image
+
 import config
 from commands.arguments import (
     add_drawing_arguments,
@@ -14,7 +16,7 @@ from commands.arguments import (
     ranges,
     setting,
 )
-from commands.pictures import check_folder, look_of, take_picture
+from commands.pictures import check_folder, look_of, take_pictures
 from commands.terminal import UsageError
 from methods.catalog import LAYERED
 from records.targets import Chosen, target_choice
@@ -119,5 +121,10 @@ def check(args: argparse.Namespace) -> None:
         raise UsageError("--at belongs to --target text:… or contrast:…")
     args.look = look_of(args)
     check_generation(args)
-    take_picture(args, args.image)
+    take_pictures(args, args.image)
+    if not isinstance(args.picture, Image.Image):
+        raise UsageError(
+            "gradcam draws the layers of one picture; of several and of clips, attention --method "
+            "smooth-grad-cam draws what raised each word"
+        )
     check_folder(args.output)

@@ -1,8 +1,9 @@
-"""What is looked at before anything slow begins: the picture, and the folder to write into."""
+"""What is looked at before anything slow begins: pictures and clips, and the folder to write into."""
 
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -12,34 +13,65 @@ from PIL import Image
 import config
 from commands.terminal import UsageError, say
 from records.look import Look
-from records.pictures import ImageError, image_hash, open_image
+from records.pictures import NO_PICTURE, ImageError, hashes_of, open_image
+from records.videos import Video, open_video
 from utils import one_line
 
+# Of files that are told of as clips where they can be read as neither.
+CLIP_ENDING = re.compile(r"\.(mp4|m4v|mov|webm|mkv|avi|mpg|mpeg|ts|wmv|flv|ogv)", re.IGNORECASE)
 
-def opened(path: str) -> Image.Image:
-    """Return the picture; what was left out of it is said on stderr."""
+
+def opened(path: str | Path, fps: float | None = None, max_frames: int | None = None) -> Image.Image | Video:
+    """Return the picture, or frames of the clip, as `open_image` and `open_video` do.
+
+    What is no picture by its content is read as a clip. Where it is neither, its ending says which of the two
+    is told of.
+
+    Raises:
+        ImageError: one line, without a path.
+    """
+    is_clip = CLIP_ENDING.fullmatch(Path(path).suffix) is not None
     try:
-        image = open_image(path)
+        return open_image(path)
     except ImageError as error:
-        raise UsageError(f"{one_line(path)}: {error}") from error
-    if "note" in image.info:
-        say(f"note: {image.info['note']}")
-    return image
-
-
-def take_picture(args: argparse.Namespace, path: str) -> None:
-    """Open the picture and hash it, once: whoever works with it later takes both from the arguments."""
-    args.picture = opened(path)
-    args.image_hash = image_hash(args.picture)
+        if not (is_clip or str(error).startswith(NO_PICTURE)):
+            raise
+        try:
+            return open_video(path, fps, max_frames)
+        except ImageError as of_clip:
+            raise (of_clip if is_clip else error) from None
 
 
 def take_pictures(args: argparse.Namespace, paths: Sequence[str]) -> None:
-    """Open the picture, or several, which are then lists in the arguments."""
-    if len(paths) == 1:
-        take_picture(args, paths[0])
-        return
-    args.picture = [opened(path) for path in paths]
-    args.image_hash = [image_hash(picture) for picture in args.picture]
+    """Open the picture or clip, or several, and hash them once: who works with them takes both from here.
+
+    `picture` and `image_hash` of the arguments are then those of one, or lists. What was left out of one is
+    said on stderr.
+    """
+    how = (vars(args).get("fps"), vars(args).get("max_frames"))
+    shown = []
+    for number, path in enumerate(paths, start=1):
+        place = f"picture {number} ({one_line(path)}): " if len(paths) > 1 else ""
+        try:
+            shown.append(opened(path, *how))
+        except ImageError as error:
+            raise UsageError(f"{place or f'{one_line(path)}: '}{error}") from error
+        if note := note_of(shown[-1]):
+            say(f"note: {place}{note}")
+    if any(given is not None for given in how) and not has_clip(shown):
+        raise UsageError("--fps and --max-frames belong to a clip, and no file is one")
+    hashes = hashes_of(shown)
+    args.picture, args.image_hash = (shown[0], hashes[0]) if len(paths) == 1 else (shown, hashes)
+
+
+def note_of(shown: Image.Image | Video) -> str:
+    """Return what a person should know of a picture or clip; "" for nothing."""
+    return shown.note if isinstance(shown, Video) else str(shown.info.get("note", ""))
+
+
+def has_clip(shown: object) -> bool:
+    """Return whether this is a clip, or has one among several."""
+    return any(isinstance(one, Video) for one in (shown if isinstance(shown, list) else [shown]))
 
 
 def look_of(args: argparse.Namespace, view: str | None = None) -> Look:

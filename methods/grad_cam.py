@@ -123,6 +123,7 @@ def smooth_grad_cam(
     on_progress: OnProgress | None = None,
     stop: threading.Event | None = None,
     thinking: bool | None = None,
+    system: str | None = None,
 ) -> GradCam:
     """Return the Smooth Grad-CAM of one score at the layers asked for; `image` is a picture, or several.
 
@@ -132,8 +133,8 @@ def smooth_grad_cam(
     is "grad-cam" or "gradient-norm".
 
     `answer` is an answer given before, to this picture and prompt: a capture, or its token ids. Without one
-    the model answers here, as `config` says; `thinking` is as for `AttentionExtractor.generate`; a
-    capture brings its own. A target that begins at token 0 needs none.
+    the model answers here, as `config` says; `thinking` and `system` are as for
+    `AttentionExtractor.generate`; a capture brings its own. A target that begins at token 0 needs none.
 
     `on_progress(samples done, samples in all)` is called before the first and after each batch; setting
     `stop` ends the computation there. The model is put back as it was, also after an error.
@@ -145,7 +146,8 @@ def smooth_grad_cam(
         RuntimeError: if the model is at work for a capture or another Grad-CAM.
     """
     noise = Noise(num_samples, noise_std, seed)
-    how = (_thinks(processor, answer, thinking), answer.system if isinstance(answer, Capture) else None)
+    turn = answer.system if isinstance(answer, Capture) else system
+    how = (_thinks(processor, answer, thinking), turn)
     run = _Run(model, processor, image, prompt, layers, noise, method, *how)
     ids = run.answer(answer, max_new_tokens, stop) if needs_answer(target) or answer is not None else ()
     return run.cams(explanation(run.words, target, ids), Watch(on_progress, stop))[0]

@@ -96,11 +96,14 @@ def answer_key(
     keep: Keep | None = None,
     answer: str | None = None,
     thinking: bool | None = None,
+    system: str | None = None,
+    clips: bool = False,
     **settings: Any,
 ) -> str:
     """Return the id under which the answer to this question is kept: equal for equal answers.
 
-    `image` is the picture's hash, of several a list, `settings` are keywords of `GenerationSettings.of`;
+    `image` is the picture's hash, of several a list, with `clips` where some of them are clips; `system` is
+    the text of a system turn, `settings` are keywords of `GenerationSettings.of`;
     `answer` is one that was written elsewhere, for which none of them count but `thinking`. All that is None
     is read from `config`, as `AttentionExtractor` does; so are the device, dtype, quantisation and attention
     backend, and the bounds of the picture's size. What cannot change a greedy answer (seed, nucleus) does not
@@ -133,5 +136,7 @@ def answer_key(
         ),
         "float16": config.USE_FLOAT16 if float16 is None else float16,
         **({} if kept == ALL else {"keep": as_json(kept)}),
+        **({} if system is None else {"system": system}),
+        **({"clip_pixels": config.VIDEO_MAX_PIXELS} if clips else {}),
     }
     return hashlib.sha256(json.dumps(question).encode()).hexdigest()[:32]

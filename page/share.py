@@ -19,11 +19,10 @@ from page.parts import AT_ONCE, LONG, Outputs, line
 from page.queue import Queue
 from page.selection import Controls
 from page.shown import subject_of
-from report.formats import FORMATS, Exported, export
+from report.formats import FORMATS, Exported, export, shows_one_map
 from report.view import Subject
 from utils import Watch
 
-OF_THE_PICK = ("png", "html")  # formats that show, or open on, the picked word; others show all of them
 STOPPED = "Stopped: no file was made."
 AT_A_TIME = 2  # files that are made
 NO_ANSWER = "There is no answer to share yet: ask something first."
@@ -94,7 +93,7 @@ class Share:
             visitor, run = self.around.asked(request, run_id, NO_ANSWER)
             if not isinstance(kind, str) or kind not in FORMATS:
                 raise RefusedError(f"The file must be one of {', '.join(FORMATS)}.")
-            word = key if kind in OF_THE_PICK else "all"
+            word = key if shows_one_map(kind, run.capture) else "all"
             selection = Controls.of(wanted).selection(run.capture, word, by, look)
             return visitor, subject_of(run, selection), run.original
 

@@ -1,6 +1,10 @@
 """One kept answer on disk: a folder with the capture, its pictures, and what was worked out about it.
 
-Goes in: a `Capture` and its pictures. Comes out: files, and the same again. Knows nothing of other entries.
+Goes in: a `Capture`, its pictures and clips. Comes out: files, and the same again. Knows nothing of other
+entries.
+
+A clip is kept as the frames that were looked at, one below the other in one PNG, which loses nothing, and as
+facts beside those of the capture. The file that they came from is not needed again.
 """
 
 from __future__ import annotations
@@ -21,11 +25,13 @@ from records.capture import Capture
 from records.map_check import MapCheck
 from records.pictures import image_hash, open_image, rgb
 from records.token_maps import TokenMaps
+from records.videos import Video, video_hash
 from records.visuals import Visual, picture_visual, visual_of_json
 from utils import one_line
 
-# Raised when an entry is written in a way that older code cannot read; 1 knew one picture.
-FORMAT, FORMATS = 2, (1, 2)
+# Raised when an entry is written in a way that older code cannot read; 1 knew one picture, 2 pictures alone.
+FORMAT, FORMATS = 2, (1, 2, 3)
+WITH_CLIPS = 3  # of an entry that has a clip
 TENSORS, FACTS, PICTURE, THUMBNAIL = "capture.safetensors", "capture.json", "picture.png", "thumbnail.png"
 THUMBNAIL_SIDE = 192  # pixels of the longer side
 ANSWER_CHARACTERS = 200  # of the answer and of the prompt, in a list
@@ -41,7 +47,7 @@ class Kept:
 
     @property
     def image(self) -> Image.Image:
-        """The one picture; ValueError where there are several."""
+        """The one picture; ValueError where there are several, or a clip."""
         picture = self.capture.picture
         assert picture is not None
         return picture
@@ -77,16 +83,22 @@ class Entry:
     thumbnail: Path  # a PNG
 
 
-def write_entry(folder: Path, capture: Capture, images: Sequence[Image.Image]) -> None:
-    """Write all files of an entry; the small copy is of its first picture."""
-    write_capture(folder, capture, time.time())
+def write_entry(folder: Path, capture: Capture, images: Sequence[Image.Image | Video]) -> None:
+    """Write all files of an entry; the small copy is of its first picture, of a clip's first frame."""
+    write_capture(folder, capture, time.time(), [one for one in images if isinstance(one, Video)])
     for number, image in enumerate(images):
-        picture = rgb(image).copy()
-        picture.info = {}  # the pixels alone, without what a file said of itself
-        picture.save(folder / picture_name(number), compress_level=1)
+        if isinstance(image, Video):
+            whole = Image.fromarray(
+                image.frames.reshape(-1, *image.frames.shape[2:])
+            )  # (frame row, col, rgb)
+        else:
+            whole = rgb(image).copy()
+            whole.info = {}  # the pixels alone, without what a file said of itself
+        whole.save(folder / picture_name(number), format="PNG", compress_level=1)
         if number == 0:
-            picture.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE))
-            picture.save(folder / THUMBNAIL)
+            first = image.picture(0) if isinstance(image, Video) else whole
+            first.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE))
+            first.save(folder / THUMBNAIL)
 
 
 def picture_name(number: int) -> str:
@@ -94,8 +106,11 @@ def picture_name(number: int) -> str:
     return PICTURE if number == 0 else f"{Path(PICTURE).stem}-{number + 1}{Path(PICTURE).suffix}"
 
 
-def write_capture(folder: Path, capture: Capture, saved: float) -> None:
-    """Write an entry's files but for its picture; `saved` is when, in seconds since 1970."""
+def write_capture(folder: Path, capture: Capture, saved: float, clips: Sequence[Video] = ()) -> None:
+    """Write an entry's files but for its pictures; `saved` is when, in seconds since 1970.
+
+    `clips` are those of the capture, in its order; their frames are not written here.
+    """
     from safetensors.torch import save_file
     from torch import Tensor
 
@@ -105,11 +120,18 @@ def write_capture(folder: Path, capture: Capture, saved: float) -> None:
     with disk_told():
         save_file({name: _whole(tensor) for name, tensor in tensors.items()}, folder / TENSORS)
     facts = {
-        "format": FORMAT,
+        "format": WITH_CLIPS if clips else FORMAT,
         "saved": saved,
         "capture": {name: value for name, value in values.items() if name not in tensors},
+        **({"clips": [_clip_facts(clip) for clip in clips]} if clips else {}),
     }
     (folder / FACTS).write_text(json.dumps(facts), encoding="utf-8")
+
+
+def _clip_facts(clip: Video) -> dict[str, Any]:
+    """Return all of a clip but its frames, JSON-ready, and how many frames there are."""
+    rest = {part.name: getattr(clip, part.name) for part in fields(clip) if part.name != "frames"}
+    return {**rest, "count": len(clip.frames)}
 
 
 def _whole(tensor: Any) -> Any:
@@ -131,15 +153,34 @@ def read_entry(folder: Path, picture_file: Path | None = None) -> Kept:
     """
     from safetensors.torch import load_file
 
-    plain = {name: _with_tuples(value) for name, value in _facts(folder)["capture"].items()}
-    visuals = _visuals(plain)
+    facts = _facts(folder)
+    plain = {name: _with_tuples(value) for name, value in facts["capture"].items()}
+    visuals, clips = _visuals(plain), iter(facts.get("clips", ()))
     files = [picture_file or folder / PICTURE]
     files += [folder / picture_name(number) for number in range(1, len(visuals))]
-    pictures = tuple(map(open_image, files))
-    if [image_hash(picture) for picture in pictures] != [visual.hash for visual in visuals]:
+    pictures = tuple(
+        open_image(file) if visual.kind == "image" else _clip(file, next(clips, {}))
+        for file, visual in zip(files, visuals, strict=True)
+    )
+    if [_hash(picture) for picture in pictures] != [visual.hash for visual in visuals]:
         raise ValueError("its picture is not the one of its capture")
     capture = Capture(**{**plain, **load_file(folder / TENSORS)}, visuals=visuals, pictures=pictures)
     return Kept(folder.name, capture, read_additions(folder, capture, folder.name[:8]))
+
+
+def _clip(file: Path, facts: Mapping[str, Any]) -> Video:
+    """Return a clip from the file with its frames, one below the other, and what was written of it."""
+    told = {name: _with_tuples(value) for name, value in facts.items()}
+    count = told.pop("count")
+    with Image.open(file, formats=["PNG"]) as whole:
+        pixels = np.asarray(whole)
+    return Video(**told, frames=pixels.reshape(count, -1, *pixels.shape[1:]))
+
+
+def _hash(picture: Image.Image | Video) -> str:
+    if isinstance(picture, Video):
+        return video_hash(picture.frames, picture.times)
+    return image_hash(picture)
 
 
 def _visuals(plain: dict[str, Any]) -> tuple[Visual, ...]:

@@ -39,6 +39,7 @@ GAPS_NOTE = "Places without a finite value are black or white."
 TURN_NOTE = "Its EXIF data are damaged: it is shown as it is stored, not turned."
 DAMAGED = "The picture file is damaged or incomplete."
 NO_FILE = "There is no such picture file."
+NO_PICTURE = "The file is not a picture in a format that is read"
 TOO_MUCH_BESIDE = "The picture file carries too much beside its picture; save it without its metadata."
 MID_GREY = 128
 ROWS_AT_ONCE = 64  # rows scaled at a time, so that a 40-megapixel picture needs little memory
@@ -130,7 +131,7 @@ def _unread(file: BinaryIO) -> str:
             size = re.search(rb"ispe.{4}(.{4})(.{4})", start, re.DOTALL)
             width, height = (int.from_bytes(side) for side in size.groups()) if size else (0, 0)
             return _too_many() if width * height > config.MAX_DECODED_PIXELS else DAMAGED
-    return f"The file is not a picture in a format that is read: {', '.join(IMAGE_FORMATS)}."
+    return f"{NO_PICTURE}: {', '.join(IMAGE_FORMATS)}."
 
 
 def _decoded(file: BinaryIO) -> Image.Image:

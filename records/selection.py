@@ -46,7 +46,8 @@ class Selection:
     of_prompt: bool = False  # the tokens are those of the prompt
     method: str = "attention"  # of the catalogue
     no_sinks: bool = False  # leave out patches that nearly every word looks at
-    visual: int = 0  # the number of the picture that is shown, of several
+    visual: int = 0  # the number of the picture or clip that is shown, of several
+    frame: int = 0  # of a clip the step that is shown
     look: Look = field(default_factory=Look)
     scale: Literal["own", "shared"] = "own"
 

@@ -3,10 +3,10 @@
 Goes in: a `Capture` and its pictures. Comes out: the same, equal in every part, without a model; also
 after a restart, and for another process. Knows nothing of maps or pages.
 
-Each entry is a folder named by its id: tensors as safetensors, all else as JSON, its pictures and a small
-copy of the first as PNG. It appears whole or not at all. What is worked out about it later is put beside
-these, a file a part (see additions.py), and can be missing. Nothing is ever unpickled, and no name on disk
-comes from a prompt or a file name.
+Each entry is a folder named by its id: tensors as safetensors, all else as JSON, its pictures, the frames of
+its clips and a small copy of the first as PNG. It appears whole or not at all. What is worked out about it
+later is put beside these, a file a part (see additions.py), and can be missing. Nothing is ever unpickled,
+and no name on disk comes from a prompt or a file name.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from records.map_check import MapCheck
 from records.pictures import hashes_of
 from records.shares import Held, leaving
 from records.token_maps import TokenMaps
+from records.videos import Video
 from utils import PRIVATE, one_line, remove_abandoned, unfinished_folder
 
 ROOT = Path(__file__).parent.parent
@@ -69,16 +70,16 @@ class Store:
     def save(
         self,
         capture: Capture,
-        image: Image.Image | Sequence[Image.Image],
+        image: Image.Image | Video | Sequence[Image.Image | Video],
         key: str | None = None,
         known_hash: str | Sequence[str] | None = None,
         otherwise: str | None = None,
         holder: str = "",
     ) -> str | None:
-        """Keep a capture with its pictures, and return its id; None if it is not kept.
+        """Keep a capture with its pictures, and return its id; None if it is larger than the whole store.
 
-        That is one larger than the whole store, and one about a clip. `image` is its picture, or all of them
-        in the order of the prompt.
+        `image` is its picture or clip, or all of them in the order of the prompt. Of a clip its frames here
+        are kept.
 
         Under `key` it answers the same question again. Without a key, or where the answer was stopped, it is
         only listed and opened, under the id `otherwise` or a new one. `known_hash` is the picture's
@@ -95,8 +96,7 @@ class Store:
         images: list[Any] = list(image) if isinstance(image, (list, tuple)) else [image]
         if hashes_of(images, known_hash) != [visual.hash for visual in capture.visuals]:
             raise ValueError("the picture is not the one that the capture was made from")
-        is_clip = any(visual.kind == "video" for visual in capture.visuals)
-        if is_clip or capture.bytes > self.max_bytes:
+        if capture.bytes > self.max_bytes:
             return None  # nothing of it is written
         self.folder.mkdir(parents=True, exist_ok=True)
         with unfinished_folder(self.folder, PRIVATE) as unfinished:

@@ -75,6 +75,13 @@ class Video:
         return Image.fromarray(self.frames[frame])
 
 
+def video_hash(frames: NDArray[np.uint8], times: Sequence[float]) -> str:
+    """Return the hash of frames (frame, h, w, rgb) and their times: equal ones have equal hashes."""
+    digest = hashlib.sha256(f"{frames.shape}:{tuple(times)}:".encode())
+    digest.update(np.ascontiguousarray(frames).data)
+    return digest.hexdigest()
+
+
 def open_video(
     source: str | os.PathLike[str] | BinaryIO, fps: float | None = None, max_frames: int | None = None
 ) -> Video:
@@ -345,11 +352,8 @@ def _video(
 ) -> Video:
     times = tuple(float((clip.stamps[number] - clip.stamps[0]) * clip.base) for number in numbers)
     duration = len(clip.stamps) / _rate(clip)
-    digest = hashlib.sha256(f"{frames.shape}:{times}:".encode())
-    digest.update(frames.data)
     note = ""
     if frames.shape[1:3] != size:
         note = SCALED_FRAMES_NOTE.format(len(frames), *size[::-1], *frames.shape[2:0:-1])
-    return Video(
-        name, frames, times, float(len(frames) / duration), float(duration), size, digest.hexdigest(), note
-    )
+    fps, known = float(len(frames) / duration), video_hash(frames, times)
+    return Video(name, frames, times, fps, float(duration), size, known, note)

@@ -124,6 +124,17 @@ def planes_of(visuals: Iterable[Visual]) -> list[Plane]:
     return found
 
 
+def plane_number(visuals: Sequence[Visual], visual: int, frame: int = 0) -> int:
+    """Return where a picture, or step `frame` of a clip, is among `planes_of`.
+
+    Raises:
+        ValueError: for a picture or a step that is not there.
+    """
+    (number,) = chosen_indices(visual, len(visuals), "picture")
+    (step,) = chosen_indices(frame, visuals[number].grid[0], "frame")
+    return sum(one.grid[0] for one in visuals[:number]) + step
+
+
 def placeholders(kinds: Iterable[Kind]) -> re.Pattern[str]:
     """Return what finds the places of such visuals in a prompt: `<video>` is plain text where no clip is."""
     return re.compile("|".join(PLACEHOLDERS[kind] for kind in dict.fromkeys(kinds)))

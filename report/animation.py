@@ -1,7 +1,7 @@
-"""Animations: word after word, two a second, as GIF and as MP4.
+"""Animations: word after word, two a second, or clips under one map, as GIF and as MP4.
 
-Goes in: a `Subject` and its picture. Comes out: a file whose frames differ only in the map, its scale and the
-word that is marked.
+Goes in: a `Subject` and its pictures. Comes out: a file whose frames differ only in the map, its scale, the
+word that is marked and what of a clip is shown.
 """
 
 from __future__ import annotations
@@ -9,66 +9,70 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import accumulate, pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
-import visualization
-from drawing.boxes import draw_boxes
-from drawing.colour_bar import colour_bar, number_labels
+from drawing.colour_bar import colour_bar
 from drawing.colours import FAINT, INK, MARKED, WHITE, palette
 from drawing.text import paragraph
-from records.look import Look
-from report.view import (
-    TITLE,
-    Drawing,
-    Subject,
-    as_text,
-    bounded,
-    coloured,
-    drawings,
-    facts,
-    notes_below,
-    unwritten,
-)
+from report.parts import Pictures
+from report.shots import Shot, shots_of
+from report.view import TITLE, Subject, as_text, facts, notes_below, unwritten
 from utils import Watch
 
 MAX_FRAMES = 200  # of an animation; Pillow holds all of a GIF in memory
 FRAME_SIDE = 960  # pixels of an animation's longer side, at most
-FRAMES_A_SECOND = 2
+GIF_TICKS, MP4_TICKS = 100, 1000  # in a second: what a frame's duration is counted in
+LEAST_TICKS = 2  # of a GIF's frame: browsers show a shorter one for a tenth of a second
 BAR_COLOURS = 64  # of a GIF's 256
 TEXT_COLOURS = (WHITE, INK, FAINT, MARKED)
 
 
 @dataclass(frozen=True)
-class _Stage:
-    """What all frames of an animation share, so that nothing but the map and the mark moves."""
+class _Film:
+    """The frames of an animation, each drawn when it is asked for."""
 
-    picture: Image.Image
-    look: Look
-    text: str  # the answer, or the prompt
+    frames: Iterator[Image.Image]
+    lasts: tuple[Fraction, ...]  # seconds of each frame
     notes: tuple[str, ...]
-    count: int
 
-    def frame(self, index: int, one: Drawing) -> Image.Image:
-        """Return one frame; all have the same, even size."""
-        look, width = one.look(self.look), max(480, self.picture.width)
-        content = visualization.in_view(self.picture, one.values, look)
-        draw_boxes(content, one.boxes, content.info.get("picture_box"), all_=False)
-        width = max(width, content.width)
-        scale = visualization.scale_of(visualization.checked_map(one.values), look, one.scale_label, one.unit)
-        heading = (
-            f"{index + 1} of {self.count} · {number_labels([one.on_image])[0]} of attention on the image"
-        )
-        parts = [
-            content,
-            colour_bar(scale, width, 14, horizontal=True),
-            paragraph(self.text, width, 20, mark=one.span, lines=3),
-            paragraph(heading, width, 14, lines=1),
-            *(paragraph(note, width, 12, colour=FAINT) for note in self.notes),
-        ]
-        return _stacked(parts, width)
+    def ticks(self, a_second: int, least: int = 1) -> list[int]:
+        """Return how long each frame lasts in parts of a second; rounding adds up to no more than a part."""
+        ends = [round(end * a_second) for end in accumulate(self.lasts)]
+        return [max(least, end - start) for start, end in pairwise([0, *ends])]
+
+
+def _film(subject: Subject, pictures: Pictures, watch: Watch, only: int | None) -> _Film:
+    """Return the animation, and what a person should know of it."""
+    shots, notes = shots_of(subject, pictures, MAX_FRAMES, FRAME_SIDE, only)
+    letters = unwritten(subject)
+    below = (*notes_below(facts(subject))[1:], *letters)
+
+    def drawn() -> Iterator[Image.Image]:
+        for done, shot in enumerate(shots):
+            watch.tell(done, len(shots))
+            yield _frame(shot, subject.text, below)
+        watch.tell(len(shots), len(shots))
+
+    return _Film(drawn(), tuple(shot.lasts for shot in shots), (*notes, *letters))
+
+
+def _frame(shot: Shot, text: str, notes: Sequence[str]) -> Image.Image:
+    """Return one frame; all have the same, even size."""
+    content = shot.content()
+    width = max(480, content.width)
+    parts = [
+        content,
+        colour_bar(shot.scale, width, 14, horizontal=True),
+        paragraph(text, width, 20, mark=shot.span, lines=3),
+        paragraph(shot.heading, width, 14, lines=1),
+        *(paragraph(note, width, 12, colour=FAINT) for note in notes),
+    ]
+    return _stacked(parts, width)
 
 
 def _stacked(parts: Sequence[Image.Image], width: int, margin: int = 12) -> Image.Image:
@@ -82,40 +86,26 @@ def _stacked(parts: Sequence[Image.Image], width: int, margin: int = 12) -> Imag
     return canvas
 
 
-def _frames(
-    subject: Subject, image: Image.Image, watch: Watch
-) -> tuple[Iterator[Image.Image], tuple[str, ...]]:
-    """Return the frames, each drawn when it is asked for, and notes."""
-    found, notes = bounded(drawings(subject), MAX_FRAMES, "The animation")
-    letters = unwritten(subject)
-    look, said = coloured(subject), facts(subject)
-    side = FRAME_SIDE // 2 - 24 if look.view == "side by side" else FRAME_SIDE - 400
-    picture = visualization.fitted(visualization.as_rgb(image), min(480, side), side)
-    stage = _Stage(picture, look, subject.text, (*notes_below(said)[1:], *letters), len(found))
+def gif(
+    subject: Subject, pictures: Pictures, path: Path, watch: Watch, only: int | None = None
+) -> tuple[str, ...]:
+    """Write an animated GIF, a frame for each token or word, two a second, without end.
 
-    def drawn() -> Iterator[Image.Image]:
-        for done, one in enumerate(found):
-            watch.tell(done, len(found))
-            yield stage.frame(done, one)
-        watch.tell(len(found), len(found))
-
-    return drawn(), (*notes, *letters)
-
-
-def gif(subject: Subject, image: Image.Image, path: Path, watch: Watch) -> tuple[str, ...]:
-    """Write an animated GIF, a frame for each token or word, two a second, without end."""
-    frames, notes = _frames(subject, image, watch)
-    indexed = (_indexed(frame, subject.selection.look.bar) for frame in frames)
+    Where there is a clip, a frame for each of its own, for as long as it lasted; `only` is the number of the
+    one clip that is shown, of several.
+    """
+    film = _film(subject, pictures, watch, only)
+    indexed = (_indexed(frame, subject.selection.look.bar) for frame in film.frames)
     next(indexed).save(
         path,
         format="GIF",
         save_all=True,
         append_images=indexed,
-        duration=1000 // FRAMES_A_SECOND,
+        duration=[1000 // GIF_TICKS * ticks for ticks in film.ticks(GIF_TICKS, LEAST_TICKS)],
         loop=0,
         comment=as_text(facts(subject)).encode("utf-8", "replace"),
     )
-    return notes
+    return film.notes
 
 
 def _indexed(frame: Image.Image, bar: str) -> Image.Image:
@@ -131,21 +121,36 @@ def _indexed(frame: Image.Image, bar: str) -> Image.Image:
     return frame.quantize(palette=colours, dither=Image.Dither.NONE)
 
 
-def mp4(subject: Subject, image: Image.Image, path: Path, watch: Watch) -> tuple[str, ...]:
+def mp4(
+    subject: Subject, pictures: Pictures, path: Path, watch: Watch, only: int | None = None
+) -> tuple[str, ...]:
     """Write the same animation as H.264 that browsers play (yuv420p, even sizes, index in front)."""
     import av
 
-    frames, notes = _frames(subject, image, watch)
+    film = _film(subject, pictures, watch, only)
+    ticks = film.ticks(MP4_TICKS)
+    starts = [0, *accumulate(ticks)]
+    lasts = dict(zip(starts, ticks, strict=False))  # by when a frame begins
     with av.open(str(path), "w", format="mp4", options={"movflags": "+faststart"}) as container:
         container.metadata["title"] = TITLE
         container.metadata["comment"] = as_text(facts(subject)).encode("utf-8", "replace").decode()
-        stream = None
-        for frame in frames:
+        stream: Any = None
+
+        def write(frame: Any) -> None:
+            for packet in stream.encode(frame):
+                packet.duration = lasts[packet.pts]
+                container.mux(packet)
+
+        for start, picture in zip(starts, film.frames, strict=False):
             if stream is None:
-                settings = {"crf": "18", "tune": "stillimage"}
-                stream = container.add_stream("libx264", rate=Fraction(FRAMES_A_SECOND), options=settings)
-                stream.width, stream.height, stream.pix_fmt = *frame.size, "yuv420p"
-            container.mux(stream.encode(av.VideoFrame.from_image(frame)))
+                settings = {"crf": "18", "tune": "stillimage", "bf": "0"}
+                rate = Fraction(len(ticks) * MP4_TICKS, starts[-1])
+                stream = container.add_stream("libx264", rate=rate.limit_denominator(1000), options=settings)
+                stream.width, stream.height, stream.pix_fmt = *picture.size, "yuv420p"
+                stream.codec_context.time_base = Fraction(1, MP4_TICKS)
+            frame = av.VideoFrame.from_image(picture)
+            frame.pts, frame.time_base = start, Fraction(1, MP4_TICKS)
+            write(frame)
         if stream is not None:
-            container.mux(stream.encode(None))
-    return notes
+            write(None)
+    return film.notes

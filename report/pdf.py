@@ -1,6 +1,6 @@
 """One document about one answer: picture, question, answer, settings, and the words' maps in a grid.
 
-Goes in: a `Subject` and its picture. Comes out: a PDF of A4 pages whose text can be selected.
+Goes in: a `Subject` and its pictures. Comes out: a PDF of A4 pages whose text can be selected.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
 from fpdf import FPDF
 from fpdf.fonts import TTFFont
 from PIL import Image
@@ -20,13 +21,18 @@ from drawing.characters import ISOLATES, plain_text
 from drawing.colour_bar import colour_bar, number_labels
 from drawing.colours import FAINT, INK
 from drawing.fonts import code_point, drawable, font_files, font_notes
+from drawing.grid import overlay_grid
 from records.look import Look
+from records.visuals import is_picture
+from report.parts import Part, Pictures, labelled, parts_on, scale_of_all, small, where_text
 from report.view import TITLE, UNPROVEN, Drawing, Subject, bounded, coloured, drawings, facts
 from utils import Watch
 
 logging.getLogger("fontTools").setLevel(logging.ERROR)  # it tells of each table that it leaves out
 
 MAX_MAPS = 300
+MAX_STEPS = 8  # of a clip
+COLUMNS, IN_ROW = 4, 320  # pictures in a row where there are several, and pixels of their longer side
 LONGEST = 100  # characters of a word that are looked at: more do not fit above its map
 
 
@@ -85,24 +91,49 @@ class _Document(FPDF):
         self.cell(width, 0.5 * size, shown)
 
 
-def pdf(subject: Subject, image: Image.Image, path: Path, watch: Watch) -> tuple[str, ...]:
-    """Write a PDF: picture, question, answer and settings, then a map for each token or word."""
+def pdf(subject: Subject, pictures: Pictures, path: Path, watch: Watch) -> tuple[str, ...]:
+    """Write a PDF: pictures, question, answer and settings, then a map for each token or word.
+
+    Of a clip some steps are shown, in even distances, the first and the last among them.
+    """
     found, notes = bounded(drawings(subject), MAX_MAPS, "The document")
-    look, said = coloured(subject), facts(subject)
+    parts, of_clips = _shown_parts(subject, pictures)
+    notes += of_clips
+    said = facts(subject)
     texts = "".join([*said.values(), *(one.text for one in found)])
     document = _Document(texts, said[UNPROVEN])
     notes += font_notes(texts, document.has)
-    picture = visualization.fitted(visualization.as_rgb(image), max_side=1200)
     try:
-        _first_page(document, _with_boxes(picture, found), said, notes)
-        document.add_page()
-        _map_pages(document, picture, found, look, watch)
+        if is_picture(subject.capture.visuals):
+            picture = visualization.fitted(visualization.as_rgb(parts[0].image), max_side=1200)
+            _first_page(document, _with_boxes(picture, found), said, notes)
+            document.add_page()
+            _map_pages(document, picture, found, coloured(subject), watch)
+        else:
+            images = [visualization.fitted(part.image, IN_ROW, IN_ROW) for part in parts]
+            _first_page(document, overlay_grid(images, [part.label for part in parts]), said, notes)
+            document.add_page()
+            _row_pages(document, subject, parts, found, watch)
         document.output(str(path))
     finally:
         for font in document.fonts.values():  # fpdf2 leaves their files open
             if isinstance(font, TTFFont):
                 font.ttfont.close()
     return notes
+
+
+def _shown_parts(subject: Subject, pictures: Pictures) -> tuple[list[Part], tuple[str, ...]]:
+    """Return the pictures and so many steps of each clip, and a note where steps were left out."""
+    shown: list[Part] = []
+    notes = []
+    for number, visual in enumerate(subject.capture.visuals):
+        parts = parts_on(subject, pictures, number)
+        if len(parts) > MAX_STEPS:
+            steps = np.linspace(0, len(parts) - 1, MAX_STEPS).round().astype(int)
+            notes.append(f"The document shows {MAX_STEPS} of {len(parts)} steps of {visual.name}.")
+            parts = [parts[step] for step in steps]
+        shown += parts
+    return shown, tuple(notes)
 
 
 def _with_boxes(picture: Image.Image, found: Sequence[Drawing]) -> Image.Image:
@@ -166,4 +197,33 @@ def _map_pages(
             alt_text=plain_text(one.title),
             keep_aspect_ratio=True,
         )
+    watch.tell(len(found), len(found))
+
+
+def _row_pages(
+    document: _Document, subject: Subject, parts: Sequence[Part], found: Sequence[Drawing], watch: Watch
+) -> None:
+    """Write each word with all pictures under its map, by one measure, and its share on each in words."""
+    look = coloured(subject)
+    each = [{one.name: one for one in drawings(part.subject)} for part in parts]
+    for done, name in enumerate(one.name for one in found):
+        watch.tell(done, len(found))
+        drawn = [of_part[name] for of_part in each]
+        images = [small(part.image, one, look, IN_ROW) for part, one in zip(parts, drawn, strict=True)]
+        labels = [labelled(part, one) for part, one in zip(parts, drawn, strict=True)]
+        scale = scale_of_all(subject, drawn[0], look)
+        row = overlay_grid(images, labels, min(len(images), COLUMNS), scale=scale)
+        room = document.h - document.t_margin - document.b_margin - 16  # a row is not broken
+        width = min(
+            document.epw, document.epw * row.width / (COLUMNS * IN_ROW), room * row.width / row.height
+        )
+        height = width * row.height / row.width
+        if document.get_y() + height + 16 > document.h - document.b_margin and done:
+            document.add_page()
+        document.block(drawn[0].text[:LONGEST], 10, "B")
+        where = where_text(subject, range(len(subject.capture.visuals)), drawn[0].tokens)
+        document.block(f"{where}: {', '.join(labels)}", 7)
+        document.ln(1)
+        document.image(row, w=width, alt_text=plain_text(drawn[0].title))
+        document.ln(4)
     watch.tell(len(found), len(found))

@@ -1,7 +1,8 @@
-"""What of an answer is shown: chosen tokens or words, as maps to draw, as numbers, and in words.
+"""What of an answer is shown: chosen tokens or words, as maps to draw, and in words.
 
-Goes in: a `Subject`: a `Capture`, a `Selection` and its maps. Comes out: `Drawing`s, arrays, and in words
-what they were made from and what they do not prove. Knows nothing of models and files.
+Goes in: a `Subject`: a `Capture`, a `Selection` and its maps. Comes out: `Drawing`s, and in words what they
+were made from and what they do not prove. Of several pictures, and of a clip's steps, a `Subject` shows one
+(`Selection.visual`, `frame`); parts.py has all of them. Knows nothing of models and files.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -30,10 +31,11 @@ from records.look import Look, Whole
 from records.map_check import MapCheck
 from records.selection import Selection, scale_text
 from records.token_maps import SelectedMaps, TokenMaps
-from records.visuals import Visual
+from records.visuals import Visual, is_picture, plane_number, planes_of
 from records.words import Word
 from report.boxes import boxes_facts, boxes_of
-from utils import NamedArrays, as_ranges, described_arrays, one_line
+from report.places import place_of, visuals_facts
+from utils import as_ranges, one_line
 
 if TYPE_CHECKING:
     from records.capture import Capture
@@ -59,12 +61,14 @@ class Drawing:
     scale_label: str
     unit: str
     boxes: Boxes = NO_BOXES  # of the answer; those that the drawn tokens spell stand out
-    place: str = "the image"  # what is drawn on: one picture, or one of several
-    whole: Whole | None = None  # of several pictures: what the map holds on all of them
+    place: str = "the image"  # what is drawn on: a picture, one of several, a step of a clip
+    whole: Whole | None = None  # of several pictures and steps: what the map holds on all of them
+    crossed: tuple[int, ...] = ()  # cells (row * w + col) of which nothing is claimed
+    tokens: tuple[int, ...] = ()  # whose map it is
 
     def look(self, look: Look) -> Look:
         """Return how this one is drawn."""
-        return replace(look, whole=self.whole)
+        return replace(look, whole=self.whole, crossed=self.crossed)
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,6 +80,8 @@ class Subject:
     maps: SelectedMaps
     without: NDArray[np.float32] | None = None  # (token,): log p without the picture, where that is known
     checks: tuple[MapCheck, ...] = ()  # maps of the answer that were tested
+    # Shares of attention (plane,) by what they are of: reading all that was recorded takes a while.
+    known: dict[Any, NDArray[np.float32]] = field(default_factory=dict, repr=False)
 
     def choosing(self, **changes: Any) -> Subject:
         """Return the same answer and maps under a changed selection."""
@@ -129,27 +135,34 @@ class Subject:
 
     @property
     def visual(self) -> Visual:
-        """The picture that is shown, of several the chosen one."""
+        """The picture or clip that is shown, of several the chosen one."""
         return self.capture.visuals[self.selection.visual]
 
     @property
     def place(self) -> str:
-        """What the picture that is shown is called: "the image", or "picture 2 of 3"."""
-        count = len(self.capture.visuals)
-        return "the image" if count == 1 else f"picture {self.selection.visual + 1} of {count}"
+        """What is shown is called: "the image", "picture 2 of 3", "the clip at 1.25 s"."""
+        return place_of(self.capture.visuals, self.selection.visual, self.selection.frame)
 
     def heat(self, tokens: int | Sequence[int]) -> NDArray[np.float32]:
-        """Return the map (h, w) of a token, or of several, on the picture that is shown."""
-        return self.found.token_map(tokens, self.selection.visual)
+        """Return the map (h, w) of a token, or of several, on the picture or the step that is shown."""
+        return self.found.token_map(tokens, self.selection.visual, self.selection.frame)
 
     def on_image(self, tokens: Sequence[int]) -> float:
-        """Return the share of the tokens' attention that is on the picture that is shown, 0..1."""
-        if len(self.capture.visuals) > 1:
-            chosen, of_prompt = self.selection, self.selection.of_prompt
-            shares_of = self.processor.visual_shares
-            return float(shares_of(tokens, chosen.layers, chosen.heads, of_prompt=of_prompt)[chosen.visual])
+        """Return the share of the tokens' attention that is on the picture or step that is shown, 0..1."""
+        if not is_picture(self.capture.visuals):
+            place = plane_number(self.capture.visuals, self.selection.visual, self.selection.frame)
+            return float(self.plane_shares(tokens)[place])
         shares = self.processor.prompt_shares if self.selection.of_prompt else self.processor.shares
         return float(shares(tokens, self.selection.layers, self.selection.heads)[0])
+
+    def plane_shares(self, tokens: Sequence[int]) -> NDArray[np.float32]:
+        """Return the share of the tokens' attention on each picture and step (plane,), 0..1."""
+        chosen = self.selection
+        key = (tuple(tokens), chosen.layers, chosen.heads, chosen.of_prompt)
+        if key not in self.known:
+            shares_of = self.processor.plane_shares
+            self.known[key] = shares_of(tokens, chosen.layers, chosen.heads, of_prompt=chosen.of_prompt)
+        return self.known[key]
 
 
 def drawings(subject: Subject) -> list[Drawing]:
@@ -200,6 +213,8 @@ def _drawing(subject: Subject, name: str, title: str, word: Word) -> Drawing:
         unit=found.row.shown_unit,
         place=subject.place,
         whole=_whole(subject, word.tokens),
+        crossed=_crossed(subject),
+        tokens=tuple(word.tokens),
         boxes=boxes_of(subject.visual, subject.boxes, _spelling(subject, word.tokens)),
     )
 
@@ -211,8 +226,8 @@ def _spelling(subject: Subject, tokens: Sequence[int]) -> Sequence[int]:
 
 
 def _whole(subject: Subject, tokens: Sequence[int]) -> Whole | None:
-    """Return what a map holds on all pictures, where there are several."""
-    if len(subject.capture.visuals) == 1:
+    """Return what a map holds on all pictures and steps, where there is more than one picture."""
+    if is_picture(subject.capture.visuals):
         return None
     return whole_of(subject.found.mean_map(tokens).astype(np.float64))
 
@@ -220,17 +235,19 @@ def _whole(subject: Subject, tokens: Sequence[int]) -> Whole | None:
 def coloured(subject: Subject) -> Look:
     """Return the selection's look; for a shared scale, with the range over all tokens that have maps."""
     selection, sides = subject.selection, [side for side in subject.maps if side is not None]
-    look = replace(selection.look, crossed=_here(subject, sides[0].removed or ()))
+    look = replace(selection.look, crossed=_crossed(subject))
     if selection.scale == "own" or look.vmin is not None or look.has_range:
         return look
     flat = (one.reshape(1, -1) for side in sides for one in side.maps)
     return visualization.shared_look(look, flat)
 
 
-def _here(subject: Subject, patches: Sequence[int]) -> tuple[int, ...]:
-    """Return which cells (row * w + col) of the picture that is shown are among patches of all pictures."""
-    here = subject.visual.patches
-    return tuple(patch - here.start for patch in patches if here.start <= patch < here.stop)
+def _crossed(subject: Subject) -> tuple[int, ...]:
+    """Return which cells (row * w + col) of what is shown were left out as sinks."""
+    removed = next(side for side in subject.maps if side is not None).removed or ()
+    chosen, visuals = subject.selection, subject.capture.visuals
+    here = planes_of(visuals)[plane_number(visuals, chosen.visual, chosen.frame)].patches
+    return tuple(patch - here.start for patch in removed if here.start <= patch < here.stop)
 
 
 # --- What every file says -----------------------------------------------------------------------------------
@@ -239,24 +256,22 @@ def _here(subject: Subject, patches: Sequence[int]) -> tuple[int, ...]:
 def facts(subject: Subject) -> dict[str, str]:
     """Return what the maps were made from, and what they do not prove, as (name: text)."""
     capture, selection = subject.capture, subject.selection
-    (_, h, w), (height, width) = subject.visual.grid, subject.visual.size
-    which = "" if len(capture.visuals) == 1 else f"{subject.place}: "
     return {
         "Model": capture.model_name,
         **({} if capture.system is None else {"System prompt": capture.system or "empty"}),
         "Question": capture.prompt,
         "Answer": capture.text + (" (stopped early)" if capture.stopped else ""),
         **boxes_facts(subject.boxes),
-        **_method_facts(subject),
+        **method_facts(subject),
         "Scale": scale_text(selection.scale, selection.look.colormap),
-        "Picture": f"{which}{width} × {height} pixels, {w} × {h} visual tokens",
+        **visuals_facts(capture.visuals),
         "Generation": generation_text(capture.settings),
         **({"Self-test": capture.settings["verified"]} if "verified" in capture.settings else {}),
         UNPROVEN: subject.found.row.caveat,
     }
 
 
-def _method_facts(subject: Subject) -> dict[str, str]:
+def method_facts(subject: Subject) -> dict[str, str]:
     """Return the method, and what it was told or folded over."""
     capture, selection, found = subject.capture, subject.selection, subject.found
     if not found.as_it_is:
@@ -315,84 +330,3 @@ def bounded(found: Sequence[Drawing], limit: int, what: str) -> tuple[list[Drawi
     steps = np.linspace(0, len(found) - 1, limit).round().astype(int)
     note = f"{what} shows {limit} of {len(found)} maps, in even steps; choose fewer tokens to see each."
     return [found[step] for step in steps], (note,)
-
-
-# --- Numbers ------------------------------------------------------------------------------------------------
-
-
-def arrays_of(subjects: Sequence[Subject], drawing: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
-    """Return the maps of some subjects (one capture, same layers and heads), and what they were made from."""
-    first = subjects[0]
-    capture, selection, found = first.capture, first.selection, first.found
-    maps: dict[str, tuple[NDArray[Any], str]] = {}
-    for one in subjects:
-        maps |= (_token_arrays(one) if not one.selection.of_prompt else {}) | (
-            _word_arrays(one) if one.selection.by == "word" else {}
-        )
-    arrays: NamedArrays = {
-        **maps,
-        "layers": (np.array(selection.layers), "layer"),
-        **_heads_array(first),
-    }
-    method = _method_facts(first)
-    said = {
-        "grid": first.visual.grid[1:],  # (h, w)
-        "image_size": first.visual.size,  # (h, w)
-        "image_hash": first.visual.hash,
-        "model": capture.model_name,
-        "prompt": capture.prompt,
-        "answer": capture.text,
-        "method": method["Method"] if found.as_it_is else found.line,
-        "aggregation": selection.aggregation,
-        "caveat": found.row.caveat,
-        **({"values": method["Values"]} if "Values" in method else {}),
-    }
-    return described_arrays(arrays, said, {"generation": capture.settings, "drawing": dict(drawing)})
-
-
-def _heads_array(subject: Subject) -> NamedArrays:
-    """Return the heads that attention is folded over, or pairs of a layer and a head."""
-    heads = subject.selection.heads
-    if heads is None:
-        pairs = kept_pairs(subject.capture, subject.selection.layers)
-        return {"pairs": (np.array(pairs), "pair,layer and head")}
-    return {"heads": (np.array(heads), "head")}
-
-
-def _token_arrays(subject: Subject) -> dict[str, tuple[NDArray[Any], str]]:
-    """Return the chosen tokens' maps and what is known of each token."""
-    capture, selection, chosen = subject.capture, subject.selection, list(subject.tokens)
-    shares = [subject.processor.shares(token, selection.layers, selection.heads) for token in chosen]
-    return {
-        "maps": (np.stack([subject.heat(token) for token in chosen]), "token,h,w"),
-        "token_positions": (np.array(chosen), "token"),
-        "token_ids": (np.array([capture.token_ids[token] for token in chosen]), "token"),
-        "tokens": (np.array([capture.tokens[token] for token in chosen]), "token"),
-        "logprobs": (capture.logprobs.float().cpu().numpy()[chosen], "token"),
-        "shares": (np.stack(shares), "token,part"),
-        "share_parts": (np.array(["image", "prompt", "answer"]), "part"),
-        **_picture_shares(subject, chosen),
-    }
-
-
-def _picture_shares(subject: Subject, tokens: Sequence[int]) -> NamedArrays:
-    """Return each token's share of attention on the picture that is shown, where there are several."""
-    if len(subject.capture.visuals) == 1:
-        return {}
-    return {
-        "picture_shares": (np.array([subject.on_image([token]) for token in tokens], np.float32), "token")
-    }
-
-
-def _word_arrays(subject: Subject) -> dict[str, tuple[NDArray[Any], str]]:
-    """Return the words' maps, texts and tokens; a word's tokens are filled up with -1."""
-    kind = "prompt_word" if subject.selection.of_prompt else "word"
-    words = [word for _, word in subject.words()]
-    tokens = np.full((len(words), max(len(word.tokens) for word in words)), -1)
-    for row, word in zip(tokens, words, strict=True):
-        row[: len(word.tokens)] = word.tokens
-    return {
-        f"{kind}_maps": (np.stack([subject.heat(word.tokens) for word in words]), f"{kind},h,w"),
-        f"{kind}s": (np.array([word.text for word in words]), kind),
-        f"{kind}_tokens": (tokens, f"{kind},token of {kind}"),
-    }

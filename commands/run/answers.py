@@ -13,6 +13,7 @@ from attention_extractor import AttentionExtractor
 from attention_processor import AttentionProcessor
 from commands.arguments import choice, generation_of, numbers
 from commands.keep import check_pairs, layers_beside
+from commands.pictures import has_clip
 from commands.terminal import bar, counter, printable, say, stop_on_interrupt
 from methods import selected_maps, token_maps
 from model import (
@@ -31,11 +32,17 @@ from records.selection import Selection
 from records.store import Store
 from records.token_maps import TokenMaps
 from records.verification import with_verification
+from records.videos import Video
 from records.words import Word
 from report.view import Subject
 from utils import Range, Stopped, one_line
 
-Given = Image | list[Image]  # a picture, or several
+Given = Image | Video | list[Image | Video]  # a picture or clip, or several
+
+
+def as_list(given: Given) -> list[Image | Video]:
+    """Return what was given as a list, also where it is one."""
+    return given if isinstance(given, list) else [given]
 
 
 def loaded(args: argparse.Namespace, **placement: str) -> tuple[Any, Any]:
@@ -106,6 +113,7 @@ def keep(args: argparse.Namespace, image: Given, capture: Capture, layers: list[
 def question(args: argparse.Namespace, source: Checkpoint, layers: list[int] | None) -> str:
     """Return the key of the question in the store."""
     settings = {"layers": layers, "keep": args.keep, "answer": args.answer, **generation_of(args)}
+    settings |= {"system": args.system, "clips": has_clip(args.picture)}
     return answer_key(source, args.image_hash, args.prompt, **settings)
 
 
@@ -116,11 +124,11 @@ def generated(extractor: AttentionExtractor, args: argparse.Namespace, image: Gi
         KeyboardInterrupt: once Ctrl-C has ended the answer, between two tokens.
     """
     key = verification_key(checkpoint(args.model or default_model()))
-    thinking, limit = args.thinking, args.max_new_tokens
-    sizes: Any = image.size if isinstance(image, Image) else [one.size for one in image]
-    say(extractor.plan(sizes, args.prompt, limit, answer=args.answer, thinking=thinking).line)
+    limit, turned = args.max_new_tokens, {"thinking": args.thinking, "system": args.system}
+    sizes: Any = [one.size if isinstance(one, Image) else one for one in as_list(image)]
+    say(extractor.plan(sizes, args.prompt, limit, answer=args.answer, **turned).line)
     if args.answer is not None:
-        read = extractor.read(image, args.prompt, args.answer, args.image_hash, thinking=thinking)
+        read = extractor.read(image, args.prompt, args.answer, args.image_hash, **turned)
         return with_verification(read, key)
     count = config.MAX_NEW_TOKENS if limit is None else limit
     with stop_on_interrupt() as stop, bar("Answer", "token", count) as progress:
@@ -133,6 +141,7 @@ def generated(extractor: AttentionExtractor, args: argparse.Namespace, image: Gi
             image,
             args.prompt,
             **generation_of(args),
+            system=args.system,
             on_token=on_token,
             stop=stop,
             known_hash=args.image_hash,

@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,39 +19,46 @@ from commands.arguments import (
     numbers,
 )
 from commands.files import finished_folder
-from commands.run.answers import answered, subject_of
-from commands.terminal import UsageError, bar, printable, say
+from commands.run.answers import answered, as_list, subject_of
+from commands.terminal import UsageError, bar, counter, printable, say
 from drawing.boxes import draw_boxes
-from drawing.colour_bar import number_labels
 from methods import METHODS
 from records.boxes import as_json
 from records.capture import Capture
 from records.keep import every_head
 from records.look import Look
 from records.selection import ANSWER, Selection, parsed_tokens
-from report.boxes import figures_line
+from records.videos import Video
+from report.animation import gif, mp4
+from report.boxes import box_line, figures_line
+from report.formats import FORMATS
+from report.numbers import arrays_of
+from report.parts import Pictures, parts_on, share_text, sheet
+from report.places import folder_of, whole_place_of
 from report.png import figure
-from report.view import Drawing, Subject, arrays_of, coloured, drawings, unwritten
-from utils import as_ranges, one_line, save_arrays
+from report.view import Drawing, Subject, coloured, drawings, unwritten, whole_drawing
+from utils import Watch, as_ranges, one_line, save_arrays
 from visualization import save_image
 
 
 def run(args: argparse.Namespace) -> None:
-    """Answer the prompt about the image, or several, and write its maps."""
-    given = args.picture
+    """Answer the prompt about the pictures and clips, and write its maps."""
+    pictures = tuple(as_list(args.picture))
     with finished_folder(Path(args.output)) as folder:
-        capture = answered(args, given)
+        capture = answered(args, args.picture)
         print(printable(capture.text), flush=True)
         if not capture.token_ids:
             raise UsageError("the model gave an empty answer: there is nothing to draw")
-        subject = subject_of(args, given, capture, selection_of(args, capture))
-        pictures = [given] if isinstance(given, Image.Image) else given
+        subject = subject_of(args, args.picture, capture, selection_of(args, capture))
         (folder / "answer.txt").write_text(capture.text + "\n", encoding="utf-8")
         written = 1
-        for number, image in enumerate(pictures):
-            own = folder if len(pictures) == 1 else folder / f"picture_{number + 1}"
+        for number, shown in enumerate(pictures):
+            own, one = folder / folder_of(capture.visuals, number), subject.choosing(visual=number)
             own.mkdir(exist_ok=True)
-            written += write_picture(own, args, image, subject.choosing(visual=number))
+            if isinstance(shown, Video):
+                written += write_clip(own, args, pictures, one)
+            else:
+                written += write_picture(own, args, shown, one)
     for note in unwritten(subject):
         say(f"note: {note}")
     if len(pictures) > 1:
@@ -72,9 +80,41 @@ def write_picture(folder: Path, args: argparse.Namespace, image: Image.Image, su
     draw(folder, image, found, look)
     heading = (subject.capture.text, subject.found.line)
     save_image(overview(image, found, look, heading), folder / "overview.png")
+    return save_maps(folder, shown, {**asdict(look), "scale": args.scale})
+
+
+def write_clip(folder: Path, args: argparse.Namespace, pictures: Pictures, subject: Subject) -> int:
+    """Write what is chosen of an answer on the steps of a clip, and return how many files were written."""
+    tell_boxes(subject, folder)
+    shown = [subject]
+    if args.prompt_words:
+        shown.append(subject.choosing(tokens=None, by="word", of_prompt=True))
+    number = subject.selection.visual
+    for one in shown:
+        side = "prompt_" * one.selection.of_prompt
+        parts, look = parts_on(one, pictures, number), coloured(one)
+        save_image(sheet(one, parts), folder / f"{side}overview.png")
+        with bar(f"Steps of {subject.visual.name}", "picture", len(parts)) as progress:
+            for step, part in enumerate(parts):
+                picture = visualization.fitted(part.image, visualization.MIN_SIDE, visualization.MAX_SIDE)
+                drawn = figure(picture, whole_drawing(part.subject), look)
+                save_image(drawn, folder / f"{side}step_{step:03d}.png")
+                progress.update()
+        for kind, write in (("gif", gif), ("mp4", mp4)):
+            with bar(f"{FORMATS[kind].name} of {subject.visual.name}", "frame", 1) as progress:
+                notes = write(
+                    one, pictures, folder / f"{side}moving.{kind}", Watch(counter(progress)), number
+                )
+        for note in notes:
+            if note not in unwritten(one):  # which are said once, at the end
+                say(f"note: {note}")
+    return save_maps(folder, shown, {**asdict(coloured(subject)), "scale": args.scale})
+
+
+def save_maps(folder: Path, shown: Sequence[Subject], drawing: dict[str, Any]) -> int:
+    """Write the numbers beside all that was drawn, and return how many files that is but for the answer."""
     files = sorted([*(file.name for file in folder.iterdir() if file.is_file()), "maps.npz"])
-    drawing = {**asdict(look), "scale": args.scale, "files": files}
-    save_arrays(folder / "maps.npz", arrays_of(shown, drawing))
+    save_arrays(folder / "maps.npz", arrays_of(shown, {**drawing, "files": files}))
     return len(files) - ("answer.txt" in files)
 
 
@@ -88,19 +128,26 @@ def whole_maps(shown: Sequence[Subject]) -> Iterator[NDArray[np.float32]]:
 
 
 def say_shares(names: Sequence[str], subject: Subject) -> None:
-    """Say how much of the chosen tokens' attention each picture got."""
-    for number, name in enumerate(names):
-        one = subject.choosing(visual=number)
-        share = number_labels([one.on_image(one.tokens)])[0]
-        say(f"{one.place}, {one_line(printable(name))}: {share} of attention")
+    """Say how much of the chosen tokens' attention each picture and clip got."""
+    chosen, visuals = subject.selection, subject.capture.visuals
+    shares = subject.processor.visual_shares(subject.tokens, chosen.layers, chosen.heads)
+    for number, (name, share) in enumerate(zip(names, shares, strict=True)):
+        place = whole_place_of(visuals, number)
+        say(f"{place}, {one_line(printable(name))}: {share_text(float(share))} of attention")
 
 
 def tell_boxes(subject: Subject, folder: Path) -> None:
-    """Print the boxes of an answer, each with how the map of its own tokens lies on it, and write them."""
+    """Print the boxes of an answer, each with how the map of its own tokens lies on it, and write them.
+
+    Of a clip their places alone: an answer does not say in which of its frames they are.
+    """
     boxes, notes = subject.boxes
     for number, box in enumerate(boxes):
-        line = figures_line(number, box, subject.heat(box.tokens), subject.visual.size)
-        of = "" if len(subject.capture.visuals) == 1 else f"on {subject.place}: "
+        line = box_line(number, box)
+        if not subject.visual.times:
+            line = figures_line(number, box, subject.heat(box.tokens), subject.visual.size)
+        one, visuals = subject.selection.visual, subject.capture.visuals
+        of = "" if len(visuals) == 1 else f"on {whole_place_of(visuals, one)}: "
         print(printable(of + line), flush=True)
     for note in notes:
         say(f"note: {note}")

@@ -94,6 +94,7 @@ class Answers:
         """Return what of the arguments and the checkpoint decides what is written, JSON-ready."""
         args = self.args
         how = {**generation_of(args), "keep": args.keep}
+        how |= {} if args.system is None else {"system": args.system}
         chosen = ("tokens", "layers", "heads", "aggregation", "method", "no_sinks", "scale")
         return {
             "key": answering(model_name(args), lambda: self.loaded, **how),
@@ -133,9 +134,11 @@ class Answers:
 
     def answered(self, asked: Asked, image: Image.Image, watch: Watch) -> Capture:
         """Return the answer, generated, or read where it is given."""
+        turned, system = self.args.thinking, self.args.system
         if asked.answer is not None:
-            return self.extractor.read(image, asked.prompt, asked.answer, thinking=self.args.thinking)
-        return self.extractor.generate(image, asked.prompt, **generation_of(self.args), stop=watch.stop)
+            return self.extractor.read(image, asked.prompt, asked.answer, thinking=turned, system=system)
+        how = generation_of(self.args)
+        return self.extractor.generate(image, asked.prompt, **how, system=system, stop=watch.stop)
 
     def explained(self, capture: Capture, image: Image.Image, watch: Watch) -> Subject:
         """Return the answer with the maps of what is chosen of it."""

@@ -20,7 +20,7 @@ from commands.arguments import (
     ranges,
 )
 from commands.files import finished_folder
-from commands.run.answers import answered_by, loaded, word_number
+from commands.run.answers import answered_by, as_list, loaded, word_number
 from commands.terminal import UsageError, bar, counter, printable, say, stop_on_interrupt
 from drawing.characters import isolated
 from drawing.outline import whole_of
@@ -59,7 +59,8 @@ def run(args: argparse.Namespace) -> None:
                 )
             except Stopped:
                 raise KeyboardInterrupt from None
-        image = given if isinstance(given, Image.Image) else given[which]
+        image = as_list(given)[which]
+        assert isinstance(image, Image.Image)  # no clip is checked
         write_check(folder, image, OnePicture(capture, found, which), on_map, on_picture)
         names = sorted(path.name for path in folder.iterdir())
     for note in found.notes:
@@ -136,10 +137,11 @@ def checked(
 
 
 def where_most_is(found: TokenMaps, tokens: tuple[int, ...]) -> int:
-    """Return the number of the picture on which most of a map is."""
+    """Return the number of the picture, no clip, on which most of a map is."""
     assert found.capture is not None
-    parts = (found.token_map(tokens, number) for number in range(len(found.capture.visuals)))
-    return int(np.argmax([np.maximum(part, 0).sum() for part in parts]))
+    numbers = [number for number, one in enumerate(found.capture.visuals) if one.kind == "image"]
+    parts = (found.token_map(tokens, number) for number in numbers)
+    return numbers[int(np.argmax([np.maximum(part, 0).sum() for part in parts]))]
 
 
 def write_check(

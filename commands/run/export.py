@@ -6,10 +6,8 @@ import argparse
 import re
 from pathlib import Path
 
-from PIL import Image
-
 from commands.files import finished_folder
-from commands.run.answers import answered, subject_of
+from commands.run.answers import Given, answered, subject_of
 from commands.run.attention import selection_of
 from commands.terminal import UsageError, bar, counter, printable, say, stop_on_interrupt
 from records.capture import Capture
@@ -23,24 +21,24 @@ from utils import Stopped, Watch, shown
 def run(args: argparse.Namespace) -> None:
     """Write an answer as files."""
     with finished_folder(Path(args.output)) as folder:
-        capture, image = chosen_answer(args)
+        capture, given = chosen_answer(args)
         print(printable(capture.text), flush=True)
-        subject = subject_of(args, image, capture, selection_of(args, capture))
+        subject = subject_of(args, given, capture, selection_of(args, capture))
         for kind in args.format:
-            write_format(kind, subject, image, folder)
+            write_format(kind, subject, given, folder)
             if args.prompt_words and kind not in ("html", "npz"):  # which have both
                 asked = subject.choosing(tokens=None, by="word", of_prompt=True)
-                write_format(kind, asked, image, folder)
+                write_format(kind, asked, given, folder)
         names = sorted(file.name for file in folder.iterdir())
     say(f"Wrote {', '.join(names)} to {args.output}")
 
 
-def chosen_answer(args: argparse.Namespace) -> tuple[Capture, Image.Image]:
-    """Return the answer that is meant, with its picture: asked for now, or kept."""
+def chosen_answer(args: argparse.Namespace) -> tuple[Capture, Given]:
+    """Return the answer that is meant, with its pictures: asked for now, or kept."""
     if args.picture is not None:
         return answered(args, args.picture), args.picture
-    kept = reopened(args.source)
-    return kept.capture, kept.image
+    capture = reopened(args.source[0]).capture
+    return capture, capture.pictures[0] if len(capture.pictures) == 1 else list(capture.pictures)
 
 
 def reopened(name: str) -> Kept:
@@ -67,7 +65,7 @@ def reopened(name: str) -> Kept:
         raise UsageError(str(error)) from error
 
 
-def write_format(kind: str, subject: Subject, image: Image.Image, folder: Path) -> None:
+def write_format(kind: str, subject: Subject, given: Given, folder: Path) -> None:
     """Write one format, with a progress bar.
 
     Raises:
@@ -75,7 +73,7 @@ def write_format(kind: str, subject: Subject, image: Image.Image, folder: Path) 
     """
     with stop_on_interrupt() as stop, bar(FORMATS[kind].name, "step", 1) as progress:
         try:
-            made = export(kind, subject, image, folder, Watch(counter(progress), stop))
+            made = export(kind, subject, given, folder, Watch(counter(progress), stop))
         except Stopped:
             raise KeyboardInterrupt from None
         progress.update(int(progress.total or 0) - progress.n)

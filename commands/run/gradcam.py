@@ -75,6 +75,7 @@ def explained(args: argparse.Namespace, image: Image.Image) -> GradCam:
                 on_progress=counter(progress),
                 stop=stop,
                 thinking=args.thinking,
+                system=args.system,
             )
         except Stopped:
             raise KeyboardInterrupt from None

@@ -17,9 +17,8 @@ ASKED = ("Who", " is", " there", "?")
 CONTEXT = ("<|im_start|>", "user", *ASKED, "<|im_end|>", "\n")
 
 
-def rows(count: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+def rows(count: int, seed: int, patches: int = GRID[0] * GRID[1]) -> tuple[torch.Tensor, torch.Tensor]:
     """Return random attention (token, layer, head, patch) and shares that belong together."""
-    patches = GRID[0] * GRID[1]
     weights = np.random.default_rng(seed).exponential(size=(count, len(RECORDED), HEADS, patches + 2)) ** 2
     weights /= weights.sum(-1, keepdims=True)
     attention = torch.tensor(weights[..., :patches], dtype=torch.float32)

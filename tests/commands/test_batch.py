@@ -365,3 +365,23 @@ def test_the_index_of_many_has_pages(tmp_path: Path) -> None:
     assert "&lt;b&gt;" in second
     write_index(tmp_path, rows[:1], [])
     assert not (tmp_path / "index-2.html").exists()
+
+
+def test_a_system_prompt_is_read_and_is_another_question(
+    batch: Callable[..., int], pictures: Path, out: Path, loaded: tuple[Any, Any]
+) -> None:
+    def logprobs(system: str | None) -> list[float]:
+        return [
+            float(
+                AttentionExtractor(*loaded)
+                .generate(open_image(pictures / name), PROMPT, TOKENS, system=system)
+                .logprobs.sum()
+            )
+            for name in SIZES
+        ]
+
+    for arguments, system in ((["--system", "Be brief."], "Be brief."), ([], None)):
+        assert batch(*arguments) == 0
+        found = [float(row["logprob"]) for row in table(out, "answers")]
+        assert found == pytest.approx(logprobs(system), abs=1e-4)
+    assert logprobs(None) != pytest.approx(logprobs("Be brief."), abs=1e-3)

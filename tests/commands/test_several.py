@@ -139,7 +139,7 @@ def test_a_broken_picture_among_several_is_named(
 ) -> None:
     Path(pictures[1]).write_text("no picture")
     assert call("attention") == 2
-    assert capsys.readouterr().err.splitlines()[-1].startswith(f"error: {pictures[1]}: ")
+    assert capsys.readouterr().err.splitlines()[-1].startswith(f"error: picture 2 ({pictures[1]}): ")
 
 
 def test_it_is_kept_and_found_again(

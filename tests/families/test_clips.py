@@ -1,7 +1,6 @@
 """Every family: clips in a question, alone and among pictures, against transformers' eager attention."""
 
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,6 @@ from methods import METHODS, token_maps
 from model import Encoded, PromptError, encode
 from model.video_settings import SETTINGS
 from records.capture import Capture
-from records.store import Store
 from records.videos import Video
 from tests.families.kit import forced, picture, plain
 from tests.numerics import assert_same
@@ -143,7 +141,7 @@ def test_every_method_has_a_map_of_each_step(family: tuple[Any, Any], kind: str,
     assert all(one.any() for one in found.maps)
 
 
-def test_what_cannot_be_is_one_line(family: tuple[Any, Any], kind: str, tmp_path: Path) -> None:
+def test_what_cannot_be_is_one_line(family: tuple[Any, Any], kind: str) -> None:
     with pytest.raises(PromptError, match="says <video>, <image> and is about one picture and one clip:"):
         encode(*family, [picture(kind), clip(kind)], "<video> or <image>?")
     capture = answer(kind, ALONE)
@@ -153,8 +151,3 @@ def test_what_cannot_be_is_one_line(family: tuple[Any, Any], kind: str, tmp_path
     heat = token_maps("attention", capture).token_map(1)
     with pytest.raises(ValueError, match="the map of a clip cannot be tested"):
         check_map(*family, clip(kind), capture, 1, heat)
-    store = Store(tmp_path / "cache")
-    other = Video("b.mp4", clip(kind).frames, TIMES, 2.0, 2.5, clip(kind).size, "d" * 64)
-    assert store.save(capture, clip(kind)) is None  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="not the one that the capture was made from"):
-        store.save(capture, other)  # type: ignore[arg-type]

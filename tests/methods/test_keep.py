@@ -13,7 +13,8 @@ from methods import METHODS, rank_heads, selected_maps, sink_patches, token_maps
 from records.capture import Capture
 from records.keep import heads_refusal, kept_pairs
 from records.selection import parsed_selection
-from report.view import Subject, arrays_of, facts, short_id
+from report.numbers import arrays_of
+from report.view import Subject, facts, short_id
 from tests.attention_processor.kit import (
     GRID,
     HEADS,

@@ -22,6 +22,7 @@ def test_the_same_question_has_the_same_key(folder: Path) -> None:
         {"max_new_tokens": config.MAX_NEW_TOKENS, "seed": config.SEED, "float16": config.USE_FLOAT16},
         {"generation": "checkpoint"},
         {"keep": "all"},
+        {"system": None, "clips": False},
     ]
     for changed in same_questions:
         assert asked(folder, **changed) == first, changed
@@ -60,6 +61,11 @@ def test_another_question_has_another_key(folder: Path, monkeypatch: pytest.Monk
         {"keep": [(1, 0), (2, 1)]},
         {"keep": [(1, 0), (2, 2)]},
         {"float16": not config.USE_FLOAT16},
+        {"system": "Be brief."},
+        {"system": ""},
+        {"clips": True},
+        {"image": ["a" * 64, "b" * 64]},
+        {"image": ["b" * 64, "a" * 64]},
     ]
     keys = [asked(folder, **changed) for changed in changes]
     settings = [
@@ -73,6 +79,9 @@ def test_another_question_has_another_key(folder: Path, monkeypatch: pytest.Monk
         with monkeypatch.context() as patched:
             patched.setattr(config, name, value)
             keys.append(asked(folder))
+    monkeypatch.setattr(config, "VIDEO_MAX_PIXELS", 100_352)
+    assert asked(folder) == keys[0]  # which has no clip
+    keys.append(asked(folder, clips=True))
     (folder / "model.safetensors").write_bytes(b"weights, trained on")
     keys.append(asked(folder))
     os.utime(folder / "model.safetensors", (1, 1))
