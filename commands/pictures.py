@@ -3,43 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import re
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from PIL import Image
-
 import config
 from commands.terminal import UsageError, say
 from records.look import Look
-from records.pictures import NO_PICTURE, ImageError, hashes_of, open_image
-from records.videos import Video, open_video
+from records.opening import note_of, open_visual
+from records.pictures import ImageError, hashes_of
+from records.videos import Video
 from utils import one_line
-
-# Of files that are told of as clips where they can be read as neither.
-CLIP_ENDING = re.compile(r"\.(mp4|m4v|mov|webm|mkv|avi|mpg|mpeg|ts|wmv|flv|ogv)", re.IGNORECASE)
-
-
-def opened(path: str | Path, fps: float | None = None, max_frames: int | None = None) -> Image.Image | Video:
-    """Return the picture, or frames of the clip, as `open_image` and `open_video` do.
-
-    What is no picture by its content is read as a clip. Where it is neither, its ending says which of the two
-    is told of.
-
-    Raises:
-        ImageError: one line, without a path.
-    """
-    is_clip = CLIP_ENDING.fullmatch(Path(path).suffix) is not None
-    try:
-        return open_image(path)
-    except ImageError as error:
-        if not (is_clip or str(error).startswith(NO_PICTURE)):
-            raise
-        try:
-            return open_video(path, fps, max_frames)
-        except ImageError as of_clip:
-            raise (of_clip if is_clip else error) from None
 
 
 def take_pictures(args: argparse.Namespace, paths: Sequence[str]) -> None:
@@ -53,7 +27,7 @@ def take_pictures(args: argparse.Namespace, paths: Sequence[str]) -> None:
     for number, path in enumerate(paths, start=1):
         place = f"picture {number} ({one_line(path)}): " if len(paths) > 1 else ""
         try:
-            shown.append(opened(path, *how))
+            shown.append(open_visual(path, *how))
         except ImageError as error:
             raise UsageError(f"{place or f'{one_line(path)}: '}{error}") from error
         if note := note_of(shown[-1]):
@@ -62,11 +36,6 @@ def take_pictures(args: argparse.Namespace, paths: Sequence[str]) -> None:
         raise UsageError("--fps and --max-frames belong to a clip, and no file is one")
     hashes = hashes_of(shown)
     args.picture, args.image_hash = (shown[0], hashes[0]) if len(paths) == 1 else (shown, hashes)
-
-
-def note_of(shown: Image.Image | Video) -> str:
-    """Return what a person should know of a picture or clip; "" for nothing."""
-    return shown.note if isinstance(shown, Video) else str(shown.info.get("note", ""))
 
 
 def has_clip(shown: object) -> bool:

@@ -25,6 +25,7 @@ from records.capture import Capture
 from records.entries import Kept
 from records.grad_cam import GradCam
 from records.map_check import MapCheck
+from records.opening import note_of
 from records.shares import Held, leaving
 from records.thoughts import said
 from records.videos import Video
@@ -138,9 +139,9 @@ class Run:
     @property
     def note(self) -> str:
         """What was left out of the pictures; of several it says of which."""
-        notes = [one.note if isinstance(one, Video) else one.info.get("note", "") for one in self.originals]
+        notes = list(map(note_of, self.originals))
         if len(notes) == 1:
-            return str(notes[0])
+            return notes[0]
         return ". ".join(f"Picture {i + 1}: {note}".rstrip(".") for i, note in enumerate(notes) if note)
 
     @cached_property

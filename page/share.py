@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import gradio as gr
-from PIL.Image import Image
 
 from page.around import Around
 from page.explorer import LOOK, PICKED, WANTED, Explorer
@@ -20,6 +19,7 @@ from page.queue import Queue
 from page.selection import Controls
 from page.shown import subject_of
 from report.formats import FORMATS, Exported, export, shows_one_map
+from report.parts import Given
 from report.view import Subject
 from utils import Watch
 
@@ -89,19 +89,19 @@ class Share:
     ) -> Iterator[Outputs]:
         """Make a file, telling how far it is."""
 
-        def asked() -> tuple[str, Subject, Image]:
+        def asked() -> tuple[str, Subject, Given]:
             visitor, run = self.around.asked(request, run_id, NO_ANSWER)
             if not isinstance(kind, str) or kind not in FORMATS:
                 raise RefusedError(f"The file must be one of {', '.join(FORMATS)}.")
             word = key if shows_one_map(kind, run.capture) else "all"
             selection = Controls.of(wanted).selection(run.capture, word, by, look)
-            return visitor, subject_of(run, selection), run.original
+            return visitor, subject_of(run, selection), run.originals
 
-        visitor, subject, picture = yield from refusing(lambda reason: {self.line: reason}, asked)
+        visitor, subject, pictures = yield from refusing(lambda reason: {self.line: reason}, asked)
 
         def make(job: Job) -> Exported:
             with self.queue.turn(job.waits, job.stop, job.person):
-                return made(kind, subject, picture, job)
+                return made(kind, subject, pictures, job)
 
         yield from self.around.jobs.run(visitor, "file", make, self._shown_of(kind, visitor))
 
@@ -132,11 +132,11 @@ class Share:
         )
 
 
-def made(kind: str, subject: Subject, picture: Image, job: Job) -> Exported:
+def made(kind: str, subject: Subject, pictures: Given, job: Job) -> Exported:
     """Return a file of an answer, in a folder of its own that nobody can guess."""
     folder = new_folder()
     try:
-        return export(kind, subject, picture, folder, Watch(job.steps, job.stop))
+        return export(kind, subject, pictures, folder, Watch(job.steps, job.stop))
     except BaseException:
         folder.rmdir()
         raise

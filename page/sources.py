@@ -21,6 +21,7 @@ from demo.bundled import FOLDER
 from page.files import new_folder
 from page.inputs import RefusedError, refusal
 from page.parts import LATEST, new_number, text_of
+from records.opening import open_visual
 from records.pictures import ImageError, image_hash, open_image
 from records.videos import Video, open_video
 from visualization import fitted
@@ -28,9 +29,6 @@ from visualization import fitted
 SIDE, QUALITY = 640, 88  # of a picture as it is shown among those to choose: pixels of its longer side
 LONGEST_PATH = 4096
 MOST = 64  # pictures of one question; how many fit into an answer the model's length says
-CLIPS = frozenset(
-    (".mp4", ".m4v", ".mov", ".webm", ".mkv", ".avi", ".mpg", ".mpeg", ".wmv", ".flv", ".ogv", ".3gp", ".ts")
-)
 Found = TypeVar("Found")
 ROOT = "document.querySelector('#image .sources')"
 _UNITS = {"b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9}
@@ -107,7 +105,7 @@ def opened(chosen: Any) -> tuple[Image.Image | Video, ...]:
         RefusedError: if none is chosen, or what is named is neither an example nor an upload.
         ValueError: one line, for a file that cannot be used; of several it says which.
     """
-    return tuple(_each(chosen, lambda path: _clip(path) if is_clip(path) else open_image(path)))
+    return tuple(_each(chosen, _opened))
 
 
 def sizes_of(chosen: Any) -> list[tuple[int, int] | Video]:
@@ -115,7 +113,7 @@ def sizes_of(chosen: Any) -> list[tuple[int, int] | Video]:
 
     Errors are those of `opened`.
     """
-    return _each(chosen, lambda path: _clip(path) if is_clip(path) else _size(path))
+    return _each(chosen, _size)
 
 
 def _each(chosen: Any, read: Callable[[Path], Found]) -> list[Found]:
@@ -134,15 +132,25 @@ def _each(chosen: Any, read: Callable[[Path], Found]) -> list[Found]:
     return found
 
 
-def is_clip(path: Path) -> bool:
-    """Return whether a file is read as a clip, by the end of its name; an animated GIF is a picture."""
-    return path.suffix.lower() in CLIPS
+@lru_cache(maxsize=256)
+def _size_of_picture(path: Path) -> tuple[int, int] | None:
+    """Return a picture's size, None of a clip: worked out once, for what was sent is never written again."""
+    shown = open_visual(path)
+    return None if isinstance(shown, Video) else shown.size
 
 
 @lru_cache(maxsize=4)
 def _clip(path: Path) -> Video:
-    """Return a clip: decoded once, for a file that was sent is never written again."""
+    """Return a clip: decoded once, though only the latest few stay in memory."""
     return open_video(path)
+
+
+def _size(path: Path) -> tuple[int, int] | Video:
+    return _size_of_picture(path) or _clip(path)
+
+
+def _opened(path: Path) -> Image.Image | Video:
+    return _clip(path) if _size_of_picture(path) is None else open_image(path)
 
 
 def _file(chosen: Any) -> Path:
@@ -152,12 +160,6 @@ def _file(chosen: Any) -> Path:
     if isinstance(number, int) and not isinstance(number, bool) and 0 <= number < len(known):
         return known[number][0]
     return uploaded(chosen.get("path"))
-
-
-@lru_cache(maxsize=256)
-def _size(path: Path) -> tuple[int, int]:
-    """Return a picture's size: worked out once, for a file that was sent is never written again."""
-    return open_image(path).size
 
 
 def uploaded(path: Any) -> Path:
@@ -178,9 +180,9 @@ def _checked(path: Any) -> dict[str, Any]:
     """Return an upload as a browser can draw it, and what is to be said of it; or why it cannot be used."""
     try:
         file = uploaded(path)
-        if not is_clip(file):
+        clip = _size(file)
+        if not isinstance(clip, Video):
             return {"url": _address(file), "kind": "image"}
-        clip = _clip(file)
         note = f"{clip.duration:.1f} s, {len(clip.frames)} frames read"
         return {"url": _jpeg(clip.picture(0)), "kind": "video", "note": note}
     except Exception as error:

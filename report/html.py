@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from PIL import Image
-
 import viewer
 from records.selection import key_of
-from records.visuals import is_picture
 from report.parts import Pictures
 from report.view import Subject
 from utils import Watch
@@ -18,20 +15,13 @@ def html(subject: Subject, pictures: Pictures, path: Path, watch: Watch) -> tupl
     """Write one HTML file with the viewer and all maps in it; it opens from disk and asks for nothing.
 
     It opens on the chosen tokens; where none are chosen, on the most telling word.
-
-    Raises:
-        ValueError: for several pictures, or a clip.
     """
-    if not is_picture(subject.capture.visuals):
-        raise ValueError("the interactive page shows one picture alone: choose png, pdf or mp4 instead")
     selection, maps = subject.selection, subject.maps
     if selection.of_prompt and maps.prompt is None:
         raise ValueError("there are no maps of the prompt")
-    (picture,) = pictures
-    assert isinstance(picture, Image.Image)
     shown = viewer.payload(
         subject.capture,
-        picture,
+        pictures,
         maps.answer,
         maps.prompt,
         look=selection.look,

@@ -52,7 +52,7 @@ def answered(room: ModelRoom, page: Page) -> str:
     """The id of an answer."""
     assert room.loaded is not None
     extractor = AttentionExtractor(room.loaded.model, room.loaded.processor)
-    return page.sessions.keep("me", Run(extractor.generate(noise(0), PROMPT, max_new_tokens=3), noise(0)))
+    return page.sessions.keep("me", Run(extractor.generate(noise(0), PROMPT, max_new_tokens=3), (noise(0),)))
 
 
 @pytest.fixture(autouse=True)

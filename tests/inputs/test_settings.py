@@ -29,7 +29,7 @@ from tests.inputs.tally import Tally
 from tests.inputs.values import LOOK, WANTED, anything, ranges
 
 CAPTURE = made_capture()
-RUN = Run(CAPTURE, Image.new("RGB", (196, 140)))
+RUN = Run(CAPTURE, (Image.new("RGB", (196, 140)),))
 COUNT = len(CAPTURE.token_ids)
 GENERATION = {
     "max_new_tokens": 6,

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import zipfile
 from collections.abc import Sequence
 from dataclasses import replace
@@ -362,15 +363,18 @@ def test_pictures_are_the_answers_own_or_those_given(mixed: Capture) -> None:
 
 
 @pytest.mark.parametrize("name", ["pair", "clip"])
-def test_the_interactive_page_is_of_one_picture(name: str, request: Any, tmp_path: Path) -> None:
+def test_the_interactive_page_has_every_picture_and_step(name: str, request: Any, tmp_path: Path) -> None:
     capture = request.getfixturevalue(name)
-    with pytest.raises(ValueError, match="the interactive page shows one picture alone") as refused:
-        export("html", of(capture, ALL), None, tmp_path)
-    assert len(str(refused.value).splitlines()) == 1
-    assert list(tmp_path.iterdir()) == []
+    page = export("html", of(capture, ALL), None, tmp_path).path.read_text("utf-8")
+    held = re.search(r'<script type="application/json" id="payload">(.*?)</script>', page)
+    assert held is not None
+    data = json.loads(held[1])
+    assert [tuple(one["grid"]) for one in data["visuals"]] == [one.grid for one in capture.visuals]
+    assert len(data["pictures"]) == sum(one.grid[0] for one in capture.visuals)
+    assert data["answer"]["text"] == capture.text
 
 
-@pytest.mark.parametrize("kind", [kind for kind in FORMATS if kind != "html"])
+@pytest.mark.parametrize("kind", list(FORMATS))
 def test_words_of_the_prompt_can_be_taken_away_too(kind: str, mixed: Capture, tmp_path: Path) -> None:
     asked = replace(ALL, of_prompt=True, tokens=(1,))
     made = export(kind, of(mixed, asked), None, tmp_path)

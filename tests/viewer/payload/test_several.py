@@ -3,6 +3,7 @@
 import base64
 import io
 from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +63,7 @@ def test_maps_are_of_all_patches_and_shares_of_each_picture(data: dict[str, Any]
     assert maps.shape == mean.shape
     assert np.abs(maps - mean).max() <= 1e-6 + np.ptp(mean, axis=1).max() / 65535
     ends = np.cumsum([0, *(int(np.prod(visual.grid)) for visual in capture.visuals)])
-    shares = [[row[a:b].sum() for a, b in zip(ends[:-1], ends[1:], strict=True)] for row in mean]
+    shares = [[row[a:b].sum() for a, b in pairwise(ends)] for row in mean]
     np.testing.assert_allclose(data["answer"]["visual_shares"], shares, atol=1e-4)
     clip = AttentionProcessor(capture).get_attention_heatmap_for_token(1, visual=1)
     np.testing.assert_allclose(maps[1, ends[1] : ends[2]].reshape(clip.shape), clip, atol=1e-5)

@@ -1,0 +1,45 @@
+"""Opening what a person hands over, a picture or a clip, by what is in it.
+
+Goes in: a file. Comes out: a Pillow picture as `open_image` gives it, or a `Video`. Knows nothing of models.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from PIL import Image
+
+from records.pictures import NO_PICTURE, ImageError, open_image
+from records.videos import Video, open_video
+
+# Of files that are told of as clips where they can be read as neither.
+CLIP_ENDING = re.compile(r"\.(mp4|m4v|mov|webm|mkv|avi|mpg|mpeg|ts|wmv|flv|ogv|3gp)", re.IGNORECASE)
+
+
+def open_visual(
+    path: str | Path, fps: float | None = None, max_frames: int | None = None
+) -> Image.Image | Video:
+    """Return the picture, or frames of the clip, as `open_image` and `open_video` do.
+
+    What is no picture by its content is read as a clip. Where it is neither, its ending says which of the two
+    is told of.
+
+    Raises:
+        ImageError: one line, without a path.
+    """
+    is_clip = CLIP_ENDING.fullmatch(Path(path).suffix) is not None
+    try:
+        return open_image(path)
+    except ImageError as error:
+        if not (is_clip or str(error).startswith(NO_PICTURE)):
+            raise
+        try:
+            return open_video(path, fps, max_frames)
+        except ImageError as of_clip:
+            raise (of_clip if is_clip else error) from None
+
+
+def note_of(shown: Image.Image | Video) -> str:
+    """Return what a person should know of a picture or clip; "" for nothing."""
+    return shown.note if isinstance(shown, Video) else str(shown.info.get("note", ""))
