@@ -60,7 +60,10 @@ class Inquiry:
         if loaded is None or loaded.checkpoint is None:
             return None
         hashes = self.hashes[0] if len(self.hashes) == 1 else list(self.hashes)
-        return answer_key(loaded.checkpoint, hashes, self.prompt, answer=self.answer, **self.settings)
+        clips = any(isinstance(one, Video) for one in self.images)
+        return answer_key(
+            loaded.checkpoint, hashes, self.prompt, answer=self.answer, clips=clips, **self.settings
+        )
 
     def capture(self, extractor: AttentionExtractor, job: Job) -> Capture:
         """Return the answer that the model gives, or the given one as it reads it."""
