@@ -1,5 +1,6 @@
 // The viewer on the page. From the server come
-//   `props.value`: what viewer.payload() returns without its picture, and `run`, the answer's id; null without one
+//   `props.value`: what viewer.payload() returns without its picture, and `run`, the answer's id, which stays there alone
+//     once the rest was taken; null without an answer
 //   `props.picture`: the answer's picture, and the same `run`
 //   `props.heads`, `.without`, `.check`, `.compared`: what was asked for, of that answer
 //   `props.progress`: how far the next answer is, null or `back` without one; `.work`: what the model does beside
@@ -11,6 +12,7 @@
 const root = element.querySelector('.lens-viewer');
 const slots = { ask: 'ask', token: 'token', methods: 'gradcam_box' };
 let told = null; // the pick that the list of words has
+let come = null; // the latest answer that came, whether its picture is there or not
 let run = null; // the answer that is shown
 let note = null; // what was said when this answer came: it stays, whatever works beside
 let answered = null; // the picture of the answer, as it was chosen: {path, url, orig_name, example}
@@ -73,18 +75,27 @@ function tellPick() {
   trigger('click');
 }
 
+// Whenever anything here changes, such as with each word of the next answer, Gradio copies and compares all that is in
+// `props`, number by number, and hears nothing else meanwhile. So an answer is taken out, and its id left.
+function take() {
+  if (!props.value?.answer) return;
+  come = props.value;
+  props.value = { run: come.run };
+}
+
 function show() {
+  take();
   const { value, picture } = props;
   if (!root.viewer) mountViewer(root, null, host);
   if (!value || !picture || value.run !== picture.run) return;
-  answered = value.facts?.source ?? answered;
+  answered = come.facts?.source ?? answered;
   root.dataset.answered = JSON.stringify(answered);
-  if (value.run !== run) {
+  if (come.run !== run) {
     told = null;
     note = props.notice ?? null;
   }
-  run = value.run;
-  root.viewer.update({ ...value, picture });
+  run = come.run;
+  root.viewer.update({ ...come, picture });
   root.viewer.update({ work: props.work ?? null, ...now() });
   tellPick();
 }
