@@ -23,7 +23,7 @@ from records.plan import Plan
 from utils import Stopped
 
 TICK = 0.25  # seconds after which a caller hears something even if nothing happened
-PAUSE = 0.04  # seconds between two items at least: a page need not be told of every token of a fast model
+PAUSE = 0.1  # seconds between two items at least: each costs the browser some tens of milliseconds
 
 Part = Literal[
     "answer", "need", "method", "grad-cam", "check", "file", "load"

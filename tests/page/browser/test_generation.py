@@ -5,7 +5,18 @@ from pathlib import Path
 import pytest
 
 from page.site import Page
-from tests.page.browser.kit import NEW, Tab, allow, generate, menu, prepare, reads, says
+from tests.page.browser.kit import (
+    LISTEN,
+    NEW,
+    Tab,
+    allow,
+    answered,
+    generate,
+    menu,
+    prepare,
+    reads,
+    says,
+)
 
 pytestmark = [
     pytest.mark.timeout(280),
@@ -13,6 +24,15 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::pandas.errors.Pandas4Warning"),
 ]
 GIVEN = "Two red birds."
+# From now on: how many numbers and texts Gradio copies, one call each, and how often words are written.
+COUNT = """() => {
+  const copy = window.copying ??= window.structuredClone;
+  Object.assign(window, { copied: 0, written: 0 });
+  window.structuredClone = (...given) => {
+    window.copied += 1;
+    return copy(...given);
+  };
+}"""
 
 
 def labelled(tab: Tab, text: str) -> None:
@@ -61,3 +81,31 @@ def test_what_an_answer_would_record_is_said_before_it_is_asked(
     assert loaded is not None
     ids = loaded.processor.tokenizer(GIVEN)["input_ids"]
     planned(f"72 visual tokens, at most {len(ids)} new ones")
+
+
+def test_a_word_costs_the_browser_little_whatever_the_answer_before_it_was(
+    tab: Tab, files: Path, slowly: None
+) -> None:
+    def give(answer: str) -> None:
+        menu(tab, "settings")
+        tab.fill("#given textarea", answer)
+        labelled(tab, "Explain ↵" if answer else "Ask ↵")
+        tab.keyboard.press("Escape")
+
+    prepare(tab, files / "a.png", 1000)
+    times, copies = 15, []
+    for before in (GIVEN, times * GIVEN):
+        give(before)
+        generate(tab)
+        give("")
+        tab.evaluate(LISTEN)
+        tab.click("#generate")
+        tab.wait_for_selector(".lens-viewer[data-phase=writing]")
+        tab.evaluate(COUNT)
+        tab.wait_for_function("window.written >= 8")
+        copies.append(tab.evaluate("window.copied / window.written"))
+        tab.click("#stop")
+        answered(tab)
+    assert copies[0] > 0
+    # More for the list of words alone, not for all that the viewer knows of each.
+    assert copies[1] - copies[0] < 5 * (times - 1) * len(GIVEN)
