@@ -288,6 +288,8 @@ patches does no more than hiding others, it says little.</li>
 <ul class="keys">
 <li><kbd>←</kbd> <kbd>→</kbd> another word, with <kbd>Shift</kbd> several,
 <kbd>Esc</kbd> the whole answer</li>
+<li><kbd>[</kbd> <kbd>]</kbd> another picture or moment, <kbd>Shift</kbd>+<kbd>1</kbd>–<kbd>9</kbd> a picture,
+<kbd>Space</kbd> plays a clip</li>
 <li><kbd>T</kbd> test the map · <kbd>1</kbd>–<kbd>4</kbd> view ·
 <kbd>F</kbd> <kbd>B</kbd> <kbd>C</kbd> Fast, Best, Causal</li>
 <li><kbd>/</kbd> to the question · <kbd>Enter</kbd> or <kbd>Ctrl</kbd>+<kbd>Enter</kbd> asks,

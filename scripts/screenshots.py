@@ -44,6 +44,7 @@ STATES: tuple[tuple[str, int, int, str, str], ...] = (
     ("page-hidden.png", 1440, 900, "light", "hide"),
     ("page-writing.png", 1440, 900, "light", "write"),
     ("page-portrait.png", 1440, 900, "light", "portrait"),
+    ("page-several.png", 1440, 900, "light", "several"),
     ("page-error.png", 1440, 900, "light", "refuse"),
     ("gradcam.png", 1440, 900, "light", "gradcam"),
 )
@@ -182,6 +183,17 @@ def ask(tab: Tab, number: int) -> None:
     finished(tab)
 
 
+def several(tab: Tab) -> None:
+    """Ask about three examples at once."""
+    tab.click("#image .several")
+    for number in (3, 4):
+        tab.click(f".sources .thumb:nth-child({number})")
+    tab.fill("#prompt textarea", "What is the boat?")
+    tab.click("#generate")
+    finished(tab)
+    tab.mouse.move(0, 0)
+
+
 def refuse(tab: Tab) -> None:
     """Choose a file that is no picture, and ask nothing."""
     file = FilePayload(name="notes.png", mimeType="image/png", buffer=b"no picture")
@@ -212,6 +224,7 @@ STEPS: dict[str, Callable[[Tab], None]] = {
     "hide": hide,
     "write": write,
     "portrait": lambda tab: ask(tab, 2),
+    "several": several,
     "refuse": refuse,
     "gradcam": gradcam,
 }
