@@ -179,15 +179,14 @@ function follow() {
   if (!value) return;
   const list = [value].flat().map((one) => {
     if (typeof one.example === 'number') return pictures[one.example];
-    return own.find(({ path }) => path === one.path) ?? { ...one, isChecked: true };
+    const known = one.path && own.find(({ path }) => path === one.path); // a clip from before has no path
+    return known || { ...one, isChecked: true };
   });
-  const isKnown = list.length === chosen.length && list.every((one, i) => one === chosen[i]);
-  own = [...list.filter((one) => !own.includes(one) && !pictures.includes(one)), ...own].slice(0, OWN);
-  if (isKnown && list.every((one) => pictures.includes(one) || one === chosen[0])) {
-    keep(list);
-    return;
+  const fresh = list.filter((one) => !own.includes(one) && !pictures.includes(one));
+  if (fresh.length) {
+    own = [...fresh, ...own].slice(0, OWN);
+    show();
   }
-  show();
   keep(list);
 }
 

@@ -139,7 +139,7 @@ def _size_of_picture(path: Path) -> tuple[int, int] | None:
     return None if isinstance(shown, Video) else shown.size
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=2)
 def _clip(path: Path) -> Video:
     """Return a clip: decoded once, though only the latest few stay in memory."""
     return open_video(path)

@@ -15,6 +15,7 @@ from records.capture import Capture
 from records.videos import open_video
 from tests.clips import write_clip
 from tests.page.browser.kit import NEW, allow, becomes, generate, says, upload
+from tests.page.browser.test_accessible import in_both_themes
 from tests.seeing import draws, part, said, state
 from tests.serving import PROMPT, noise
 
@@ -243,3 +244,12 @@ def test_an_example_joins_with_the_button_pressed_and_takes_the_place_without(ta
     tab.click("#image .several")
     thumbs.nth(2).click()
     assert tab.locator("#image .thumb[aria-pressed=true]").count() == 1
+
+
+def test_axe_finds_nothing_in_strip_and_moments(tab: Tab, files: Path, clip: Path) -> None:
+    choose_files(tab, files / "a.png", clip)
+    allow(tab, NEW)
+    generate(tab)
+    tab.keyboard.press("Shift+Digit2")
+    part(tab, "scrubber").wait_for()
+    assert in_both_themes(tab, "light", "several") == []
