@@ -21,11 +21,12 @@ from records.capture import Capture
 from records.map_check import MapCheck
 from records.pictures import image_hash, open_image, rgb
 from records.token_maps import TokenMaps
+from records.turns import turn_of_json
 from records.visuals import Visual, picture_visual, visual_of_json
 from utils import one_line
 
-# Raised when an entry is written in a way that older code cannot read; 1 knew one picture.
-FORMAT, FORMATS = 2, (1, 2)
+# Raised when an entry is written so that older code cannot read it. 1 knew one picture, 2 no earlier turns.
+FORMAT, FORMATS = 3, (1, 2, 3)
 TENSORS, FACTS, PICTURE, THUMBNAIL = "capture.safetensors", "capture.json", "picture.png", "thumbnail.png"
 THUMBNAIL_SIDE = 192  # pixels of the longer side
 ANSWER_CHARACTERS = 200  # of the answer and of the prompt, in a list
@@ -100,7 +101,8 @@ def write_capture(folder: Path, capture: Capture, saved: float) -> None:
     from torch import Tensor
 
     values = {part.name: getattr(capture, part.name) for part in fields(capture) if part.name != "pictures"}
-    values["visuals"] = [asdict(visual) for visual in capture.visuals]
+    for name in ("visuals", "history"):
+        values[name] = [asdict(part) for part in values[name]]
     tensors = {name: value for name, value in values.items() if isinstance(value, Tensor)}
     with disk_told():
         save_file({name: _whole(tensor) for name, tensor in tensors.items()}, folder / TENSORS)
@@ -132,13 +134,14 @@ def read_entry(folder: Path, picture_file: Path | None = None) -> Kept:
     from safetensors.torch import load_file
 
     plain = {name: _with_tuples(value) for name, value in _facts(folder)["capture"].items()}
-    visuals = _visuals(plain)
+    visuals, history = _visuals(plain), tuple(map(turn_of_json, plain.pop("history", ())))
     files = [picture_file or folder / PICTURE]
     files += [folder / picture_name(number) for number in range(1, len(visuals))]
     pictures = tuple(map(open_image, files))
     if [image_hash(picture) for picture in pictures] != [visual.hash for visual in visuals]:
         raise ValueError("its picture is not the one of its capture")
-    capture = Capture(**{**plain, **load_file(folder / TENSORS)}, visuals=visuals, pictures=pictures)
+    parts = {"visuals": visuals, "history": history, "pictures": pictures}
+    capture = Capture(**{**plain, **load_file(folder / TENSORS), **parts})
     return Kept(folder.name, capture, read_additions(folder, capture, folder.name[:8]))
 
 
