@@ -65,7 +65,8 @@ class Before:
         """Return the question, with what it adds to what was shown, as the model reads it (see `encode`)."""
         if self.conversation.turns:
             visuals = [*self.conversation.pictures, *as_list(visuals)]
-            known_hash = known_hash and [*self.conversation.hashes, *as_list(known_hash)]
+            if known_hash is not None:
+                known_hash = [*self.conversation.hashes, *as_list(known_hash)]
         return encode(self.model, self.processor, visuals, prompt, known_hash, **self._chat)
 
     def count(self, size_wh: Size | list[Size], prompt: str) -> Counts:
