@@ -31,6 +31,9 @@ class Capture(OfVisuals):
     else: with "all" it is every head; with "head-mean" there is one index, their mean; of pairs, index i is
     the i-th kept head of the layer, and where a layer has fewer than another, the rest is zeros and belongs
     to no head. `shares` and `text_attention` are of all heads, of each layer that was recorded.
+
+    Of a conversation it is the last answer; each earlier one has a capture of its own. `history` says what was
+    asked and said before, which is part of the prompt, and `visuals` are those of the whole conversation.
     """
 
     token_ids: tuple[int, ...]

@@ -17,6 +17,7 @@ from methods import covering, token_maps
 from methods.grad_cam import smooth_grad_cam
 from methods.question import Question
 from model import Checkpoint, PromptError, answer_key, encode
+from model.standard import standard_of
 from records import entries
 from records.capture import Capture
 from records.conversation import conversation_of
@@ -26,6 +27,7 @@ from records.turns import Turn
 from tests.families.kit import attended, forced, picture, plain
 from tests.families.moving import clip, leave_frames_small
 from tests.numerics import assert_same
+from tests.tiny import CHAT_TEMPLATE
 from tests.tiny_families import LAYERS, tiny_family
 
 pytestmark = pytest.mark.numeric
@@ -338,13 +340,19 @@ REWRITES = CONTENT.replace("'] }}", "'].replace('</think>', '(thought)') }}")
 
 @pytest.mark.parametrize("kind", ["qwen3_5"])
 @pytest.mark.parametrize(
-    ("template", "kept"), [(STRIPS, "A cat."), (CONTENT, THOUGHT)], ids=["stripped", "as it was said"]
+    ("template", "kept"),
+    [
+        (CHAT_TEMPLATE.replace(CONTENT, STRIPS), "A cat."),
+        (CHAT_TEMPLATE, THOUGHT),
+        (standard_of("qwen3_5").template, "A cat."),
+    ],
+    ids=["stripped", "as it was said", "the family's own"],
 )
 def test_a_thought_is_left_out_where_the_template_leaves_it_out(
     kind: str, template: str, kept: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model, processor = tiny_family(kind)
-    monkeypatch.setattr(processor, "chat_template", processor.chat_template.replace(CONTENT, template))
+    monkeypatch.setattr(processor, "chat_template", template)
     extractor = AttentionExtractor(model, processor, float16=False)
     first = extractor.read(picture(kind), QUESTIONS[0], THOUGHT)
     found = extractor.read([], QUESTIONS[-1], "No.", history=[first])
@@ -354,7 +362,9 @@ def test_a_thought_is_left_out_where_the_template_leaves_it_out(
         {"role": "assistant", "content": [{"type": "text", "text": THOUGHT}]},
         {"role": "user", "content": [{"type": "text", "text": QUESTIONS[-1]}]},
     ]
-    text = processor.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+    text = processor.apply_chat_template(
+        turns, tokenize=False, add_generation_prompt=True, enable_thinking=False
+    )
     assert f"assistant\n{kept}<|im_end|>" in text
     expected = processor(text=[text], images=[picture(kind)], return_tensors="pt")["input_ids"][0]
     encoded = encode(model, processor, found.pictures, QUESTIONS[-1], history=found.history)
