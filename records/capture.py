@@ -32,8 +32,8 @@ class Capture(OfVisuals):
     the i-th kept head of the layer, and where a layer has fewer than another, the rest is zeros and belongs
     to no head. `shares` and `text_attention` are of all heads, of each layer that was recorded.
 
-    Of a conversation it is the last answer; each earlier one has a capture of its own. `history` says what was
-    asked and said before, which is part of the prompt, and `visuals` are those of the whole conversation.
+    Of a conversation it is the last answer; each earlier one has a capture of its own. `history` says what
+    was asked and said before, which is part of the prompt; `visuals` are those of the whole conversation.
     """
 
     token_ids: tuple[int, ...]
