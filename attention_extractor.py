@@ -37,17 +37,14 @@ from model import (
     answer_ids,
     attention_layers,
     box_settings,
-    chosen_thinking,
-    count,
     decoder_layers,
-    encode,
     family_of,
     generation_config_of,
     model_device,
     model_layer_count,
-    thinking_of,
     told,
 )
+from model.before import Before
 from model.questions import written_prompt
 from records.capture import Capture
 from records.choices import chosen_indices
@@ -137,18 +134,19 @@ class AttentionExtractor:
         repetition_penalty: float | None = None,
         thinking: bool | None = None,
         system: str | None = None,
+        history: Sequence[Capture] = (),
     ) -> Capture:
         """Return an answer to the prompt about the visuals, with its attention; None is read from `config`.
 
         `visuals` is a picture, a `Video`, or a list of these: they stand before the prompt, or each where the
-        prompt says `<image>` or `<video>`. `system` is the text of a system turn before it; None leaves that
-        to the template. `thinking` has a checkpoint whose template asks for it think aloud first; its
-        thoughts are tokens of the answer.
+        prompt says `<image>` or `<video>`. `history` are the answers so far, each with its conversation, and
+        `visuals` then what the question adds, [] for nothing. `system` is the text of a system turn; None
+        takes the history's, or the template's own. `thinking` has a checkpoint whose template asks for it
+        think aloud first; its thoughts are tokens of the answer.
         With `generation="checkpoint"` it is the answer of `torch.manual_seed(seed)` and
         `model.generate(**inputs, max_new_tokens=max_new_tokens)`: the checkpoint's own generation_config
-        counts. "greedy" takes the likeliest token each time; "own" has a neutral `GenerationConfig` and the
-        four values given here, one of which means it (see `GenerationSettings`). The capture's `settings` say
-        what was used; its `logprobs` are the model's own, before all of this.
+        counts. "greedy" takes the likeliest token each time; "own" the four values given here, one of which
+        means it. The capture's `settings` say what was used; its `logprobs` are the model's own, without it.
 
         `on_token(text so far, number of tokens)` hears of each token; before it, now and then and of one
         picture alone, `on_map(token, map (h, w))` where its attention went (mean over layers and kept heads).
@@ -165,16 +163,15 @@ class AttentionExtractor:
             generation, max_new_tokens, temperature, top_p, top_k, repetition_penalty, seed, thinking
         )
         chosen = generation_config_of(self.model, settings)
-        thinks = chosen_thinking(self.processor, settings.thinking)
-        how: dict[str, Any] = {"thinking": thinks, "system": system}
+        before = Before.of(self.model, self.processor, settings.thinking, system, history)
         asked = {name: getattr(settings, name) for name in ("generation", "max_new_tokens", "seed")}
 
         def answered() -> Capture:
-            encoded = encode(self.model, self.processor, visuals, prompt, known_hash, **how)
+            encoded = before.encode(visuals, prompt, known_hash)
             recording = self._recording(encoded, settings.max_new_tokens, on_plan)
             tell = self._teller(on_token, map_teller(recording, encoded.visuals, on_map))
             each, backend = self._run(encoded, recording, settings, chosen, tell, stop)
-            facts = {**asked, **told(chosen), **self._turned(thinks, system), "attention_backend": backend}
+            facts = {**asked, **told(chosen), **before.facts, "attention_backend": backend}
             return self._capture(encoded, recording, Said(each.ids, each.logprobs, each.stopped), facts)
 
         return within_memory(answered, NO_MEMORY)
@@ -188,26 +185,25 @@ class AttentionExtractor:
         *,
         thinking: bool | None = None,
         system: str | None = None,
+        history: Sequence[Capture] = (),
     ) -> Capture:
         """Return an answer that was written elsewhere, with the attention of its tokens.
 
         `answer` is its text, or its token ids as the server that wrote it returned them; ids that end an
         answer are left out at its end. Nothing is generated: the model reads prompt and answer in one forward
         pass (teacher forcing). `thinking` is as for `generate`: whether the server had the template ask for
-        thoughts. Given the ids of an answer of `generate`, the capture is that of `generate`,
-        but for its `settings`.
+        thoughts; so are `system` and `history`. Given the ids of an answer of `generate`, the capture is
+        that of `generate`, but for its `settings`.
 
         Raises:
             ValueError: for an image, a prompt or an answer that cannot be used, or too long for memory.
             MemoryError: if memory ran out on the way; what was recorded until then is freed.
             RuntimeError: if the model is at work for another capture or Grad-CAM.
         """
-        thinks = chosen_thinking(self.processor, thinking)
-
-        how: dict[str, Any] = {"thinking": thinks, "system": system}
+        before = Before.of(self.model, self.processor, thinking, system, history)
 
         def answered() -> Capture:
-            encoded = encode(self.model, self.processor, visuals, prompt, known_hash, **how)
+            encoded = before.encode(visuals, prompt, known_hash)
             ids = answer_ids(self.model, self.processor, encoded.prompt_length, answer)
             recording = self._recording(encoded, len(ids))
             start = encoded.prompt_length - 1
@@ -222,7 +218,7 @@ class AttentionExtractor:
                 hidden = self.model.model(**inputs, use_cache=False).last_hidden_state[0, start:]
                 recording.keep()
                 logprobs = head_logprobs(self.model, hidden, ids)
-            facts = {"generation": "given", **self._turned(thinks, system), "attention_backend": backend}
+            facts = {"generation": "given", **before.facts, "attention_backend": backend}
             return self._capture(encoded, recording, Said(list(ids), [*logprobs], False), facts)
 
         return within_memory(answered, NO_MEMORY)
@@ -236,19 +232,20 @@ class AttentionExtractor:
         answer: str | Sequence[int] | None = None,
         thinking: bool | None = None,
         system: str | None = None,
+        history: Sequence[Capture] = (),
     ) -> Plan:
         """Return what `generate` would record at most of a picture of this `Image.size`; nothing is computed.
 
-        Of several pictures `size_wh` is a list; of a clip it is the `Video` itself. With `answer` it
-        is what `read` would record. What is None is read from `config`.
+        Of several pictures `size_wh` is a list; of a clip it is the `Video` itself; of a follow-up it is of
+        what that adds. With `answer` it is what `read` would record. What is None is read from `config`.
 
         Raises:
             ValueError: for what `generate` and `read` refuse before the model begins, above all more to
                 record than memory holds; the line says what helps.
         """
         settings = GenerationSettings.of(max_new_tokens=max_new_tokens, thinking=thinking)
-        thinks = chosen_thinking(self.processor, settings.thinking)
-        counts = count(self.model, self.processor, size_wh, prompt, thinking=thinks, system=system)
+        before = Before.of(self.model, self.processor, settings.thinking, system, history)
+        counts = before.count(size_wh, prompt)
         new = settings.max_new_tokens
         if answer is not None:
             new = len(answer_ids(self.model, self.processor, counts.length, answer))
@@ -308,11 +305,6 @@ class AttentionExtractor:
         hybrid = len(attention_layers(self.model)) < model_layer_count(self.model)
         kind = {"hybrid": hybrid, "gated": family_of(self.model).gated}
         return {name: True for name, holds in kind.items() if holds}
-
-    def _turned(self, thinks: bool, system: str | None) -> dict[str, Any]:
-        """Return what the template was told, where it knows of it, and the system prompt that was given."""
-        told_ = {} if thinking_of(self.processor) == "never" else {"thinking": thinks}
-        return told_ | ({} if system is None else {"system": system})
 
     def _kept(self) -> dict[str, Any]:
         """Return what was kept of the heads (see `Capture.keep`), where it is not all of them."""
@@ -376,5 +368,6 @@ class AttentionExtractor:
                 "dtype": str(self.model.dtype).removeprefix("torch."),
             },
             stopped=said.stopped,
+            history=encoded.history,
             pictures=encoded.pictures,
         )

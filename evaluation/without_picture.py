@@ -24,11 +24,11 @@ from attention_processor import AttentionProcessor
 from internals.exclusive import lent
 from internals.memory import within_memory
 from internals.teacher_forcing import check_belongs, said_logprobs
-from model import Pictures, Processor, encode, model_device, template_keywords
-from model.questions import turns
+from model import Pictures, Processor, encode, model_device
+from model.chats import answer_of, chat_ids, chat_of
 from records.capture import Capture
 from records.map_check import probability_text
-from records.visuals import placeholders
+from records.visuals import Kind, placeholders
 from utils import OnProgress, Watch
 
 NOTE = "Each word stands after the words that were really said before it, which the picture had a part in."
@@ -119,7 +119,7 @@ def without_image(
     if not capture.token_ids:
         raise ValueError("the model gave an empty answer: there is nothing to check")
     watch = Watch(on_progress, stop)
-    how: Any = {"thinking": capture.thinking, "system": capture.system}
+    how: Any = {"thinking": capture.thinking, "system": capture.system, "history": capture.history}
     check_belongs(capture, encode(model, processor, image, capture.prompt, **how), model)
     watch.tell(0, 1)
     unseen = logprobs_without(model, processor, capture, stop)
@@ -127,6 +127,11 @@ def without_image(
     seen = capture.logprobs.float().cpu().numpy()
     words = tuple((word.text, word.tokens) for word in AttentionProcessor(capture).words())
     return PictureCheck(capture.tokens, seen.astype(np.float64), unseen.astype(np.float64), words)
+
+
+def _of_text(prompt: str, kinds: Sequence[Kind]) -> str:
+    """Return a question without the places of its pictures."""
+    return placeholders(kinds).sub("", prompt) if kinds else prompt
 
 
 def logprobs_without(
@@ -137,7 +142,7 @@ def logprobs_without(
     "Without" is the checkpoint's chat template for a question of text alone: no visual token, and nothing
     else in their place. The answer is kept, so a later word is judged after the same words. A grey picture
     would be no such thing: it is a picture too, and says that nothing is there, which is much to say about a
-    question such as "Is there a cat?".
+    question such as "Is there a cat?". Pictures of earlier turns are left out too; what was said stays.
 
     Raises:
         ValueError: for another model's capture; if the model gives no numbers.
@@ -149,12 +154,14 @@ def logprobs_without(
         raise ValueError(f"the answer was given by {capture.model_name}, not by {model.name_or_path}")
     if not capture.token_ids:
         return np.zeros(0, np.float32)
-    question = placeholders(visual.kind for visual in capture.visuals).sub("", capture.prompt)
-    texts = [*([capture.system] if capture.system else []), question]
-    chat = turns([question], texts, capture.system)
-    keywords = template_keywords(processor.chat_template, capture.thinking)
-    rendered = processor.apply_chat_template(chat, tokenize=False, add_generation_prompt=True, **keywords)
-    asked = processor.tokenizer(rendered, add_special_tokens=False)["input_ids"]
+    own = [visual.kind for visual in capture.visuals[capture.earlier :]]
+    tokenizer = processor.tokenizer
+    history = [
+        ([_of_text(turn.prompt, turn.kinds)], answer_of(tokenizer, turn.token_ids))
+        for turn in capture.history
+    ]
+    chat = chat_of([_of_text(capture.prompt, own)], capture.system, history)
+    asked = chat_ids(processor, chat, capture.thinking)
     ids = torch.tensor([[*asked, *capture.token_ids[:-1]]], device=model_device(model))
     Watch(stop=stop).check()
     with lent(model), torch.no_grad():

@@ -146,9 +146,8 @@ def smooth_grad_cam(
         RuntimeError: if the model is at work for a capture or another Grad-CAM.
     """
     noise = Noise(num_samples, noise_std, seed)
-    turn = answer.system if isinstance(answer, Capture) else system
-    how = (_thinks(processor, answer, thinking), turn)
-    run = _Run(model, processor, image, prompt, layers, noise, method, *how)
+    chat = _chat(processor, answer, thinking, system)
+    run = _Run(model, processor, image, prompt, layers, noise, method, chat)
     ids = run.answer(answer, max_new_tokens, stop) if needs_answer(target) or answer is not None else ()
     return run.cams(explanation(run.words, target, ids), Watch(on_progress, stop))[0]
 
@@ -177,15 +176,21 @@ def token_grad_cams(
     `smooth_grad_cam`.
     """
     noise = Noise(num_samples, noise_std, seed)
-    how = (_thinks(processor, answer, thinking), answer.system if isinstance(answer, Capture) else None)
-    run = _Run(model, processor, image, prompt, layers, noise, method, *how)
+    run = _Run(model, processor, image, prompt, layers, noise, method, _chat(processor, answer, thinking))
     explained = token_explanations(run.words, tokens, run.answer(answer, max_new_tokens, stop))
     return run.cams(explained, Watch(on_progress, stop))
 
 
-def _thinks(processor: Processor, answer: Capture | Sequence[int] | None, thinking: bool | None) -> bool:
-    """Return whether the template has the model think aloud first: as the capture says, else as chosen."""
-    return answer.thinking if isinstance(answer, Capture) else chosen_thinking(processor, thinking)
+def _chat(
+    processor: Processor,
+    answer: Capture | Sequence[int] | None,
+    thinking: bool | None,
+    system: str | None = None,
+) -> dict[str, Any]:
+    """Return what stands around the question in its chat: as the capture says, else as chosen."""
+    if not isinstance(answer, Capture):
+        return {"thinking": chosen_thinking(processor, thinking), "system": system}
+    return {"thinking": answer.thinking, "system": answer.system, "history": answer.history}
 
 
 class _Run:
@@ -200,12 +205,11 @@ class _Run:
         layers: Layers,
         noise: Noise,
         method: str,
-        thinking: bool,
-        system: str | None = None,
+        chat: Mapping[str, Any],
     ) -> None:
         if method not in LABELS:
             raise ValueError(f"method must be one of {', '.join(LABELS)}; got {method!r}")
-        self.method, self.thinking = method, thinking
+        self.method, self.thinking = method, chat["thinking"]
         self.model, self.processor, self.image, self.prompt, self.noise = (
             model,
             processor,
@@ -214,7 +218,7 @@ class _Run:
             noise,
         )
         self.layers, self.notes = chosen_layers(model_layer_count(model), layers)
-        self.encoded = encode(model, processor, image, prompt, thinking=thinking, system=system)
+        self.encoded = encode(model, processor, image, prompt, **chat)
         self.words = Words(processor.tokenizer)
 
     def answer(

@@ -51,7 +51,7 @@ class Question:
         if self.model is None or self.processor is None or self.image is None:
             raise ValueError("this method needs the model, its processor and the picture beside the capture")
         capture = self.capture
-        how: Any = {"thinking": capture.thinking, "system": capture.system}
+        how: Any = {"thinking": capture.thinking, "system": capture.system, "history": capture.history}
         return encode(self.model, self.processor, self.image, prompt, **how)
 
     @cached_property

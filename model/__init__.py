@@ -5,7 +5,7 @@ attention, maps or pages.
 """
 
 import model.torchvision_guard  # noqa: F401 - before all that follows, which imports transformers
-from model.encoding import PIXELS, Counts, Encoded, Pictures, Size, count, encode
+from model.encoding import PIXELS, Counts, Encoded, Pictures, Size, as_list, count, encode
 from model.errors import ModelError, PromptError
 from model.families import (
     FAMILIES,
@@ -26,7 +26,7 @@ from model.identity import Checkpoint, answer_key, checkpoint, verification_key
 from model.loading import load_model, loading_notes
 from model.placement import Placement, free_memory
 from model.source import joined
-from model.thinking import Thinking, chosen_thinking, template_keywords, thinking_of
+from model.thinking import Thinking, chosen_thinking, thinking_of
 
 __all__ = [
     "DEMO",
@@ -46,6 +46,7 @@ __all__ = [
     "Thinking",
     "answer_ids",
     "answer_key",
+    "as_list",
     "attention_layers",
     "box_settings",
     "checkpoint",
@@ -66,7 +67,6 @@ __all__ = [
     "model_layer_count",
     "own_generation",
     "refused",
-    "template_keywords",
     "thinking_of",
     "told",
     "verification_key",

@@ -1,7 +1,7 @@
-"""Pictures and a prompt as the model reads them.
+"""Pictures and a prompt as the model reads them, after a conversation or not.
 
-Goes in: a model, its processor, pictures and a prompt. Comes out: an `Encoded`. Knows nothing of files and
-answers.
+Goes in: a model, its processor, pictures, a prompt and earlier turns. Comes out: an `Encoded`. Knows nothing
+of files and of the answer to come.
 """
 
 from __future__ import annotations
@@ -16,15 +16,18 @@ from torch import Tensor
 
 from model.families import Processor, model_device
 from model.questions import (
+    check_answers,
     check_known,
     check_length,
     in_prompt,
     token_of,
     visual_tokens,
+    with_answers,
     written_question,
 )
 from model.videos import clip_text, video_inputs
 from records.pictures import ImageError, check_image_size, hashes_of, rgb
+from records.turns import Turn
 from records.videos import Video
 from records.visuals import (
     Kind,
@@ -58,10 +61,16 @@ class Encoded(OfVisuals):
     """Pictures and one prompt as the model reads them."""
 
     inputs: dict[str, Tensor]  # every tensor that the processor returned, on the model's device
-    visuals: tuple[Visual, ...]  # the pictures, in the order of the prompt
+    visuals: tuple[Visual, ...]  # the pictures, in the order of the prompt; those of earlier turns too
     image_positions: Tensor  # (patch,) position of each visual token in the sequence, of all visuals
     prompt_positions: Tensor  # (prompt token,) positions of the person's text, template left out
     pictures: tuple[Image.Image | Video, ...]  # RGB, as they were given
+    history: tuple[Turn, ...] = ()  # the turns before the question
+
+    @property
+    def earlier(self) -> int:
+        """How many of the visuals are those of earlier turns; they are the first."""
+        return sum(len(turn.kinds) for turn in self.history)
 
     @property
     def input_ids(self) -> Tensor:
@@ -121,10 +130,14 @@ def encode(
     *,
     thinking: bool = False,
     system: str | None = None,
+    history: Sequence[Turn] = (),
 ) -> Encoded:
     """Return a picture, or several, and the prompt as the model reads them, in its own chat template.
 
-    The pictures stand before the prompt, or each where the prompt says `<image>`. `known_hash` is the
+    The pictures stand before the prompt, or each where the prompt says `<image>`. With earlier turns, their
+    `history`, `visuals` are those of the whole conversation in its order, and the prompt is its last
+    question; earlier answers are read by their ids, less the thoughts that the template leaves out.
+    `known_hash` is the
     picture's `image_hash`, of several a list, for who has worked it out already. `thinking` is what a
     template that asks whether the model is to think aloud first is told: `chosen_thinking`, or
     `Capture.thinking`. `system` is the text of a system turn before the question; None leaves it to the
@@ -133,26 +146,32 @@ def encode(
     Raises:
         ImageError: for no picture, or one outside the bounds of `config`; of several its place is named.
         PromptError: for an empty or over-long prompt, one with tokens that only the template may write, or
-            with another number of `<image>` than there are pictures.
+            with another number of `<image>` than there are pictures; for a conversation that the template
+            or the model cannot read.
     """
     shown = _shown(visuals)
-    written = written_question(processor, prompt, kinds_of(shown), thinking, system)
-    inputs, offsets, read = _read(processor, written.text, shown)
+    kinds = new_kinds(shown, history)
+    written = written_question(processor, prompt, kinds, thinking, system, history)
+    inputs, read = _read(processor, written.text, shown)
+    characters = [of_one.characters for of_one in read]
+    inputs = with_answers(inputs, written, processor, characters)
+    offsets = inputs.pop("offset_mapping")[0]
     device = model_device(model)
     inputs = {name: value.to(device) for name, value in inputs.items()}
     ids = inputs["input_ids"][0]
-    check_length(len(ids), model)
+    check_answers(history, model, processor)
+    check_length(len(ids), model, "conversation" if history else "prompt")
     check_known(ids, model, processor)
     hashes = hashes_of(shown, known_hash)
     found: list[Visual] = []
     for place, (one, of_one, known) in enumerate(zip(shown, read, hashes, strict=True), start=1):
         found.append(_visual(one, of_one, known, place, patch_count(found)))
-    asked = in_prompt(offsets, written, processor, [of_one.characters for of_one in read])
+    asked = in_prompt(offsets, written, processor, characters)
     config_ = model.config
     positions = ((ids == config_.image_token_id) | (ids == config_.video_token_id)).nonzero()[:, 0]
     prompt_positions = asked.nonzero()[:, 0].to(ids.device)
     is_before = bool((prompt_positions[:1] < positions[-1:]).any())
-    if is_before and not placeholders(kinds_of(shown)).search(prompt):
+    if is_before and not (kinds and placeholders(kinds).search(prompt)):
         raise ValueError("expected the prompt after the image; got it before")
     return Encoded(
         inputs=inputs,
@@ -160,6 +179,7 @@ def encode(
         image_positions=positions,
         prompt_positions=prompt_positions,
         pictures=tuple(shown),
+        history=tuple(history),
     )
 
 
@@ -171,24 +191,25 @@ def count(
     *,
     thinking: bool = False,
     system: str | None = None,
+    history: Sequence[Turn] = (),
 ) -> Counts:
     """Return how many tokens `encode` would make of pictures of these (width, height) and the prompt.
 
-    No picture is needed for it; `size_wh` is of one, or a list, and of a clip the `Video` itself. Errors are
-    those of `encode`.
+    No picture is needed for it; `size_wh` is of one, or a list, and of a clip the `Video` itself; with
+    `history` of all in the conversation. Errors are those of `encode`.
     """
     sizes: list[Size] = size_wh if isinstance(size_wh, list) else [size_wh]
     for size in sizes:
         if not isinstance(size, Video):
             check_image_size(size)
     kinds = kinds_of(sizes)
-    written = written_question(processor, prompt, kinds, thinking, system)
+    written = written_question(processor, prompt, new_kinds(sizes, history), thinking, system, history)
     clips = [clip_text(processor, size) if isinstance(size, Video) else None for size in sizes]
     tokens = [
         token_of(processor, kind) if clip is None else clip for kind, clip in zip(kinds, clips, strict=True)
     ]
-    text = _expanded(processor, written.text, tokens)
-    read = processor.tokenizer(text, return_tensors="pt", return_offsets_mapping=True)
+    characters = [len(token) for token in tokens]
+    read = with_answers(_read_text(processor, written.text, tokens), written, processor, characters)
     images = processor.image_processor
     patches = [
         images.get_number_of_image_patches(size[1], size[0], {}) // images.merge_size**2
@@ -198,10 +219,25 @@ def count(
     ids = read["input_ids"][0]
     visual = sum(patches) + int((ids == model.config.video_token_id).sum())
     length = len(ids) - len(patches) + sum(patches)  # one token stands for each picture in the text
-    check_length(length, model)
+    check_answers(history, model, processor)
+    check_length(length, model, "conversation" if history else "prompt")
     check_known(ids, model, processor)
-    asked = in_prompt(read["offset_mapping"][0], written, processor, [len(token) for token in tokens])
+    asked = in_prompt(read["offset_mapping"][0], written, processor, characters)
     return Counts(visual, int(asked.sum()), length)
+
+
+def new_kinds(shown: Sequence[Image.Image | Size], history: Sequence[Turn]) -> list[Kind]:
+    """Return what the visuals that the question brings are; ImageError unless those before are the history's.
+
+    `shown` are those of the whole conversation, or their sizes.
+    """
+    kinds, earlier = kinds_of(shown), [kind for turn in history for kind in turn.kinds]
+    if kinds[: len(earlier)] != earlier:
+        raise ImageError(
+            f"The conversation shows {len(earlier)} pictures and clips before this question: all are needed, "
+            f"in their order (Capture.pictures); got {len(kinds)}."
+        )
+    return kinds[len(earlier) :]
 
 
 def kinds_of(shown: Sequence[Image.Image | Size]) -> list[Kind]:
@@ -209,10 +245,15 @@ def kinds_of(shown: Sequence[Image.Image | Size]) -> list[Kind]:
     return ["video" if isinstance(one, Video) else "image" for one in shown]
 
 
+def as_list(visuals: Any) -> list[Any]:
+    """Return a picture or a clip, or several of them, as a list."""
+    return list(visuals) if isinstance(visuals, (list, tuple)) else [visuals]
+
+
 def _shown(visuals: Pictures) -> list[Image.Image | Video]:
     """Return the pictures in RGB, and the clips; ImageError for none, and for one that cannot be used."""
-    is_one = isinstance(visuals, Video) or not isinstance(visuals, (list, tuple))
-    given: list[Any] = [visuals] if is_one else list(visuals)  # type: ignore[arg-type]
+    is_one = not isinstance(visuals, (list, tuple))
+    given = as_list(visuals)
     if not given:
         raise ImageError("At least one image is needed; got an empty list.")
     found: list[Image.Image | Video] = []
@@ -242,24 +283,18 @@ class _Read(NamedTuple):
 
 def _read(
     processor: Processor, text: str, shown: Sequence[Image.Image | Video]
-) -> tuple[dict[str, Tensor], Tensor, list[_Read]]:
-    """Return the model's inputs, where each token's characters start and end (token, 2), and each visual.
+) -> tuple[dict[str, Tensor], list[_Read]]:
+    """Return the model's inputs, each token's first and last character (`offset_mapping`), and each visual.
 
     Pictures alone are read by the processor; with clips among them what it does is done here, since its own
     reading of clips needs torchvision.
     """
     images = [one for one in shown if not isinstance(one, Video)]
-    batch: Any
     if len(images) == len(shown):
-        batch = processor(text=[text], images=images, return_tensors="pt", return_offsets_mapping=True)
+        batch: Any = processor(text=[text], images=images, return_tensors="pt", return_offsets_mapping=True)
         grids = _grids(batch["image_grid_thw"], processor.image_processor.merge_size, len(images))
         width = len(processor.image_token)
-        read = [_Read((1, h, w), (), h * w * width) for h, w in grids]
-        return (
-            {name: batch[name] for name in batch if name != "offset_mapping"},
-            batch["offset_mapping"][0],
-            read,
-        )
+        return dict(batch), [_Read((1, h, w), (), h * w * width) for h, w in grids]
     tensors: dict[str, Tensor] = (
         dict(processor.image_processor(images=images, return_tensors="pt")) if images else {}
     )
@@ -278,6 +313,11 @@ def _read(
             h, w = next(left)
             texts.append(processor.image_token * (h * w))
             read.append(_Read((1, h, w), (), len(texts[-1])))
+    return {**_read_text(processor, text, texts), **tensors}, read
+
+
+def _read_text(processor: Processor, text: str, texts: Sequence[str]) -> dict[str, Tensor]:
+    """Return what the processor makes of a text with what stands for each visual in it, pixels left out."""
     batch = processor.tokenizer(
         [_expanded(processor, text, texts)], return_tensors="pt", return_offsets_mapping=True
     )
@@ -285,8 +325,8 @@ def _read(
     kinds = torch.zeros_like(ids)
     for kind, number in (("image", 1), ("video", 2)):
         kinds[ids == ids_of(token_of(processor, kind))] = number  # type: ignore[arg-type]
-    words = {"input_ids": ids, "attention_mask": batch["attention_mask"], "mm_token_type_ids": kinds}
-    return {**words, **tensors}, batch["offset_mapping"][0], read
+    rest = {name: batch[name] for name in ("attention_mask", "offset_mapping")}
+    return {"input_ids": ids, "mm_token_type_ids": kinds, **rest}
 
 
 def _expanded(processor: Processor, text: str, texts: Sequence[str]) -> str:

@@ -10,10 +10,11 @@ from collections.abc import Sequence
 from operator import index
 from typing import Any
 
+from model.chats import Slot, chat_of, template_around
 from model.errors import PromptError
 from model.families import Processor
 from model.generation_config import end_ids
-from model.questions import Slot, check_length, check_text, check_tokens, template_around
+from model.questions import check_length, check_text, check_tokens
 from records.thoughts import MARKS
 
 
@@ -33,7 +34,7 @@ def answer_ids(
         check_text(answer, "answer")
         check_tokens(
             tokenizer,
-            "".join(template_around(processor, [Slot("image"), "…"], thinking=False)),
+            "".join(template_around(processor, chat_of([Slot("image"), "…"]), thinking=False).around),
             answer,
             "answer",
             MARKS,

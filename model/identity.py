@@ -23,6 +23,8 @@ from model.families import attention_layers_in
 from model.hub import folder_on_disk
 from model.placement import Placement
 from model.source import source_of
+from records.capture import Capture
+from records.conversation import conversation_of
 from records.generation import GenerationSettings, thinking_identity
 from records.keep import ALL, Keep, as_json, keep_of, layers_of
 
@@ -98,21 +100,25 @@ def answer_key(
     thinking: bool | None = None,
     system: str | None = None,
     clips: bool = False,
+    history: Sequence[Capture] = (),
     **settings: Any,
 ) -> str:
     """Return the id under which the answer to this question is kept: equal for equal answers.
 
-    `image` is the picture's hash, of several a list, with `clips` where some of them are clips; `system` is
-    the text of a system turn, `settings` are keywords of `GenerationSettings.of`;
-    `answer` is one that was written elsewhere, for which none of them count but `thinking`. All that is None
+    `image` is the picture's hash, of several a list, with `clips` where some of them are clips; `settings`
+    are keywords of `GenerationSettings.of`; `answer` is one that was written elsewhere, for which none of
+    them count but `thinking`. `system` and `history` are as for `AttentionExtractor.generate`: all that the
+    conversation showed and said counts, and `image` is of what the question adds to it. All that is None
     is read from `config`, as `AttentionExtractor` does; so are the device, dtype, quantisation and attention
     backend, and the bounds of the picture's size. What cannot change a greedy answer (seed, nucleus) does not
     count for one.
 
     Raises:
         ModelError: for a device, dtype or backend that this computer cannot offer.
-        ValueError: for a setting out of range.
+        ValueError: for a setting out of range, and for a history that is none.
     """
+    chat = conversation_of(history, system)
+    clips = clips or any("video" in turn.kinds for turn in chat.turns)
     kept = keep_of(keep)
     if (of_pairs := layers_of(kept)) is not None:
         layers = of_pairs
@@ -136,7 +142,8 @@ def answer_key(
         ),
         "float16": config.USE_FLOAT16 if float16 is None else float16,
         **({} if kept == ALL else {"keep": as_json(kept)}),
-        **({} if system is None else {"system": system}),
+        **({} if chat.system is None else {"system": chat.system}),
+        **({"history": [chat.hashes, *map(asdict, chat.turns)]} if chat.turns else {}),
         **({"clip_pixels": config.VIDEO_MAX_PIXELS} if clips else {}),
     }
     return hashlib.sha256(json.dumps(question).encode()).hexdigest()[:32]

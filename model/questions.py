@@ -1,7 +1,7 @@
 """A question as a checkpoint's chat template writes it, and where the person's text stands in it.
 
-Goes in: a processor, a prompt, and what stands before it or between its words. Comes out: the text, and the
-places of its parts. Knows nothing of pixels.
+Goes in: a processor, a prompt, and what stands before it or between its words: pictures, a system turn, a
+conversation. Comes out: the text, and the places of its parts. Knows nothing of pixels.
 """
 
 from __future__ import annotations
@@ -9,40 +9,35 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 import config
+from model.chats import Answer, Slot, answer_of, chat_of, template_around
 from model.errors import PromptError
 from model.families import Processor
-from model.thinking import template_keywords
 from records.tokens import Span, spelled
+from records.turns import Turn
 from records.visuals import PLACEHOLDERS, Kind, placeholders
 from utils import HALF, is_broken
 
 if TYPE_CHECKING:
     from model.encoding import Encoded
 
+OF_TOKENS = ("input_ids", "attention_mask", "mm_token_type_ids", "offset_mapping")  # a value for each token
 OF_PICTURES = re.compile("vision|image|video")  # in the names of tokens that stand for them, or around them
-# This and those after it stand for texts in a chat template; they are for private use, so that none has them.
-MARK = "\ue000"
-
-
-class Slot(NamedTuple):
-    """A place in a question where a picture or a clip stands."""
-
-    kind: Kind
 
 
 @dataclass(frozen=True)
 class Written:
-    """A question in the checkpoint's own chat template, one token for each picture."""
+    """A question in the checkpoint's own chat template, a token for each picture and each earlier answer."""
 
     text: str
     starts: tuple[int, ...]  # where each part of the person's text stands in it
     parts: tuple[str, ...]  # these parts; pictures may stand between them
+    answers: tuple[tuple[int, tuple[int, ...]], ...] = ()  # where each earlier answer stands, and its ids
 
 
 def token_of(processor: Processor, kind: Kind) -> str:
@@ -56,31 +51,62 @@ def visual_tokens(processor: Processor) -> re.Pattern[str]:
 
 
 def written_question(
-    processor: Processor, prompt: str, kinds: Sequence[Kind], thinking: bool, system: str | None = None
+    processor: Processor,
+    prompt: str,
+    kinds: Sequence[Kind],
+    thinking: bool,
+    system: str | None = None,
+    history: Sequence[Turn] = (),
 ) -> Written:
-    """Return the question in the chat template; PromptError for a prompt that cannot be read."""
+    """Return the question in the chat template; PromptError for a prompt that cannot be read.
+
+    `kinds` are of the visuals that the question itself brings; an earlier turn has its own.
+    """
     _check_prompt(prompt)
     check_system(system)
-    content = content_of(prompt, kinds)
+    _check_places(prompt, kinds, history)
+    tokenizer, content = processor.tokenizer, content_of(prompt, kinds)
+    chat = chat_of(content, system, [earlier_of(tokenizer, turn) for turn in history])
+    around, between = template_around(processor, chat, thinking)
+    for number, part in enumerate(between):
+        if isinstance(part, str):
+            is_system = system is not None and number == 0
+            check_tokens(tokenizer, "".join(around), part, "system prompt" if is_system else "prompt")
+    whole, starts, answers = around[0], [], []
+    for part, after in zip(between, around[1:], strict=True):
+        if isinstance(part, str):
+            starts.append(len(whole))
+            whole += part + after
+        else:
+            answers.append((len(whole), part.ids))
+            whole += tokenizer.eos_token + after
     parts = [part for part in content if isinstance(part, str)]
-    texts = [*([system] if system else []), *parts]
-    around = template_around(processor, content, thinking, system)
-    for text in parts:
-        check_tokens(processor.tokenizer, "".join(around), text)
-    check_tokens(processor.tokenizer, "".join(around), system or "", "system prompt")
-    whole, starts = around[0], []
-    for text, after in zip(texts, around[1:], strict=True):
-        starts.append(len(whole))
-        whole += text + after
-    expected = [token_of(processor, kind) for kind in kinds]
+    expected = [token_of(processor, kind) for kind in (*(k for turn in history for k in turn.kinds), *kinds)]
     if visual_tokens(processor).findall(whole) != expected:
-        missing = "a clip" if "video" in kinds else "a picture"
+        missing = "a clip" if token_of(processor, "video") in expected else "a picture"
         raise PromptError(f"The checkpoint's chat template has no place for {missing}.")
-    return Written(whole, tuple(starts[-len(parts) :]), tuple(parts))
+    return Written(whole, tuple(starts[-len(parts) :]), tuple(parts), tuple(answers))
+
+
+def earlier_of(tokenizer: Any, turn: Turn) -> tuple[list[str | Slot], Answer]:
+    """Return an earlier question as a template takes it, and its answer."""
+    return content_of(turn.prompt, turn.kinds), answer_of(tokenizer, turn.token_ids)
+
+
+def _check_places(prompt: str, kinds: Sequence[Kind], history: Sequence[Turn]) -> None:
+    """Raise PromptError for a question that brings no visual and says where one of earlier turns stands."""
+    earlier = [kind for turn in history for kind in turn.kinds]
+    if not kinds and earlier and (place := placeholders(earlier).search(prompt)):
+        raise PromptError(
+            f"The prompt says {place[0]} and brings none: it stands for new ones only; say in words which "
+            "earlier one is meant."
+        )
 
 
 def content_of(prompt: str, kinds: Sequence[Kind]) -> list[str | Slot]:
     """Return the texts of a question in order, and visuals: first, or where the prompt says so."""
+    if not kinds:
+        return [prompt]
     place = placeholders(kinds)
     places, expected = place.findall(prompt), [PLACEHOLDERS[kind] for kind in kinds]
     slots = [Slot(kind) for kind in kinds]
@@ -120,13 +146,46 @@ def in_prompt(offsets: Tensor, written: Written, processor: Processor, character
 
     Offsets count in the text as it was read, where so many characters stand for each visual's one token.
     """
+    found = offsets.new_zeros(len(offsets), dtype=torch.bool)
+    starts = _as_read(written.starts, written, processor, characters)
+    for start, part in zip(starts, written.parts, strict=True):
+        found |= _within(offsets, start, len(part))
+    return found
+
+
+def with_answers(
+    inputs: Mapping[str, Tensor], written: Written, processor: Processor, characters: Sequence[int]
+) -> dict[str, Tensor]:
+    """Return a model's inputs with the ids of earlier answers in the places that stand for them.
+
+    `offset_mapping` (1, token, 2) is among them, and counts as for `in_prompt`. What else has a value for
+    each token has that of the place for each token of the answer.
+    """
+    if not written.answers:
+        return dict(inputs)
+    offsets, answers = inputs["offset_mapping"][0], [ids for _, ids in written.answers]
+    starts = _as_read([start for start, _ in written.answers], written, processor, characters)
+    rows = torch.searchsorted(offsets[:, 0].contiguous(), torch.tensor(starts))
+    if inputs["input_ids"][0, rows].tolist() != [processor.tokenizer.eos_token_id] * len(rows):
+        raise ValueError("expected a token of its own in the place of each earlier answer")
+    times, is_answer = torch.ones(len(offsets), dtype=torch.long), torch.zeros(len(offsets), dtype=torch.bool)
+    times[rows], is_answer[rows] = torch.tensor([len(ids) for ids in answers]), True
+    found = {
+        name: value.repeat_interleave(times, dim=1) if name in OF_TOKENS else value
+        for name, value in inputs.items()
+    }
+    said = [token for ids in answers for token in ids]
+    found["input_ids"][0, is_answer.repeat_interleave(times)] = torch.tensor(said, dtype=torch.long)
+    return found
+
+
+def _as_read(
+    places: Sequence[int], written: Written, processor: Processor, characters: Sequence[int]
+) -> list[int]:
+    """Return where places of the text stand once so many characters stand for each visual's one token."""
     tokens = visual_tokens(processor).finditer(written.text)
     ends = [(token.end(), count - len(token[0])) for token, count in zip(tokens, characters, strict=True)]
-    found = offsets.new_zeros(len(offsets), dtype=torch.bool)
-    for start, part in zip(written.starts, written.parts, strict=True):
-        longer = sum(more for end, more in ends if end <= start)
-        found |= _within(offsets, start + longer, len(part))
-    return found
+    return [place + sum(more for end, more in ends if end <= place) for place in places]
 
 
 def _within(offsets: Tensor, start: int, length: int) -> Tensor:
@@ -193,6 +252,22 @@ def check_length(tokens: int, model: Any, name: str = "prompt") -> None:
         )
 
 
+def check_answers(history: Sequence[Turn], model: Any, processor: Processor) -> None:
+    """Raise PromptError for an earlier answer with ids that cannot be read again."""
+    count, visual = model.get_input_embeddings().num_embeddings, visual_ids(model)
+    for token in (token for turn in history for token in turn.token_ids):
+        if not 0 <= token < count:
+            raise PromptError(f"An earlier answer has the token id {token}; the model has 0 to {count - 1}.")
+        if token in visual:
+            written = processor.tokenizer.convert_ids_to_tokens(token)
+            raise PromptError(f"An earlier answer has the control token {written}: it cannot be read again.")
+
+
+def visual_ids(model: Any) -> tuple[int, int]:
+    """Return the ids of the tokens that stand for a picture, and for a clip."""
+    return model.config.image_token_id, model.config.video_token_id
+
+
 def check_known(ids: Tensor, model: Any, processor: Processor) -> None:
     """Raise PromptError for a token that the tokenizer was given after training, without weights for it."""
     beyond = ids[ids >= model.get_input_embeddings().num_embeddings]
@@ -201,53 +276,16 @@ def check_known(ids: Tensor, model: Any, processor: Processor) -> None:
         raise PromptError(f"The model has no weights for {token}, which is in the prompt; leave it out.")
 
 
-def template_around(
-    processor: Processor, content: Sequence[str | Slot], thinking: bool, system: str | None = None
-) -> list[str]:
-    """Return the chat template's text before, between and after the texts: of a system turn, of a question.
-
-    An empty system turn is no text of its own: it stands in what is around.
-    """
-    keywords = template_keywords(processor.chat_template, thinking)
-    texts = [*([system] if system else []), *(part for part in content if isinstance(part, str))]
-    marks = [chr(ord(MARK) + number) for number in range(len(texts))]
-    marked = turns(content, marks, system)
-    around = re.split("|".join(marks), _rendered(processor, marked, keywords))
-    if len(around) != len(texts) + 1:
-        raise PromptError("The checkpoint's chat template has no place for a system prompt; leave it out.")
-    whole = "".join(part for pair in zip(around, [*texts, ""], strict=True) for part in pair)
-    if _rendered(processor, turns(content, texts, system), keywords) != whole:
-        raise PromptError("The checkpoint's chat template changes the prompt; leave out spaces around it.")
-    return around
-
-
-def turns(content: Sequence[str | Slot], texts: Sequence[str], system: str | None) -> list[dict[str, Any]]:
-    """Return the turns of a chat as a template takes them, with these texts for those that they have."""
-    rest = iter(texts)
-    first = []
-    if system is not None:
-        first = [{"role": "system", "content": [{"type": "text", "text": next(rest) if system else ""}]}]
-    parts = [
-        {"type": part.kind} if isinstance(part, Slot) else {"type": "text", "text": next(rest)}
-        for part in content
-    ]
-    return [*first, {"role": "user", "content": parts}]
-
-
-def _rendered(processor: Processor, chat: list[dict[str, Any]], keywords: Mapping[str, Any]) -> str:
-    """Return a chat in the template, up to where the answer begins."""
-    return processor.apply_chat_template(chat, tokenize=False, add_generation_prompt=True, **keywords)
-
-
 def written_prompt(encoded: Encoded, pieces: Sequence[bytes]) -> tuple[str, tuple[Span, ...]]:
     """Return the person's text from what each of its tokens spells, and where each token stands in it.
 
     Where pictures stand between its words, `<image>` or `<video>` stands in their places, as it was written.
     """
-    first_of_each = [int(encoded.image_positions[visual.first]) for visual in encoded.visuals]
-    named = [PLACEHOLDERS[visual.kind].encode() for visual in encoded.visuals]
+    own = encoded.visuals[encoded.earlier :]
+    first_of_each = [int(encoded.image_positions[visual.first]) for visual in own]
+    named = [PLACEHOLDERS[visual.kind].encode() for visual in own]
     asked = encoded.prompt_positions.tolist()
-    if first_of_each[-1] < asked[0]:
+    if not own or first_of_each[-1] < asked[0]:
         return spelled(pieces)
     whole = sorted([*zip(asked, pieces, strict=True), *zip(first_of_each, named, strict=True)])
     text, spans = spelled([piece for _, piece in whole])

@@ -26,6 +26,11 @@ _TURN = (
     "{% elif part['type'] == 'video' or 'video' in part %}<|vision_start|><|video_pad|><|vision_end|>"
     "{% elif 'text' in part %}{{ part['text'] }}{% endif %}{% endfor %}{% endif %}<|im_end|>\n"
 )
+# Of an earlier answer, its thoughts left out.
+_SAID = (
+    "{% if message['role'] == 'assistant' %}{{ part['text'].split('</think>')[-1].lstrip('\\n') }}"
+    "{% else %}{{ part['text'] }}{% endif %}"
+)
 _THINKING = "{% if enable_thinking %}<think>\n{% else %}<think>\n\n</think>\n\n{% endif %}"
 
 
@@ -34,7 +39,8 @@ class Standard:
     """A family's chat template, in the ChatML layout, and what its processor does to pictures and clips."""
 
     system_turn: bool = False  # whether a chat without a system turn gets one
-    thinking: bool = False  # whether the template asks to think aloud, and begins the thought, or closes it
+    # Whether the template asks to think aloud, begins the thought or closes it, and forgets earlier thoughts.
+    thinking: bool = False
     min_pixels: int = 65_536  # of the resized picture
     max_pixels: int = 16_777_216
     video_min_pixels: int = (
@@ -49,7 +55,8 @@ class Standard:
         """The chat template, as Jinja."""
         system, thought = (_SYSTEM if self.system_turn else ""), (_THINKING if self.thinking else "")
         begun = "{% if add_generation_prompt %}<|im_start|>assistant\n" + thought + "{% endif %}"
-        return "{% for message in messages %}" + system + _TURN + "{% endfor %}" + begun
+        turn = _TURN.replace("{{ part['text'] }}", _SAID) if self.thinking else _TURN
+        return "{% for message in messages %}" + system + turn + "{% endfor %}" + begun
 
 
 _CLIP_MEAN: Channels = (0.48145466, 0.4578275, 0.40821073)

@@ -19,7 +19,10 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 SECONDS, BYTES = 3, 1_000_000_000  # of the processor, and of memory
 LONGEST = 1_000_000  # characters of what is written
 PART = {"type": "text", "text": "What is this?"}
-CHAT = [{"role": "user", "content": [{"type": "image"}, PART]}]
+Turn = dict[str, Any]
+QUESTION: Turn = {"role": "user", "content": [{"type": "image"}, PART]}
+SYSTEM, ANSWER = ({"role": role, "content": [PART]} for role in ("system", "assistant"))
+CHATS: tuple[list[Turn], ...] = ([QUESTION], [SYSTEM, QUESTION, ANSWER, QUESTION])
 
 
 class Generation(Extension):
@@ -48,8 +51,8 @@ def refuse(message: str) -> None:
     raise TemplateError(message)
 
 
-def ends(template: str, **keywords: Any) -> bool:
-    """Return whether the template ends; an error is an end too."""
+def ends(template: str, chat: list[Turn], **keywords: Any) -> bool:
+    """Return whether the template of a chat ends; an error is an end too."""
     engine = ImmutableSandboxedEnvironment(
         trim_blocks=True, lstrip_blocks=True, extensions=[Generation, "jinja2.ext.loopcontrols"]
     )
@@ -58,7 +61,7 @@ def ends(template: str, **keywords: Any) -> bool:
     try:
         length = 0
         for piece in engine.from_string(template).generate(
-            messages=CHAT, add_generation_prompt=True, tools=None, documents=None, **keywords
+            messages=chat, add_generation_prompt=True, tools=None, documents=None, **keywords
         ):
             length += len(piece)
             if length > LONGEST:
@@ -73,4 +76,5 @@ def ends(template: str, **keywords: Any) -> bool:
 if __name__ == "__main__":
     bound()
     text = sys.stdin.buffer.read().decode("utf-8", "replace")
-    sys.exit(0 if all(ends(text, enable_thinking=thinks) for thinks in (False, True)) else 3)
+    tried = (ends(text, chat, enable_thinking=thinks) for chat in CHATS for thinks in (False, True))
+    sys.exit(0 if all(tried) else 3)

@@ -110,7 +110,9 @@ def _facts(capture: Capture) -> dict[str, Any]:
     """Return what ties a part to its answer."""
     hashes = [visual.hash for visual in capture.visuals]
     picture = hashes[0] if len(hashes) == 1 else hashes
-    said = [capture.model_name, picture, capture.prompt_token_ids, capture.token_ids]
+    said: list[Any] = [capture.model_name, picture, capture.prompt_token_ids, capture.token_ids]
+    if capture.history:
+        said.append([asdict(turn) for turn in capture.history])
     return {"format": FORMAT, "answer": hashlib.sha256(json.dumps(said).encode()).hexdigest()[:32]}
 
 

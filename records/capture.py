@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 from records.keep import ALL, HEAD_MEAN, Keep, heads_in, keep_of, layers_of, rows_kept
 from records.shown import cell
 from records.tokens import Span
+from records.turns import Turn
 from records.visuals import OfVisuals, Visual, check_in_order, only_picture, patch_count
 
 if TYPE_CHECKING:  # torch takes seconds to import: who lists what is kept does not wait for it
@@ -30,6 +31,9 @@ class Capture(OfVisuals):
     else: with "all" it is every head; with "head-mean" there is one index, their mean; of pairs, index i is
     the i-th kept head of the layer, and where a layer has fewer than another, the rest is zeros and belongs
     to no head. `shares` and `text_attention` are of all heads, of each layer that was recorded.
+
+    Of a conversation it is the last answer; each earlier one has a capture of its own. `history` says what
+    was asked and said before, which is part of the prompt; `visuals` are those of the whole conversation.
     """
 
     token_ids: tuple[int, ...]
@@ -39,7 +43,7 @@ class Capture(OfVisuals):
     # the patches of all visuals, in the order of the prompt
     layers: tuple[int, ...]  # decoder layer of each index of axis 1, ascending
     layer_count: int  # decoder layers of the model, recorded or not
-    visuals: tuple[Visual, ...]  # the pictures of the prompt, in its order
+    visuals: tuple[Visual, ...]  # the pictures of the prompt, in its order; those of earlier turns too
     shares: (
         Tensor  # (token, layer, head, 3): mass on all visuals, rest of the prompt, answer so far; sums to 1
     )
@@ -48,7 +52,7 @@ class Capture(OfVisuals):
         Span, ...
     ]  # where each token stands in `text`; tokens of one split character share its span
 
-    prompt: str  # the person's text as the model read it
+    prompt: str  # the person's text as the model read it; of a conversation, the last question
     prompt_token_ids: tuple[int, ...]
     prompt_tokens: tuple[str, ...]
     prompt_token_spans: tuple[Span, ...]
@@ -63,6 +67,7 @@ class Capture(OfVisuals):
     model_name: str
     settings: dict[str, Any] = field(default_factory=dict)  # how the answer was generated, JSON-ready
     stopped: bool = False  # True: the person ended it early
+    history: tuple[Turn, ...] = ()  # the turns before the question
     # RGB, as they were given, while at hand
     pictures: tuple[Image | Video, ...] = field(default=(), repr=False)
 
@@ -71,6 +76,9 @@ class Capture(OfVisuals):
         check_in_order(self.visuals)
         if self.pictures and len(self.pictures) != len(self.visuals):
             raise ValueError(f"expected {len(self.visuals)} pictures; got {len(self.pictures)}")
+        kinds = [kind for turn in self.history for kind in turn.kinds]
+        if [visual.kind for visual in self.visuals[: len(kinds)]] != kinds:
+            raise ValueError(f"expected the visuals of the earlier turns first, {kinds}")
         if not self.layers or list(self.layers) != sorted(set(self.layers)) or self.layers[0] < 0:
             raise ValueError(f"expected layers ascending, each once, from 0; got {self.layers}")
         if self.layers[-1] >= self.layer_count:
@@ -115,6 +123,17 @@ class Capture(OfVisuals):
         """The one picture, RGB, as it was given, while it is at hand; ValueError where there are several."""
         only_picture(self.visuals)
         return cast("Image", self.pictures[0]) if self.pictures else None
+
+    @property
+    def earlier(self) -> int:
+        """How many of the visuals are those of earlier turns; they are the first."""
+        return sum(len(turn.kinds) for turn in self.history)
+
+    @property
+    def conversation(self) -> tuple[Turn, ...]:
+        """The turns so far, this question and its answer the last; ValueError for an empty answer."""
+        kinds = tuple(visual.kind for visual in self.visuals[self.earlier :])
+        return (*self.history, Turn(self.prompt, kinds, self.token_ids, self.text))
 
     @property
     def hybrid(self) -> bool:

@@ -25,13 +25,15 @@ from records.capture import Capture
 from records.map_check import MapCheck
 from records.pictures import image_hash, open_image, rgb
 from records.token_maps import TokenMaps
+from records.turns import turn_of_json
 from records.videos import Video, video_hash
 from records.visuals import Visual, picture_visual, visual_of_json
 from utils import one_line
 
-# Raised when an entry is written in a way that older code cannot read; 1 knew one picture, 2 pictures alone.
+# Raised when an entry is written in a way that older code cannot read; 1 knew one picture, 2 pictures alone
+# and no earlier turns.
 FORMAT, FORMATS = 2, (1, 2, 3)
-WITH_CLIPS = 3  # of an entry that has a clip
+LATEST = 3  # of an entry that has a clip, or earlier turns
 TENSORS, FACTS, PICTURE, THUMBNAIL = "capture.safetensors", "capture.json", "picture.png", "thumbnail.png"
 THUMBNAIL_SIDE = 192  # pixels of the longer side
 ANSWER_CHARACTERS = 200  # of the answer and of the prompt, in a list
@@ -115,12 +117,15 @@ def write_capture(folder: Path, capture: Capture, saved: float, clips: Sequence[
     from torch import Tensor
 
     values = {part.name: getattr(capture, part.name) for part in fields(capture) if part.name != "pictures"}
-    values["visuals"] = [asdict(visual) for visual in capture.visuals]
+    for name in ("visuals", "history"):
+        values[name] = [asdict(part) for part in values[name]]
+    if not capture.history:
+        del values["history"]  # which older code does not know
     tensors = {name: value for name, value in values.items() if isinstance(value, Tensor)}
     with disk_told():
         save_file({name: _whole(tensor) for name, tensor in tensors.items()}, folder / TENSORS)
     facts = {
-        "format": WITH_CLIPS if clips else FORMAT,
+        "format": LATEST if clips or capture.history else FORMAT,
         "saved": saved,
         "capture": {name: value for name, value in values.items() if name not in tensors},
         **({"clips": [_clip_facts(clip) for clip in clips]} if clips else {}),
@@ -156,6 +161,7 @@ def read_entry(folder: Path, picture_file: Path | None = None) -> Kept:
     facts = _facts(folder)
     plain = {name: _with_tuples(value) for name, value in facts["capture"].items()}
     visuals, clips = _visuals(plain), iter(facts.get("clips", ()))
+    history = tuple(map(turn_of_json, plain.pop("history", ())))
     files = [picture_file or folder / PICTURE]
     files += [folder / picture_name(number) for number in range(1, len(visuals))]
     pictures = tuple(
@@ -164,7 +170,8 @@ def read_entry(folder: Path, picture_file: Path | None = None) -> Kept:
     )
     if [_hash(picture) for picture in pictures] != [visual.hash for visual in visuals]:
         raise ValueError("its picture is not the one of its capture")
-    capture = Capture(**{**plain, **load_file(folder / TENSORS)}, visuals=visuals, pictures=pictures)
+    parts = {"visuals": visuals, "history": history, "pictures": pictures}
+    capture = Capture(**{**plain, **load_file(folder / TENSORS), **parts})
     return Kept(folder.name, capture, read_additions(folder, capture, folder.name[:8]))
 
 

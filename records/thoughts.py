@@ -47,6 +47,22 @@ def thoughts_in(tokens: Sequence[str], begun: bool = False) -> tuple[int, ...]:
     return tuple(sorted(found))
 
 
+def after_thoughts(tokens: Sequence[str]) -> tuple[int, str]:
+    """Return the first token after the last thought that was closed, and the text between the two.
+
+    That text is white space, or what a token says beside the mark. 0 and "" where no thought was closed.
+    """
+    text = "".join(tokens)
+    if CLOSES not in text:
+        return 0, ""
+    end, starts = text.rindex(CLOSES) + len(CLOSES), [0, *accumulate(map(len, tokens))]
+    end_of_space = end + len(text[end:]) - len(text[end:].lstrip())
+    first = next(t for t in range(len(starts)) if starts[t] >= end)
+    while first < len(tokens) and starts[first + 1] <= end_of_space:
+        first += 1
+    return first, text[end : starts[first]]
+
+
 def _touched(starts: Sequence[int], begin: int, end: int) -> set[int]:
     """Return the tokens that have one of these characters."""
     first = bisect_right(starts, begin) - 1

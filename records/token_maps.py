@@ -134,7 +134,7 @@ class TokenMaps:
         ):
             raise ValueError(f"{other.line} cannot be merged with {self.line}")
         answers = [one.capture for one in (self, other) if one.capture is not None]
-        if len({(one.visuals, one.prompt_token_ids, one.token_ids) for one in answers}) > 1:
+        if len({(one.visuals, one.history, one.prompt_token_ids, one.token_ids) for one in answers}) > 1:
             raise ValueError("maps of different answers cannot be merged")
         each = dict(zip(self.tokens, self.maps, strict=True)) | dict(
             zip(other.tokens, other.maps, strict=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +31,7 @@ from records.look import Look, Whole
 from records.map_check import MapCheck
 from records.selection import Selection, scale_text
 from records.token_maps import SelectedMaps, TokenMaps
+from records.turns import Turn
 from records.visuals import Visual, is_picture, plane_number, planes_of
 from records.words import Word
 from report.boxes import boxes_facts, boxes_of
@@ -259,6 +260,7 @@ def facts(subject: Subject) -> dict[str, str]:
     return {
         "Model": capture.model_name,
         **({} if capture.system is None else {"System prompt": capture.system or "empty"}),
+        **turns_facts(capture.history),
         "Question": capture.prompt,
         "Answer": capture.text + (" (stopped early)" if capture.stopped else ""),
         **boxes_facts(subject.boxes),
@@ -269,6 +271,11 @@ def facts(subject: Subject) -> dict[str, str]:
         **({"Self-test": capture.settings["verified"]} if "verified" in capture.settings else {}),
         UNPROVEN: subject.found.row.caveat,
     }
+
+
+def turns_facts(history: Sequence[Turn]) -> dict[str, str]:
+    """Return the questions and answers before this one."""
+    return {f"Turn {i}": f"{turn.prompt} → {turn.text}" for i, turn in enumerate(history, start=1)}
 
 
 def method_facts(subject: Subject) -> dict[str, str]:
@@ -320,6 +327,7 @@ def short_id(capture: Capture) -> str:
     hashes = [visual.hash for visual in capture.visuals]
     picture = hashes[0] if len(hashes) == 1 else hashes
     said = [capture.model_name, picture, capture.prompt, list(capture.token_ids), capture.settings]
+    said += [asdict(turn) for turn in capture.history]
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:8]
 
 

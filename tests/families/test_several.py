@@ -11,6 +11,7 @@ import torch
 from attention_extractor import AttentionExtractor
 from attention_processor import AttentionProcessor
 from model import PromptError, encode
+from records.entries import FORMAT
 from records.pictures import hashes_of, image_hash
 from records.store import Store
 from tests.families.kit import attended
@@ -165,4 +166,4 @@ def test_it_is_kept_and_comes_back_whole(kind: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="not the one that the capture was made from"):
         store.save(capture, pictures(kind)[::-1])
     facts = json.loads((tmp_path / entry / "capture.json").read_text("utf-8"))
-    assert (facts["format"], len(facts["capture"]["visuals"])) == (2, 3)
+    assert (facts["format"], len(facts["capture"]["visuals"])) == (FORMAT, 3)

@@ -213,6 +213,7 @@ def test_a_hostile_folder_is_one_line(saved: Path, tmp_path: Path, trick: str) -
         "{% generation %}{{ 'x'.center(10**11) }}{% endgeneration %}",
         "{% if enable_thinking %}{{ 'x' * 10**11 }}{% endif %}",
         "{{ 10**(10**10) }}",
+        "{% if messages | length > 1 %}{{ 'x' * 10**11 }}{% endif %}",
     ],
 )
 def test_a_template_without_end_is_left_aside(template: str) -> None:

@@ -14,6 +14,7 @@ from records import entries, store
 from records.capture import Capture
 from records.pictures import image_hash
 from records.store import Store
+from records.turns import Turn
 from tests.attention_processor.kit import made_capture
 
 KEYS = [f"{number:032x}" for number in range(12)]
@@ -34,6 +35,7 @@ def capture_of(image: Image.Image, **changed: Any) -> Capture:
         "settings": {"temperature": 0.0, "layers": [0, 2], "more": {"deep": [[1], None]}, "dtype": "float32"},
         "stopped": True,
         "attention": whole.attention.half(),
+        "history": (Turn("“Wo” ist es?", ("image",), (7, 3, 7), "da \ud83d"),),
         "model_name": "../../Modell “mit” \ud83d 模型",
     }
     return made_capture(**parts | changed)

@@ -142,4 +142,4 @@ def test_only_an_entry_with_a_clip_has_the_format_that_knows_clips(kept: Store) 
     kept.save(before, shown, KEYS[0])
     kept.save(answer_about([picture], [(1, 2, 4)]), picture, KEYS[1])
     found = [json.loads((kept.folder / key / entries.FACTS).read_text("utf-8"))["format"] for key in KEYS[:2]]
-    assert found == [entries.WITH_CLIPS, entries.FORMAT] == [3, 2]
+    assert found == [entries.LATEST, entries.FORMAT] == [3, 2]
