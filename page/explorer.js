@@ -1,7 +1,7 @@
 // The viewer on the page. From the server come
-//   `props.value`: what viewer.payload() returns without its pictures, and `run`, the answer's id, which stays there alone
-//     once the rest was taken; null without an answer
-//   `props.pictures`: {list, run}: the answer's pictures, and moments of its clips; taken likewise
+//   `props.value`: {run, packed}: the answer's id, and as a text what viewer.payload() returns without its pictures, with `run`
+//     and `facts`; null without an answer
+//   `props.pictures`: {list, run}: the answer's pictures, and moments of its clips; and the same `run`
 //   `props.heads`, `.without`, `.check`, `.compared`: what was asked for, of that answer
 //   `props.progress`: how far the next answer is, null or `back` without one; `.work`: what the model does beside
 //   `props.notice`: one line, and `.said`, another number whenever that is said once more
@@ -12,8 +12,8 @@
 const root = element.querySelector('.lens-viewer');
 const slots = { ask: 'ask', token: 'token', methods: 'gradcam_box' };
 let told = null; // the pick that the list of words has
-let come = null; // the latest answer that came, whether its pictures are there or not
-let seen = []; // the latest pictures that came
+let text = ''; // of the latest answer that came
+let come = null; // the same, unpacked
 let run = null; // the answer that is shown
 let note = null; // what was said when this answer came: it stays, whatever works beside
 let answered = []; // what the answer is about, as it was chosen: [{path, url, orig_name, example}]
@@ -78,24 +78,18 @@ function tellPick() {
   trigger('click');
 }
 
-// Whenever anything here changes, such as with each word of the next answer, Gradio copies and compares all that is in
-// `props`, number by number, and hears nothing else meanwhile. So an answer and its pictures are taken out, and its id left.
-function take() {
-  if (props.value?.answer) {
-    come = props.value;
-    props.value = { run: come.run };
-  }
-  if (props.pictures?.list) {
-    seen = props.pictures.list;
-    props.pictures = { run: props.pictures.run };
-  }
+// Takes the answer that came; it travels as one text.
+function unpack({ packed }) {
+  if (packed === text) return;
+  text = packed;
+  come = JSON.parse(packed);
 }
 
 function show() {
-  take();
   const { value, pictures } = props;
   if (!root.viewer) mountViewer(root, null, host);
   if (!value || !pictures || value.run !== pictures.run) return;
+  unpack(value);
   answered = come.facts?.source ? [come.facts.source].flat() : answered;
   root.dataset.answered = JSON.stringify(answered.length > 1 ? answered : (answered[0] ?? null));
   if (come.run !== run) {
@@ -103,7 +97,7 @@ function show() {
     note = props.notice ?? null;
   }
   run = come.run;
-  root.viewer.update({ ...come, pictures: seen });
+  root.viewer.update({ ...come, pictures: pictures.list });
   root.viewer.update({ work: props.work ?? null, ...now() });
   tellPick();
 }

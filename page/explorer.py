@@ -5,6 +5,7 @@ drawn in the browser; the server is asked for maps of other layers, heads and me
 tests, and for each word's probability without the picture. The viewer itself is `viewer/`.
 """
 
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -144,7 +145,7 @@ class Explorer:
         controls = Controls.of({"method": method})
         return {
             self.viewer: gr.HTML(
-                {**explored(run, run_id, controls), "facts": facts, "pick": tested(run)},
+                sent({**explored(run, run_id, controls), "facts": facts, "pick": tested(run)}),
                 pictures={"list": run.pictures_payload, "run": run_id},
                 **{**NOTHING, "work": work, "notice": notice_of(run, facts["notes"])},
             ),
@@ -206,7 +207,9 @@ class Explorer:
 
         def maps() -> Outputs:
             return {
-                self.viewer: gr.HTML(explored(run, run_id, controls), work=None, notice=None, ended=wanted)
+                self.viewer: gr.HTML(
+                    sent(explored(run, run_id, controls)), work=None, notice=None, ended=wanted
+                )
             }
 
         if not row.needs_model or not run.missing(row.name):
@@ -223,7 +226,7 @@ class Explorer:
             if left == known:
                 return self.working(work, progress)
             known = left
-            return {self.viewer: gr.HTML(explored(run, run_id, controls), work=work.at(progress))}
+            return {self.viewer: gr.HTML(sent(explored(run, run_id, controls)), work=work.at(progress))}
 
         shown: Shown[TokenMaps] = Shown(
             begun=self.working(work),
@@ -371,6 +374,15 @@ class Explorer:
     def complaint(self, reason: str) -> Outputs:
         """Return the viewer with the reason why something was refused."""
         return {self.viewer: gr.HTML(**refusal_line(reason))}
+
+
+def sent(answer: dict[str, Any]) -> dict[str, Any]:
+    """Return an answer as the viewer's element takes it: its id, and all of it in one text.
+
+    Whenever anything of the element changes, such as with each word of the next answer, Gradio copies and
+    compares its data number by number, and hears nothing else meanwhile. A text is one of them.
+    """
+    return {"run": answer["run"], "packed": json.dumps(answer)}
 
 
 def refusal_line(reason: str) -> dict[str, Any]:

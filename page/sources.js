@@ -36,7 +36,7 @@ function thumb(picture) {
   image.alt = '';
   image.src = picture.url;
   image.decode().then(
-    () => button.prepend(image),
+    () => button.replaceChildren(image),
     () => {}, // what no browser can draw keeps its name; the server may be able to open it
   );
   button.addEventListener('click', (event) => {

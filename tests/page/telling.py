@@ -1,6 +1,7 @@
 """What a callback of the page told: what it changes of the viewer, and the line that it was refused with."""
 
 import html
+import json
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -43,4 +44,9 @@ def viewed(page: Page, outputs: Outputs) -> dict[str, Any]:
     """What an output changes of the viewer; nothing where it leaves it alone."""
     given = outputs.get(page.explorer.viewer)
     changed = {} if given is None else changes(given)
-    return {name: changed[name] for name in ("value", "pictures", *NOTHING) if name in changed}
+    found = {name: changed[name] for name in ("value", "pictures", *NOTHING) if name in changed}
+    if found.get("value"):
+        assert set(found["value"]) == {"run", "packed"}
+        found["value"] = json.loads(found["value"]["packed"])
+        assert found["value"]["run"] == changed["value"]["run"]
+    return found
