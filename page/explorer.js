@@ -12,7 +12,7 @@
 const root = element.querySelector('.lens-viewer');
 const slots = { ask: 'ask', token: 'token', methods: 'gradcam_box' };
 let told = null; // the pick that the list of words has
-let text = ''; // of the latest answer that came
+let latest = ''; // the text of the latest answer that came
 let come = null; // the same, unpacked
 let run = null; // the answer that is shown
 let note = null; // what was said when this answer came: it stays, whatever works beside
@@ -80,8 +80,8 @@ function tellPick() {
 
 // Takes the answer that came; it travels as one text.
 function unpack({ packed }) {
-  if (packed === text) return;
-  text = packed;
+  if (packed === latest) return;
+  latest = packed;
   come = JSON.parse(packed);
 }
 
