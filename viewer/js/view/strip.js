@@ -68,7 +68,13 @@ function itemOf({ kind, name }, i, isEditable) {
   const meter = made('span', 'lens-meter');
   meter.dataset.tone = 'picture';
   meter.append(made('i', ''));
-  line.append(made('b', '', `${i + 1}`), meter, made('span', 'lens-visual-share'));
+  line.append(
+    made('span', 'lens-unseen', kind === 'image' ? 'picture ' : 'clip '),
+    made('b', '', `${i + 1} `),
+    meter,
+    made('span', 'lens-visual-share'),
+    made('span', 'lens-unseen', ' of the map'),
+  );
   button.append(made('canvas', ''), line);
   item.append(button);
   if (isEditable) {
@@ -107,8 +113,7 @@ function write(viewer) {
     const share = shares ? percent(shares[i]) : '';
     setText(button.querySelector('.lens-visual-share'), share);
     button.querySelector('i').style.width = shares ? `${100 * shares[i]}%` : '0';
-    const name = visualName(shown[i], i);
-    button.setAttribute('aria-label', share ? `${name}, ${share} of the map` : name);
+    button.querySelector('.lens-visual-line').lastChild.hidden = !shares;
     drawItem(viewer, painter, button.querySelector('canvas'), {
       ...shown[i],
       visual: i,
