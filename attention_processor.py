@@ -6,7 +6,7 @@ spell them. Knows nothing of models, pictures or pages.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,7 +14,7 @@ import numpy as np
 from records.capture import Capture
 from records.choices import Aggregation, Positions, chosen_indices, fold_of
 from records.keep import Row, heads_in, rows_of
-from records.visuals import part_of_map, planes_of
+from records.visuals import Plane, Visual, part_of_map, planes_of
 from records.words import Word, grouped_words
 
 if TYPE_CHECKING:
@@ -89,8 +89,8 @@ class AttentionProcessor:
 
         The mean over tokens, layers and heads, those that a map is made of; they sum to its maps' sums.
         """
-        found = self._all_patches(token_position, layer_indices, head_indices, of_prompt)
-        return np.array([found[one.patches].sum() for one in self.capture.visuals], dtype=np.float32)
+        visuals = self.capture.visuals
+        return self._shares_on(visuals, token_position, layer_indices, head_indices, of_prompt)
 
     def plane_shares(
         self,
@@ -101,23 +101,24 @@ class AttentionProcessor:
         of_prompt: bool = False,
     ) -> np.ndarray:
         """Return the same of each picture and of each step of a clip (plane,), in the order of the prompt."""
-        found = self._all_patches(token_position, layer_indices, head_indices, of_prompt)
         planes = planes_of(self.capture.visuals)
-        return np.array([found[one.patches].sum() for one in planes], dtype=np.float32)
+        return self._shares_on(planes, token_position, layer_indices, head_indices, of_prompt)
 
-    def _all_patches(
+    def _shares_on(
         self,
+        parts: Iterable[Visual | Plane],
         tokens: Positions,
         layers: Sequence[int] | None,
         heads: Sequence[int] | None,
         of_prompt: bool,
     ) -> np.ndarray:
-        """Return the mean over tokens, layers and heads (patch,), of all visuals."""
+        """Return how much of the mean over tokens, layers and heads is on each part (part,)."""
         capture = self.capture
         attention, name = (
             (capture.prompt_attention, "prompt token") if of_prompt else (capture.attention, "token")
         )
-        return self._folded(attention, name, tokens, layers, heads, "mean")
+        found = self._folded(attention, name, tokens, layers, heads, "mean")
+        return np.array([found[one.patches].sum() for one in parts], dtype=np.float32)
 
     def shares(
         self,

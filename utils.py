@@ -19,13 +19,14 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 fcntl: Any = import_module("fcntl") if os.name == "posix" else None
 
+Value = TypeVar("Value")
 
 PRIVATE = 0o700  # of a folder
 UNFINISHED = ".word-lens-unfinished-"
@@ -202,6 +203,11 @@ def shown(value: object) -> str:
 # --- Numbers as people type them ----------------------------------------------------------------------------
 
 Range = tuple[int, int]  # first and last, both included; negative ones count from the end
+
+
+def alone_or_list(values: Sequence[Value]) -> Value | list[Value]:
+    """Return the only value, or a list of several: what is written of one stays what it was before."""
+    return values[0] if len(values) == 1 else list(values)
 
 
 def as_ranges(numbers: Sequence[int], dash: str = "-", comma: str = ",") -> str:

@@ -100,6 +100,10 @@ def system_text(text: str) -> str:
     return prompt_text(text) if text.strip() else ""
 
 
+GENERATIONS = (
+    "checkpoint: as its own generation_config says; greedy: the likeliest token each time; own: by the four "
+    "below, each of which means own"
+)
 OWN_VALUES: tuple[tuple[str, Callable[[str], Any], str, str], ...] = (
     ("--temperature", float, "T", "0 takes the likeliest token, above 0 draws"),
     ("--top-p", float, "P", "draw from the likeliest tokens that reach this probability"),
@@ -178,18 +182,16 @@ def add_question_arguments(command: argparse.ArgumentParser) -> None:
 def add_clip_arguments(command: argparse.ArgumentParser) -> None:
     """Add which frames of a clip are looked at."""
     add = command.add_argument_group("clips").add_argument
-    add(
-        "--fps",
-        type=setting("VIDEO_FPS", float),
-        metavar="N",
-        help=f"frames that are looked at for each second (default: {config.VIDEO_FPS})",
-    )
-    add(
-        "--max-frames",
-        type=setting("VIDEO_MAX_FRAMES", int),
-        metavar="N",
-        help=f"of a clip, at most (default: {config.VIDEO_MAX_FRAMES})",
-    )
+    add_setting(add, "--fps", "VIDEO_FPS", float, "N", "frames that are looked at for each second")
+    add_setting(add, "--max-frames", "VIDEO_MAX_FRAMES", int, "N", "of a clip, at most")
+
+
+def add_setting(
+    add: Callable[..., Any], flag: str, name: str, kind: Callable[[str], Any], metavar: str, meaning: str
+) -> None:
+    """Add a setting of config.py, whose value there is the default, by its flag."""
+    told = f"{meaning} (default: {getattr(config, name)})"
+    add(flag, type=setting(name, kind), metavar=metavar, help=told)
 
 
 def add_output_argument(command: argparse.ArgumentParser) -> None:
@@ -222,27 +224,11 @@ def add_model_arguments(
     """
     add = command.add_argument_group("model and answer").add_argument
     add_checkpoint_arguments(add)
-    add(
-        "--max-new-tokens",
-        type=setting("MAX_NEW_TOKENS", int),
-        metavar="N",
-        help=f"longest answer (default: {config.MAX_NEW_TOKENS})",
-    )
-    add(
-        "--generation",
-        type=setting("GENERATION", str),
-        metavar="HOW",
-        help="checkpoint: as its own generation_config says; greedy: the likeliest token each time; own: by "
-        f"the four below, each of which means own (default: {config.GENERATION})",
-    )
-    for name, kind, metavar, meaning in OWN_VALUES:
-        shown = name.removeprefix("--").replace("-", "_").upper()
-        add(
-            name,
-            type=setting(shown, kind),
-            metavar=metavar,
-            help=f"{meaning} (default: {getattr(config, shown)})",
-        )
+    add_setting(add, "--max-new-tokens", "MAX_NEW_TOKENS", int, "N", "longest answer")
+    add_setting(add, "--generation", "GENERATION", str, "HOW", GENERATIONS)
+    for flag, kind, metavar, meaning in OWN_VALUES:
+        shown = flag.removeprefix("--").replace("-", "_").upper()
+        add_setting(add, flag, shown, kind, metavar, meaning)
     add(
         "--thinking",
         action=argparse.BooleanOptionalAction,

@@ -13,9 +13,10 @@ from commands.arguments import (
     method_names,
     ranges,
 )
-from commands.pictures import check_folder, has_clip, take_pictures
+from commands.pictures import check_folder, take_pictures
 from commands.terminal import UsageError
 from methods import METHODS
+from records.videos import Video
 
 HELP = """Check a word's map on an answer: does the word fall when the map's hottest patches are removed?
 
@@ -77,6 +78,7 @@ def check(args: argparse.Namespace) -> None:
         raise UsageError(f"there is no picture {args.which}: {len(args.image)} were named")
     take_pictures(args, args.image)
     shown = args.picture if isinstance(args.picture, list) else [args.picture]
-    if all(map(has_clip, shown if args.which is None else [shown[args.which - 1]])):
+    chosen = shown if args.which is None else [shown[args.which - 1]]
+    if all(isinstance(one, Video) for one in chosen):
         raise UsageError("a clip's map cannot be checked: name a picture, among several by --which")
     check_folder(args.output)

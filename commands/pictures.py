@@ -5,15 +5,16 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import config
 from commands.terminal import UsageError, say
 from records.look import Look
-from records.opening import note_of, open_visual
+from records.opening import has_clip, note_of, open_visual
 from records.pictures import ImageError, hashes_of
-from records.videos import Video
-from utils import one_line
+from records.videos import open_video
+from utils import alone_or_list, one_line
 
 
 def take_pictures(args: argparse.Namespace, paths: Sequence[str]) -> None:
@@ -22,25 +23,20 @@ def take_pictures(args: argparse.Namespace, paths: Sequence[str]) -> None:
     `picture` and `image_hash` of the arguments are then those of one, or lists. What was left out of one is
     said on stderr.
     """
-    how = (vars(args).get("fps"), vars(args).get("max_frames"))
+    fps, most = (vars(args).get(name) for name in ("fps", "max_frames"))
+    open_clip = partial(open_video, fps=fps, max_frames=most)
     shown = []
     for number, path in enumerate(paths, start=1):
         place = f"picture {number} ({one_line(path)}): " if len(paths) > 1 else ""
         try:
-            shown.append(open_visual(path, *how))
+            shown.append(open_visual(Path(path), open_clip))
         except ImageError as error:
             raise UsageError(f"{place or f'{one_line(path)}: '}{error}") from error
         if note := note_of(shown[-1]):
             say(f"note: {place}{note}")
-    if any(given is not None for given in how) and not has_clip(shown):
+    if (fps, most) != (None, None) and not has_clip(shown):
         raise UsageError("--fps and --max-frames belong to a clip, and no file is one")
-    hashes = hashes_of(shown)
-    args.picture, args.image_hash = (shown[0], hashes[0]) if len(paths) == 1 else (shown, hashes)
-
-
-def has_clip(shown: object) -> bool:
-    """Return whether this is a clip, or has one among several."""
-    return any(isinstance(one, Video) for one in (shown if isinstance(shown, list) else [shown]))
+    args.picture, args.image_hash = alone_or_list(shown), alone_or_list(hashes_of(shown))
 
 
 def look_of(args: argparse.Namespace, view: str | None = None) -> Look:

@@ -27,7 +27,7 @@ from model.questions import (
 )
 from model.videos import clip_text, video_inputs
 from records.pictures import ImageError, check_image_size, hashes_of, rgb
-from records.turns import Turn
+from records.turns import Turn, kinds_of_turns
 from records.videos import Video
 from records.visuals import (
     Kind,
@@ -70,7 +70,7 @@ class Encoded(OfVisuals):
     @property
     def earlier(self) -> int:
         """How many of the visuals are those of earlier turns; they are the first."""
-        return sum(len(turn.kinds) for turn in self.history)
+        return len(kinds_of_turns(self.history))
 
     @property
     def input_ids(self) -> Tensor:
@@ -137,11 +137,10 @@ def encode(
     The pictures stand before the prompt, or each where the prompt says `<image>`. With earlier turns, their
     `history`, `visuals` are those of the whole conversation in its order, and the prompt is its last
     question; earlier answers are read by their ids, less the thoughts that the template leaves out.
-    `known_hash` is the
-    picture's `image_hash`, of several a list, for who has worked it out already. `thinking` is what a
-    template that asks whether the model is to think aloud first is told: `chosen_thinking`, or
-    `Capture.thinking`. `system` is the text of a system turn before the question; None leaves it to the
-    template, which may write one of its own.
+    `known_hash` is the picture's `image_hash`, of several a list, for who has worked it out already.
+    `thinking` is what a template that asks whether the model is to think aloud first is told:
+    `chosen_thinking`, or `Capture.thinking`. `system` is the text of a system turn before the question; None
+    leaves it to the template, which may write one of its own.
 
     Raises:
         ImageError: for no picture, or one outside the bounds of `config`; of several its place is named.
@@ -231,7 +230,7 @@ def new_kinds(shown: Sequence[Image.Image | Size], history: Sequence[Turn]) -> l
 
     `shown` are those of the whole conversation, or their sizes.
     """
-    kinds, earlier = kinds_of(shown), [kind for turn in history for kind in turn.kinds]
+    kinds, earlier = kinds_of(shown), kinds_of_turns(history)
     if kinds[: len(earlier)] != earlier:
         raise ImageError(
             f"The conversation shows {len(earlier)} pictures and clips before this question: all are needed, "

@@ -27,6 +27,7 @@ from records.capture import Capture
 from records.conversation import conversation_of
 from records.generation import GenerationSettings, thinking_identity
 from records.keep import ALL, Keep, as_json, keep_of, layers_of
+from records.turns import kinds_of_turns
 
 Files = tuple[tuple[str, int, int], ...]
 KEY = 1  # raised when what is kept under a key must not be found by it any more
@@ -118,7 +119,7 @@ def answer_key(
         ValueError: for a setting out of range, and for a history that is none.
     """
     chat = conversation_of(history, system)
-    clips = clips or any("video" in turn.kinds for turn in chat.turns)
+    clips = clips or "video" in kinds_of_turns(chat.turns)
     kept = keep_of(keep)
     if (of_pairs := layers_of(kept)) is not None:
         layers = of_pairs

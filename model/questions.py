@@ -19,7 +19,7 @@ from model.chats import Answer, Slot, answer_of, chat_of, template_around
 from model.errors import PromptError
 from model.families import Processor
 from records.tokens import Span, spelled
-from records.turns import Turn
+from records.turns import Turn, kinds_of_turns
 from records.visuals import PLACEHOLDERS, Kind, placeholders
 from utils import HALF, is_broken
 
@@ -81,7 +81,7 @@ def written_question(
             answers.append((len(whole), part.ids))
             whole += tokenizer.eos_token + after
     parts = [part for part in content if isinstance(part, str)]
-    expected = [token_of(processor, kind) for kind in (*(k for turn in history for k in turn.kinds), *kinds)]
+    expected = [token_of(processor, kind) for kind in (*kinds_of_turns(history), *kinds)]
     if visual_tokens(processor).findall(whole) != expected:
         missing = "a clip" if token_of(processor, "video") in expected else "a picture"
         raise PromptError(f"The checkpoint's chat template has no place for {missing}.")
@@ -95,7 +95,7 @@ def earlier_of(tokenizer: Any, turn: Turn) -> tuple[list[str | Slot], Answer]:
 
 def _check_places(prompt: str, kinds: Sequence[Kind], history: Sequence[Turn]) -> None:
     """Raise PromptError for a question that brings no visual and says where one of earlier turns stands."""
-    earlier = [kind for turn in history for kind in turn.kinds]
+    earlier = kinds_of_turns(history)
     if not kinds and earlier and (place := placeholders(earlier).search(prompt)):
         raise PromptError(
             f"The prompt says {place[0]} and brings none: it stands for new ones only; say in words which "

@@ -24,19 +24,20 @@ from page.sources import opened, sizes_of
 from records.capture import Capture
 from records.keep import as_json
 from records.map_check import MapCheck
+from records.opening import has_clip
 from records.pictures import ImageError, hashes_of
 from records.store import Store
 from records.thoughts import thoughts
 from records.verification import with_verification
 from records.videos import Video
-from utils import one_line
+from utils import alone_or_list, one_line
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
 class Inquiry:
-    """A picture and a question that can be put to a model."""
+    """Pictures and a question that can be put to a model."""
 
     images: tuple[Image | Video, ...]
     hashes: tuple[str, ...]
@@ -59,11 +60,9 @@ class Inquiry:
         """Return the id under which the answer is kept; None where checkpoints cannot be told apart."""
         if loaded is None or loaded.checkpoint is None:
             return None
-        hashes = self.hashes[0] if len(self.hashes) == 1 else list(self.hashes)
-        clips = any(isinstance(one, Video) for one in self.images)
-        return answer_key(
-            loaded.checkpoint, hashes, self.prompt, answer=self.answer, clips=clips, **self.settings
-        )
+        hashes = alone_or_list(self.hashes)
+        how = {**self.settings, "answer": self.answer, "clips": has_clip(self.images)}
+        return answer_key(loaded.checkpoint, hashes, self.prompt, **how)
 
     def capture(self, extractor: AttentionExtractor, job: Job) -> Capture:
         """Return the answer that the model gives, or the given one as it reads it."""

@@ -125,7 +125,7 @@ class Run:
     @cached_property
     def pictures_payload(self) -> list[dict[str, Any]]:
         """The pictures, and the moments of clips, as the viewer takes them."""
-        return viewer.pictures_payload(self.originals)
+        return viewer.pictures_payload(self.originals, self.capture.visuals)
 
     @cached_property
     def said(self) -> tuple[int, ...] | None:

@@ -8,7 +8,6 @@ import math
 from dataclasses import asdict
 from typing import Any
 
-import numpy as np
 from PIL import Image
 
 import config
@@ -18,13 +17,11 @@ from demo.scenes import is_framed
 from drawing.characters import plain_text
 from methods import selected_maps
 from model import DEMO
-from page.inputs import RefusedError
 from page.selection import WHOLE_ANSWER, Controls, Pick
 from page.sessions import Run
 from records.keep import kept_pairs, pairs_text
 from records.map_check import probability_text
 from records.selection import Selection
-from records.visuals import is_picture
 from report.view import Subject, coloured, whole_drawing
 from utils import as_ranges, one_line
 
@@ -97,17 +94,9 @@ def on_hottest(subject: Subject) -> Subject:
     """Return the same with the picture chosen that most of its map lies on: what is tested, and hidden.
 
     Raises:
-        RefusedError: where there are only clips.
+        ValueError: where there are only clips.
     """
-    visuals = subject.capture.visuals
-    if is_picture(visuals):
-        return subject
-    pictures = [number for number, visual in enumerate(visuals) if visual.kind == "image"]
-    if not pictures:
-        raise RefusedError("The map of a clip cannot be tested or hidden; that of a picture can.")
-    whole = subject.found.mean_map(subject.tokens).clip(min=0)
-    sums = [float(whole[visuals[number].patches].sum()) for number in pictures]
-    return subject.choosing(visual=pictures[int(np.argmax(sums))])
+    return subject.choosing(visual=subject.found.hottest_picture(subject.tokens))
 
 
 def explored(run: Run, run_id: str, controls: Controls) -> dict[str, Any]:

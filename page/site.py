@@ -32,11 +32,11 @@ from page.people import People
 from page.selection import Controls
 from page.sessions import Run, Sessions
 from page.shown import notes_of, on_hottest, subject_of
-from page.sources import chosen_together
 from records.entries import Kept
 from records.store import Store
 from records.videos import Video
 from report.view import Subject, whole_drawing
+from utils import alone_or_list
 
 
 class Page(Layout):
@@ -200,7 +200,7 @@ class Page(Layout):
 
     def answered_before(self, visitor: str, run: Run, mine: Any, is_new: bool = True) -> Outputs:
         """Return what is shown of an answer that was not asked for now, with its picture and question."""
-        source = chosen_together([self.chosen_for(visitor, one) for one in run.originals])
+        source = alone_or_list([self.chosen_for(visitor, one) for one in run.originals])
         return {
             **self.answered(visitor, run, mine, source, is_new=is_new),
             self.sources.image: source,
@@ -349,7 +349,7 @@ class Page(Layout):
         sources = [self.chosen_for(visitor, picture) for picture in run.originals]
         sources[which] = self.chosen_for(visitor, hidden, hidden_name(one.text))
         sources[which]["hidden"] = f"“{one.text}”"
-        source = chosen_together(sources)
+        source = alone_or_list(sources)
         yield {self.sources.image: source}
         yield from self.on_generate(request, source, prompt, None, *chosen, True, mine)
 

@@ -17,11 +17,12 @@ const pictures = props.examples.map(({ src, name, prompt }, example) => ({
   prompt,
   orig_name: name,
   url: src,
+  isChecked: true,
 }));
 const OWN = 24; // pictures of one's own that stay to choose from
 let own = []; // pictures of one's own, the latest first
 let chosen = []; // in the order in which they are asked about
-let before = []; // what was chosen before the latest of one's own
+let before = []; // what was chosen last of which all is known to be right
 let isAdding = false; // whether what is chosen next joins
 
 const nameOf = ({ prompt, orig_name }) => (prompt ? `Example: ${prompt}` : orig_name);
@@ -69,7 +70,7 @@ function mark() {
 
 function keep(list) {
   chosen = list;
-  const told = list.map(({ url, kind, note, ...rest }) => rest);
+  const told = list.map(({ url, kind, note, isChecked, ...rest }) => rest);
   root.dataset.value = JSON.stringify(told.length > 1 ? told : (told[0] ?? null));
   mark();
   document.dispatchEvent(new CustomEvent('pictures-chosen', { detail: list }));
@@ -137,7 +138,7 @@ async function take(files) {
   try {
     const found = await sent(files);
     if (!found.length) return;
-    before = chosen.filter((one) => !own.includes(one) || joins);
+    if (chosen.every(({ isChecked }) => isChecked)) before = chosen;
     own = [...found, ...own];
     for (const one of own.splice(OWN)) if (one.url.startsWith('blob:')) URL.revokeObjectURL(one.url);
     const said = line.textContent;

@@ -93,11 +93,6 @@ def _known() -> dict[str, int]:
     return {image_hash(open_image(path)): number for number, (path, _) in enumerate(examples())}
 
 
-def chosen_together(sources: list[dict[str, Any]]) -> Any:
-    """Return pictures as they are chosen together: one alone, or a list."""
-    return sources[0] if len(sources) == 1 else sources
-
-
 def opened(chosen: Any) -> tuple[Image.Image | Video, ...]:
     """Return what is chosen, one or a list: an example by its number, or an upload by its path.
 
@@ -135,7 +130,7 @@ def _each(chosen: Any, read: Callable[[Path], Found]) -> list[Found]:
 @lru_cache(maxsize=256)
 def _size_of_picture(path: Path) -> tuple[int, int] | None:
     """Return a picture's size, None of a clip: worked out once, for what was sent is never written again."""
-    shown = open_visual(path)
+    shown = open_visual(path, _clip)
     return None if isinstance(shown, Video) else shown.size
 
 

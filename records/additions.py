@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from records.map_check import MapCheck
 from records.token_maps import Cost, TokenMaps
 from records.visuals import shape_of_map
-from utils import one_line
+from utils import alone_or_list, one_line
 
 if TYPE_CHECKING:
     from records.capture import Capture
@@ -108,8 +108,7 @@ def _files(folder: Path, pattern: str) -> list[Path]:
 
 def _facts(capture: Capture) -> dict[str, Any]:
     """Return what ties a part to its answer."""
-    hashes = [visual.hash for visual in capture.visuals]
-    picture = hashes[0] if len(hashes) == 1 else hashes
+    picture = alone_or_list([visual.hash for visual in capture.visuals])
     said: list[Any] = [capture.model_name, picture, capture.prompt_token_ids, capture.token_ids]
     if capture.history:
         said.append([asdict(turn) for turn in capture.history])

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 from records.keep import ALL, HEAD_MEAN, Keep, heads_in, keep_of, layers_of, rows_kept
 from records.shown import cell
 from records.tokens import Span
-from records.turns import Turn
+from records.turns import Turn, kinds_of_turns
 from records.visuals import OfVisuals, Visual, check_in_order, only_picture, patch_count
 
 if TYPE_CHECKING:  # torch takes seconds to import: who lists what is kept does not wait for it
@@ -76,7 +76,7 @@ class Capture(OfVisuals):
         check_in_order(self.visuals)
         if self.pictures and len(self.pictures) != len(self.visuals):
             raise ValueError(f"expected {len(self.visuals)} pictures; got {len(self.pictures)}")
-        kinds = [kind for turn in self.history for kind in turn.kinds]
+        kinds = kinds_of_turns(self.history)
         if [visual.kind for visual in self.visuals[: len(kinds)]] != kinds:
             raise ValueError(f"expected the visuals of the earlier turns first, {kinds}")
         if not self.layers or list(self.layers) != sorted(set(self.layers)) or self.layers[0] < 0:
@@ -127,7 +127,7 @@ class Capture(OfVisuals):
     @property
     def earlier(self) -> int:
         """How many of the visuals are those of earlier turns; they are the first."""
-        return sum(len(turn.kinds) for turn in self.history)
+        return len(kinds_of_turns(self.history))
 
     @property
     def conversation(self) -> tuple[Turn, ...]:

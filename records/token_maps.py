@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from methods.catalog import Method, method_named
 from records.choices import chosen_indices
 from records.shown import cell
-from records.visuals import part_of_map, shape_of_map
+from records.visuals import is_picture, part_of_map, shape_of_map
 from utils import as_ranges
 
 if TYPE_CHECKING:
@@ -116,6 +116,21 @@ class TokenMaps:
                 )
             places.append(self.tokens.index(token))
         return self.maps[places].mean(axis=0)
+
+    def hottest_picture(self, tokens: int | Sequence[int]) -> int:
+        """Return the number of the picture, no clip, on which most of the tokens' map is: values above 0.
+
+        Raises:
+            ValueError: as `token_map`, and where there are only clips.
+        """
+        visuals = () if self.capture is None else self.capture.visuals
+        if is_picture(visuals) or not visuals:
+            return 0
+        numbers = [number for number, visual in enumerate(visuals) if visual.kind == "image"]
+        if not numbers:
+            raise ValueError("The map of a clip cannot be tested or hidden; that of a picture can.")
+        parts = (self.token_map(tokens, number) for number in numbers)
+        return numbers[int(np.argmax([np.maximum(part, 0).sum() for part in parts]))]
 
     def merged_with(self, other: TokenMaps) -> TokenMaps:
         """Return the maps of the tokens of both, by the same method with the same settings.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,11 @@ class Turn:
         """Refuse a turn in which nothing was said."""
         if not self.token_ids:
             raise ValueError("an earlier answer is empty: leave it out of the history")
+
+
+def kinds_of_turns(turns: Iterable[Turn]) -> list[Kind]:
+    """Return what the visuals of some turns are, in the order of the prompt."""
+    return [kind for turn in turns for kind in turn.kinds]
 
 
 def turn_of_json(facts: Mapping[str, Any]) -> Turn:

@@ -14,6 +14,7 @@ held, and those with `config.MAX_IMAGE_PIXELS` together.
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
@@ -73,6 +74,11 @@ class Video:
     def picture(self, frame: int) -> Image.Image:
         """Return one frame as a picture."""
         return Image.fromarray(self.frames[frame])
+
+
+def frames_a_step(clip: Video, steps: int) -> int:
+    """Return how many frames of a clip are one of its steps in time; the last one may have fewer."""
+    return math.ceil(len(clip.frames) / steps)
 
 
 def video_hash(frames: NDArray[np.uint8], times: Sequence[float]) -> str:

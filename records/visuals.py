@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any, Literal, NamedTuple
 
+import numpy as np
 from numpy.typing import NDArray
 
 from records.choices import chosen_indices
@@ -133,6 +135,12 @@ def plane_number(visuals: Sequence[Visual], visual: int, frame: int = 0) -> int:
     (number,) = chosen_indices(visual, len(visuals), "picture")
     (step,) = chosen_indices(frame, visuals[number].grid[0], "frame")
     return sum(one.grid[0] for one in visuals[:number]) + step
+
+
+def by_visual(shares: NDArray[Any], visuals: Sequence[Visual]) -> list[NDArray[Any]]:
+    """Return values of planes (…, plane) apart for each picture and clip (…, step)."""
+    ends = list(accumulate(visual.grid[0] for visual in visuals))
+    return np.split(shares, ends[:-1], axis=-1)
 
 
 def placeholders(kinds: Iterable[Kind]) -> re.Pattern[str]:

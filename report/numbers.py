@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from records.keep import kept_pairs
-from records.visuals import is_picture
+from records.visuals import by_visual, is_picture
 from report.view import Subject, method_facts
 from utils import NamedArrays, described_arrays
 
@@ -148,8 +148,7 @@ def _words(subject: Subject) -> dict[str, tuple[NDArray[Any], str]]:
 def _by_picture(subject: Subject) -> list[NDArray[np.float32]]:
     """Return each chosen token's share of attention on each step of every picture (token, step)."""
     shares = np.stack([subject.plane_shares([token]) for token in subject.tokens])  # (token, plane)
-    ends = np.cumsum([one.grid[0] for one in subject.capture.visuals])
-    return np.split(shares, ends[:-1], axis=1)
+    return by_visual(shares, subject.capture.visuals)
 
 
 def _own_shares(subject: Subject) -> NamedArrays:

@@ -6,12 +6,10 @@ and one picture of all of them under one map, drawn by one measure. Knows nothin
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
 from PIL import Image
 
 import visualization
@@ -19,7 +17,8 @@ from drawing.boxes import draw_boxes
 from drawing.colour_bar import Scale, number_labels
 from drawing.grid import overlay_grid
 from records.look import Look
-from records.videos import Video
+from records.videos import Video, frames_a_step
+from records.visuals import by_visual
 from report.places import all_of, folder_of, label_of, whole_place_of
 from report.view import Drawing, Subject, coloured, whole_drawing
 
@@ -74,11 +73,6 @@ def parts_on(subject: Subject, pictures: Pictures, number: int) -> list[Part]:
     return found
 
 
-def frames_a_step(clip: Video, steps: int) -> int:
-    """Return how many frames of a clip are one of its steps; the last one may have fewer."""
-    return math.ceil(len(clip.frames) / steps)
-
-
 def share_text(share: float) -> str:
     """Return a share as a label says it: "6 %"."""
     return number_labels([share])[0]
@@ -127,9 +121,7 @@ def sheet(
 def where_text(subject: Subject, numbers: Collection[int], tokens: Sequence[int]) -> str:
     """Return how much of some tokens' attention is on these pictures and clips: one of them, or all."""
     visuals = subject.capture.visuals
-    planes = subject.plane_shares(tokens)
-    ends = np.cumsum([one.grid[0] for one in visuals])
-    shares = [part.sum() for part in np.split(planes, ends[:-1])]  # of each picture and clip
+    shares = [steps.sum() for steps in by_visual(subject.plane_shares(tokens), visuals)]
     place = all_of(visuals) if len(numbers) == len(visuals) else whole_place_of(visuals, *numbers)
     return f"{share_text(float(sum(shares[number] for number in numbers)))} of attention on {place}"
 

@@ -23,12 +23,11 @@ from drawing.boxes import draw_boxes
 from drawing.colour_bar import Scale
 from drawing.grid import overlay_grid
 from records.look import Look
-from records.videos import Video
+from records.videos import Video, frames_a_step
 from records.visuals import is_picture
 from report.parts import (
     Part,
     Pictures,
-    frames_a_step,
     labelled,
     parts_of,
     parts_on,

@@ -36,7 +36,7 @@ from records.visuals import Visual, is_picture, plane_number, planes_of
 from records.words import Word
 from report.boxes import boxes_facts, boxes_of
 from report.places import place_of, visuals_facts
-from utils import as_ranges, one_line
+from utils import alone_or_list, as_ranges, one_line
 
 if TYPE_CHECKING:
     from records.capture import Capture
@@ -324,8 +324,7 @@ def unwritten(subject: Subject) -> tuple[str, ...]:
 
 def short_id(capture: Capture) -> str:
     """Return 8 hexadecimal digits that tell one answer's files from another's."""
-    hashes = [visual.hash for visual in capture.visuals]
-    picture = hashes[0] if len(hashes) == 1 else hashes
+    picture = alone_or_list([visual.hash for visual in capture.visuals])
     said = [capture.model_name, picture, capture.prompt, list(capture.token_ids), capture.settings]
     said += [asdict(turn) for turn in capture.history]
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:8]

@@ -69,16 +69,15 @@ def payload(
 
     `pictures` are the picture, or all pictures and clips in the order of the prompt; None is for a page that
     has its `pictures_payload` already. Maps are of all of them, one after the other: of each its patches
-    from `first` on, (t, h, w). `maps` are those of the answer's
-    tokens (None for an empty one); where only some are computed yet, `answer.have` names them, in the order
-    of the packed rows, and is None where all are there. `prompt_maps` are those of all tokens of the prompt,
-    whose words cannot be picked without. The shares are taken over attention's own layers and heads, for
-    other maps over all that were kept. `look` and `scale` are how the viewer starts, `config`'s values by
-    default; `pick` is what it starts with: "all", "3", "3-5", of the prompt "p0"; None is the most telling
-    word. `head_maps` are results of `heads_payload`, `leaned` is one of `leaned_payload`. What was removed
-    from the maps is crossed out. `without` is log p of each token (token,) without the picture. `checks` are
-    maps that were tested; each has a `map_key`, which is `method.key` where it was of the maps that are
-    shown.
+    from `first` on, (t, h, w). `maps` are those of the answer's tokens (None for an empty one); where only
+    some are computed yet, `answer.have` names them, in the order of the packed rows, and is None where all
+    are there. `prompt_maps` are those of all tokens of the prompt, whose words cannot be picked without. The
+    shares are taken over attention's own layers and heads, for other maps over all that were kept. `look` and
+    `scale` are how the viewer starts, `config`'s values by default; `pick` is what it starts with: "all",
+    "3", "3-5", of the prompt "p0"; None is the most telling word. `head_maps` are results of `heads_payload`,
+    `leaned` is one of `leaned_payload`. What was removed from the maps is crossed out. `without` is log p of
+    each token (token,) without the picture. `checks` are maps that were tested; each has a `map_key`, which
+    is `method.key` where it was of the maps that are shown.
 
     Raises:
         ValueError: if the maps or probabilities do not belong to the capture, or for a layer or head that it
@@ -91,7 +90,7 @@ def payload(
     layers, heads = folded.get("layers"), folded.get("heads")
     names = dict.fromkeys((*COLORMAPS, *([] if look.is_glow else [look.colormap])))
     return {
-        **({} if pictures is None else {"pictures": pictures_payload(pictures)}),
+        **({} if pictures is None else {"pictures": pictures_payload(pictures, capture.visuals)}),
         "visuals": [_visual(visual) for visual in capture.visuals],
         "answer": _side(processor, maps, layers, heads, of_prompt=False) | _likelihoods(capture, without),
         "prompt": _side(processor, prompt_maps, layers, heads, of_prompt=True),

@@ -14,27 +14,29 @@ from PIL import Image
 
 import visualization
 from drawing.glow import warmth
-from records.videos import Video
+from records.videos import Video, frames_a_step
+from records.visuals import Visual
 
 PICTURE_SIDE = 1280  # pixels of the longer side, at most
 JPEG_QUALITY = 95
 FRAME_SIDE, FRAME_QUALITY = 768, 88  # of a clip, which has many
-FRAMES_OF_A_STEP = 2
 
 
-def pictures_payload(pictures: Image.Image | Sequence[Image.Image | Video]) -> list[dict[str, Any]]:
+def pictures_payload(
+    pictures: Image.Image | Sequence[Image.Image | Video], visuals: Sequence[Visual] = ()
+) -> list[dict[str, Any]]:
     """Return what maps are drawn on, in the order of their patches: each picture, each step of a clip.
 
-    Each is a data URL, its size and its warmth: lossless, unless a good JPEG is smaller; a step of a clip is
-    the first of its two frames, always a JPEG and smaller. `warmth` is how far its own warm colours stand
-    back under the glow, 0..1: `drawing.glow.warmth`.
+    Where there is a clip, `visuals` are the capture's. Each is a data URL, its size and its warmth: lossless,
+    unless a good JPEG is smaller; a step of a clip is its first frame, a JPEG and smaller. `warmth` is how
+    far its own warm colours stand back under the glow, 0..1: `drawing.glow.warmth`.
     """
     found = []
-    for one in [pictures] if isinstance(pictures, Image.Image) else pictures:
+    for number, one in enumerate([pictures] if isinstance(pictures, Image.Image) else pictures):
         if isinstance(one, Image.Image):
             found.append(_picture(one, PICTURE_SIDE, lossless=True))
         else:
-            firsts = range(0, len(one.frames), FRAMES_OF_A_STEP)
+            firsts = range(0, len(one.frames), frames_a_step(one, visuals[number].grid[0]))
             found += [_picture(one.picture(frame), FRAME_SIDE, lossless=False) for frame in firsts]
     return found
 

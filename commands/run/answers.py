@@ -13,12 +13,12 @@ from attention_extractor import AttentionExtractor
 from attention_processor import AttentionProcessor
 from commands.arguments import choice, generation_of, numbers
 from commands.keep import check_pairs, layers_beside
-from commands.pictures import has_clip
 from commands.terminal import bar, counter, printable, say, stop_on_interrupt
 from methods import selected_maps, token_maps
 from model import (
     Checkpoint,
     answer_key,
+    as_list,
     checkpoint,
     default_model,
     joined,
@@ -28,6 +28,7 @@ from model import (
     verification_key,
 )
 from records.capture import Capture
+from records.opening import has_clip
 from records.selection import Selection
 from records.store import Store
 from records.token_maps import TokenMaps
@@ -38,11 +39,6 @@ from report.view import Subject
 from utils import Range, Stopped, one_line
 
 Given = Image | Video | list[Image | Video]  # a picture or clip, or several
-
-
-def as_list(given: Given) -> list[Image | Video]:
-    """Return what was given as a list, also where it is one."""
-    return given if isinstance(given, list) else [given]
 
 
 def loaded(args: argparse.Namespace, **placement: str) -> tuple[Any, Any]:
@@ -113,7 +109,7 @@ def keep(args: argparse.Namespace, image: Given, capture: Capture, layers: list[
 def question(args: argparse.Namespace, source: Checkpoint, layers: list[int] | None) -> str:
     """Return the key of the question in the store."""
     settings = {"layers": layers, "keep": args.keep, "answer": args.answer, **generation_of(args)}
-    settings |= {"system": args.system, "clips": has_clip(args.picture)}
+    settings |= {"system": args.system, "clips": has_clip(as_list(args.picture))}
     return answer_key(source, args.image_hash, args.prompt, **settings)
 
 

@@ -19,10 +19,11 @@ from commands.arguments import (
     numbers,
 )
 from commands.files import finished_folder
-from commands.run.answers import answered, as_list, subject_of
+from commands.run.answers import answered, subject_of
 from commands.terminal import UsageError, bar, counter, printable, say
 from drawing.boxes import draw_boxes
 from methods import METHODS
+from model import as_list
 from records.boxes import as_json
 from records.capture import Capture
 from records.keep import every_head

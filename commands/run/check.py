@@ -8,7 +8,6 @@ import threading
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 from PIL import Image
 
 import methods
@@ -20,14 +19,14 @@ from commands.arguments import (
     ranges,
 )
 from commands.files import finished_folder
-from commands.run.answers import answered_by, as_list, loaded, word_number
+from commands.run.answers import answered_by, loaded, word_number
 from commands.terminal import UsageError, bar, counter, printable, say, stop_on_interrupt
 from drawing.characters import isolated
 from drawing.outline import whole_of
 from evaluation.charts import curve_chart
 from evaluation.removal import check_map
 from evaluation.without_picture import PictureCheck, without_image
-from model import Pictures
+from model import Pictures, as_list
 from records.capture import Capture
 from records.map_check import MapCheck
 from records.targets import target_choice
@@ -117,7 +116,7 @@ def checked(
             args.method, capture, tokens=tokens, on_progress=counter(progress), **given, **options
         )
         progress.update(int(progress.total or 0) - progress.n)
-    which = where_most_is(found, tokens) if args.which is None else args.which - 1
+    which = found.hottest_picture(tokens) if args.which is None else args.which - 1
     count = capture.visuals[which].count
     patches = numbers(args.patches, count + 1, "number of patches", "the picture") if args.patches else None
     with bar("Pictures", "picture", 1) as progress:
@@ -134,14 +133,6 @@ def checked(
             **given,
         )
     return found, which, on_map, without_image(capture=capture, **given)
-
-
-def where_most_is(found: TokenMaps, tokens: tuple[int, ...]) -> int:
-    """Return the number of the picture, no clip, on which most of a map is."""
-    assert found.capture is not None
-    numbers = [number for number, one in enumerate(found.capture.visuals) if one.kind == "image"]
-    parts = (found.token_map(tokens, number) for number in numbers)
-    return numbers[int(np.argmax([np.maximum(part, 0).sum() for part in parts]))]
 
 
 def write_check(

@@ -15,7 +15,7 @@ from records.entries import Kept
 from records.store import DamagedError, Store
 from report.formats import FORMATS, export
 from report.view import Subject
-from utils import Stopped, Watch, shown
+from utils import Stopped, Watch, alone_or_list, shown
 
 
 def run(args: argparse.Namespace) -> None:
@@ -38,7 +38,7 @@ def chosen_answer(args: argparse.Namespace) -> tuple[Capture, Given]:
     if args.picture is not None:
         return answered(args, args.picture), args.picture
     capture = reopened(args.source[0]).capture
-    return capture, capture.pictures[0] if len(capture.pictures) == 1 else list(capture.pictures)
+    return capture, alone_or_list(capture.pictures)
 
 
 def reopened(name: str) -> Kept:

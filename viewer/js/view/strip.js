@@ -1,8 +1,8 @@
 // The pictures and clips of a question, small, in their order: each with its map and its share of it. Where the page lets a
 // person choose them, they are added, removed and put in another order here too.
-import { shownMap, shownPick, wholeMapOf } from '../state/maps.js';
+import { shownOf, shownPick, wholeMapOf } from '../state/maps.js';
 import { percent } from '../state/numbers.js';
-import { hottestIn, partOn, planesIn, visualName, visualShares } from '../state/planes.js';
+import { hottestIn, onPlane, partOn, planesIn, visualName, visualShares } from '../state/planes.js';
 import { showVisual } from './actions.js';
 import { setText } from './parts.js';
 
@@ -147,12 +147,11 @@ function drawItem({ state }, painter, canvas, { picture, visual, whole, high }) 
   painter.draw(canvas.getContext('2d'), box, { picture, kind: isHot ? 'overlay' : 'picture', shown });
 }
 
+// Returns what is needed to draw a picture's part of the map, of a clip the step that is shown or has most of it.
 function partShown(state, whole, visual) {
-  const { data } = state;
-  const isHere = data.planes[data.plane].visual === visual;
-  const plane = data.planes[isHere ? data.plane : hottestIn(whole, data, visual)];
-  const { range, scale } = shownMap({ ...state, alone: null, aloneSeen: null });
-  return { values: partOn(whole, plane), grid: plane.grid, range, scale };
+  const { planes, plane } = state.data;
+  const at = planes[plane].visual === visual ? plane : hottestIn(whole, state.data, visual);
+  return shownOf({ ...state, data: onPlane(state.data, at) }, partOn(whole, planes[at]));
 }
 
 function act(viewer, event) {
