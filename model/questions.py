@@ -81,9 +81,9 @@ def written_question(
             answers.append((len(whole), part.ids))
             whole += tokenizer.eos_token + after
     parts = [part for part in content if isinstance(part, str)]
-    expected = [token_of(processor, kind) for kind in (*kinds_of_turns(history), *kinds)]
-    if visual_tokens(processor).findall(whole) != expected:
-        missing = "a clip" if token_of(processor, "video") in expected else "a picture"
+    asked = [*kinds_of_turns(history), *kinds]
+    if visual_tokens(processor).findall(whole) != [token_of(processor, kind) for kind in asked]:
+        missing = "a clip; ask about pictures" if "video" in asked else "a picture"
         raise PromptError(f"The checkpoint's chat template has no place for {missing}.")
     return Written(whole, tuple(starts[-len(parts) :]), tuple(parts), tuple(answers))
 

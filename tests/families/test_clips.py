@@ -1,5 +1,6 @@
 """Every family: clips in a question, alone and among pictures, against transformers' eager attention."""
 
+import copy
 from functools import lru_cache
 from typing import Any
 
@@ -132,3 +133,12 @@ def test_what_cannot_be_is_one_line(family: tuple[Any, Any], kind: str) -> None:
     heat = token_maps("attention", capture).token_map(1)
     with pytest.raises(ValueError, match="the map of a clip cannot be tested"):
         check_map(*family, clip(kind), capture, 1, heat)
+
+
+def test_a_template_without_a_place_for_clips_says_so_in_one_line(kind: str) -> None:
+    model, processor = tiny_family(kind)
+    without = copy.copy(processor)
+    without.chat_template = processor.chat_template.replace("<|video_pad|>", "")
+    with pytest.raises(PromptError, match="has no place for a clip; ask about pictures") as refused:
+        encode(model, without, clip(kind), ALONE)
+    assert len(str(refused.value).splitlines()) == 1
