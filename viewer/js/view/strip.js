@@ -43,8 +43,9 @@ function fill(viewer) {
   const { state, part } = viewer;
   const shown = shownHere(state);
   part('strip').hidden = shown.length < 2;
+  if (part('strip').hidden) return;
   const key = JSON.stringify([shown.map(({ kind, name }) => [kind, name]), Boolean(state.can.sources)]);
-  if (part('strip').hidden || part('strip').dataset.key === key) return;
+  if (part('strip').dataset.key === key) return;
   part('strip').dataset.key = key;
   const items = shown.map((one, i) => itemOf(one, i, state.can.sources));
   part('strip').replaceChildren(...items, ...(state.can.sources ? [adder()] : []));
