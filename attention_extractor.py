@@ -48,6 +48,7 @@ from model.before import Before
 from model.questions import written_prompt
 from records.capture import Capture
 from records.choices import chosen_indices
+from records.conversation import History
 from records.generation import GenerationSettings
 from records.keep import ALL, Keep, as_json, keep_of, layers_of
 from records.layers import attention_layer_numbers
@@ -134,7 +135,7 @@ class AttentionExtractor:
         repetition_penalty: float | None = None,
         thinking: bool | None = None,
         system: str | None = None,
-        history: Sequence[Capture] = (),
+        history: History = (),
     ) -> Capture:
         """Return an answer to the prompt about the visuals, with its attention; None is read from `config`.
 
@@ -185,7 +186,7 @@ class AttentionExtractor:
         *,
         thinking: bool | None = None,
         system: str | None = None,
-        history: Sequence[Capture] = (),
+        history: History = (),
     ) -> Capture:
         """Return an answer that was written elsewhere, with the attention of its tokens.
 
@@ -232,7 +233,7 @@ class AttentionExtractor:
         answer: str | Sequence[int] | None = None,
         thinking: bool | None = None,
         system: str | None = None,
-        history: Sequence[Capture] = (),
+        history: History = (),
     ) -> Plan:
         """Return what `generate` would record at most of a picture of this `Image.size`; nothing is computed.
 

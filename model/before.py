@@ -6,15 +6,13 @@ all this. Knows nothing of attention.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from model.encoding import Counts, Encoded, Hash, Pictures, Size, as_list, count, encode
 from model.families import Processor
 from model.thinking import chosen_thinking, thinking_of
-from records.capture import Capture
-from records.conversation import Conversation, conversation_of
+from records.conversation import Conversation, History, conversation_of
 from records.videos import Video
 
 
@@ -34,7 +32,7 @@ class Before:
         processor: Processor,
         thinking: bool | None,
         system: str | None,
-        history: Sequence[Capture],
+        history: History,
     ) -> Before:
         """Return what was chosen; of `thinking` None is read from `config`, of `system` from the history.
 
@@ -44,7 +42,7 @@ class Before:
         """
         thinks, found = chosen_thinking(processor, thinking), conversation_of(history, system)
         here = str(model.name_or_path)
-        for capture in history:
+        for capture in () if isinstance(history, Conversation) else history:
             if capture.model_name != here:
                 raise ValueError(
                     f"an earlier answer was given by {capture.model_name}, not by {here}: have this model "

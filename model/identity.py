@@ -23,8 +23,8 @@ from model.families import attention_layers_in
 from model.hub import folder_on_disk
 from model.placement import Placement
 from model.source import source_of
-from records.capture import Capture
-from records.conversation import conversation_of
+from records.conversation import History, conversation_of
+from records.crops import Crop
 from records.generation import GenerationSettings, thinking_identity
 from records.keep import ALL, Keep, as_json, keep_of, layers_of
 from records.turns import kinds_of_turns
@@ -101,7 +101,8 @@ def answer_key(
     thinking: bool | None = None,
     system: str | None = None,
     clips: bool = False,
-    history: Sequence[Capture] = (),
+    crop: Crop | None = None,
+    history: History = (),
     **settings: Any,
 ) -> str:
     """Return the id under which the answer to this question is kept: equal for equal answers.
@@ -109,10 +110,11 @@ def answer_key(
     `image` is the picture's hash, of several a list, with `clips` where some of them are clips; `settings`
     are keywords of `GenerationSettings.of`; `answer` is one that was written elsewhere, for which none of
     them count but `thinking`. `system` and `history` are as for `AttentionExtractor.generate`: all that the
-    conversation showed and said counts, and `image` is of what the question adds to it. All that is None
-    is read from `config`, as `AttentionExtractor` does; so are the device, dtype, quantisation and attention
-    backend, and the bounds of the picture's size. What cannot change a greedy answer (seed, nucleus) does not
-    count for one.
+    conversation showed and said counts, and `image` is of what the question adds to it. `crop` says which of
+    them is a part of which, for a closer look: the answer that is kept says so too. All that is None is read
+    from `config`, as `AttentionExtractor` does; so are the device, dtype, quantisation and attention backend,
+    and the bounds of the picture's size. What cannot change a greedy answer (seed, nucleus) does not count
+    for one.
 
     Raises:
         ModelError: for a device, dtype or backend that this computer cannot offer.
@@ -125,7 +127,7 @@ def answer_key(
         layers = of_pairs
     elif layers is None and not config.EXTRACT_ALL_LAYERS:
         layers = config.SPECIFIC_LAYERS
-    count = source.layer_count
+    layers = source.attention_layers if layers is None else layers
     if answer is None:
         how = GenerationSettings.of(**settings, thinking=thinking).identity
     else:
@@ -138,13 +140,12 @@ def answer_key(
         "image": image,
         "prompt": prompt,
         "generation": how,
-        "layers": sorted(
-            {layer % count for layer in (source.attention_layers if layers is None else layers)}
-        ),
+        "layers": sorted({layer % source.layer_count for layer in layers}),
         "float16": config.USE_FLOAT16 if float16 is None else float16,
         **({} if kept == ALL else {"keep": as_json(kept)}),
         **({} if chat.system is None else {"system": chat.system}),
         **({"history": [chat.hashes, *map(asdict, chat.turns)]} if chat.turns else {}),
+        **({} if crop is None else {"crop": crop.as_json}),
         **({"clip_pixels": config.VIDEO_MAX_PIXELS} if clips else {}),
     }
     return hashlib.sha256(json.dumps(question).encode()).hexdigest()[:32]

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
+from records.crops import Crop, crop_of_json
 from records.keep import ALL, HEAD_MEAN, Keep, heads_in, keep_of, layers_of, rows_kept
 from records.shown import cell
 from records.tokens import Span
@@ -79,6 +80,8 @@ class Capture(OfVisuals):
         kinds = kinds_of_turns(self.history)
         if [visual.kind for visual in self.visuals[: len(kinds)]] != kinds:
             raise ValueError(f"expected the visuals of the earlier turns first, {kinds}")
+        if (crop := self.crop) is not None:
+            crop.check(self.visuals)
         if not self.layers or list(self.layers) != sorted(set(self.layers)) or self.layers[0] < 0:
             raise ValueError(f"expected layers ascending, each once, from 0; got {self.layers}")
         if self.layers[-1] >= self.layer_count:
@@ -156,9 +159,20 @@ class Capture(OfVisuals):
         return self.settings.get("system")
 
     @property
+    def parent(self) -> str | None:
+        """The id of the kept answer that this one follows or asks again; None where there is none."""
+        return self.settings.get("parent")
+
+    @property
     def keep(self) -> Keep:
         """What was kept of the heads: "all", "head-mean", or pairs of a layer and a head."""
         return keep_of(self.settings.get("keep", ALL))
+
+    @property
+    def crop(self) -> Crop | None:
+        """Which of the visuals is a part cut out of another, for a closer look; None where none is."""
+        crop = self.settings.get("crop")
+        return None if crop is None else crop_of_json(crop)
 
     @property
     def head_count(self) -> int:

@@ -7,7 +7,7 @@ and templates.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from records.capture import Capture
@@ -30,16 +30,28 @@ class Conversation:
     system: str | None = None  # the text of its system turn; None leaves that to the template
 
 
-def conversation_of(history: Sequence[Capture], system: str | None = None) -> Conversation:
-    """Return the conversation that captures make, one after the other.
+History = Sequence[Capture] | Conversation
+
+
+def conversation_before(capture: Capture) -> Conversation:
+    """Return the conversation in which an answer's question was asked, to ask another there."""
+    count = capture.earlier
+    hashes = tuple(visual.hash for visual in capture.visuals[:count])
+    return Conversation(capture.history, hashes, capture.pictures[:count], capture.system)
+
+
+def conversation_of(history: History, system: str | None = None) -> Conversation:
+    """Return the conversation that captures make, one after the other; one that is made already as it is.
 
     Each brings the turns before it as well, unless these are what the captures before it made already.
-    `system` is what was asked for; None takes that of the captures.
+    `system` is what was asked for; None takes that of the history.
 
     Raises:
         ValueError: one line, for what is no list of captures, for an empty answer, and for captures of
             different system prompts where none was asked for.
     """
+    if isinstance(history, Conversation):
+        return history if system is None else replace(history, system=system)
     if not isinstance(history, (list, tuple)) or not all(isinstance(one, Capture) for one in history):
         raise ValueError(f"history is a list of captures, the answers given before; got {shown(history)}")
     turns: tuple[Turn, ...] = ()

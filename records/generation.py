@@ -117,6 +117,17 @@ def thinking_identity(thinking: bool | None) -> dict[str, bool]:
     return {"thinking": config.THINKING if thinking is None else thinking}
 
 
+def asked_again(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return how an answer was generated, from a capture's settings, as keywords of `GenerationSettings.of`.
+
+    Of one that was given, not generated, whether it thinks aloud first: the rest is read from `config`.
+    """
+    how, names = settings.get("generation"), ["thinking"]
+    if how in get_args(Generation):
+        names += ["generation", "max_new_tokens", "seed", *(OWN if how == "own" else ())]
+    return {name: settings[name] for name in names if name in settings}
+
+
 def generation_text(settings: Mapping[str, Any]) -> str:
     """Return how an answer was generated, from a capture's settings: what chose its words, each value."""
     by = {
@@ -127,7 +138,7 @@ def generation_text(settings: Mapping[str, Any]) -> str:
     how = list(by.get(settings.get("generation", ""), []))
     if settings.get("generation") != "given":
         how.append("drawn" if settings.get("temperature") else "greedy")
-    apart = ("generation", "verified", "boxes", "cell", "system")
+    apart = ("generation", "verified", "boxes", "cell", "system", "crop", "parent")
     values = sorted((name, value) for name, value in settings.items() if name not in apart)
     return ", ".join([*how, *(f"{name.replace('_', ' ')} {value}" for name, value in values)])
 

@@ -25,6 +25,7 @@ NOT_LOADED: dict[str, set[str]] = {
     "internals": {"matplotlib", "gradio", "attention_extractor", "methods.maps", "visualization"} | SHELL,
     "attention_processor": {"torch", "transformers", "matplotlib", "gradio", "model"} | SHELL,
     "attention_extractor": {"matplotlib", "gradio", "methods.maps", "visualization"} | SHELL,
+    "closer_look": {"matplotlib", "gradio", "methods.maps", "visualization"} | SHELL,
     "methods": {"matplotlib", "gradio", "visualization", "report", "viewer", "evaluation", "page"} | SHELL,
     "visualization": {"torch", "transformers", "gradio", "model", "methods.maps"} | SHELL,
     "drawing": {"torch", "transformers", "gradio", "model", "methods.maps"} | SHELL,
