@@ -24,7 +24,8 @@ from utils import WHOLE, one_line
 
 FAILED, REFUSED, STOPPED = 1, 2, 130  # exit codes: our mistake or a failed test, something to correct, Ctrl-C
 
-JOINED = ("--layers", "--heads", "--tokens", "--target", "--patches")  # arguments that may begin with a minus
+# Arguments that may begin with a minus.
+JOINED = ("--layers", "--heads", "--tokens", "--target", "--patches", "--crop")
 
 
 class Command(Protocol):

@@ -11,6 +11,7 @@ from commands.arguments import (
     check_choice,
     check_generation,
 )
+from commands.closer import add_closer_arguments, check_closer
 from commands.pictures import check_folder, look_of, take_pictures
 
 HELP = """Answer a prompt about pictures and clips, and draw where the attention of each word was.
@@ -38,6 +39,10 @@ all chosen tokens together, beside others in a folder of its own, clip_1 …:
   moving.gif, .mp4       the clip as it moves under the map
   maps.npz               the maps of each token or word on each step (token, t, h, w), with the steps' times
 
+With --closer or --crop the question is asked again with a part of the picture, cut out, beside the whole:
+  closer/                the same of this answer; the part is the last of its pictures, and --tokens by
+                         number, which are those of the first answer, are all of this one's
+
 The maps show attention. Attention is where a model looked, not proof of why it chose a word.
 """
 
@@ -47,6 +52,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     add_question_arguments(command)
     add_model_arguments(command)
     add_map_arguments(command)
+    add_closer_arguments(command)
 
 
 def check(args: argparse.Namespace) -> None:
@@ -55,4 +61,5 @@ def check(args: argparse.Namespace) -> None:
     args.look = look_of(args, args.view)
     check_generation(args)
     take_pictures(args, args.image)
+    check_closer(args)
     check_folder(args.output)

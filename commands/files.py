@@ -15,7 +15,8 @@ from commands.pictures import check_folder
 from commands.terminal import UsageError, stop_on_interrupt
 from utils import remove_abandoned, unfinished_folder
 
-MAPS, ORIGINAL = "maps.npz", "original.png"
+MAPS, ORIGINAL, ANSWER = "maps.npz", "original.png", "answer.txt"
+CLOSER = "closer"  # the folder of a second answer beside the first
 DRAWN_NAME = re.compile(
     r"((token|word|prompt_word|(prompt_)?step)_\d+|(prompt_)?overview|layer_\d+_(heatmap|superimposed)"
     r"|layer_grid)\.png|(prompt_)?moving\.(gif|mp4)|boxes\.json"
@@ -44,23 +45,25 @@ def finished_folder(output: Path) -> Iterator[Path]:
 def move_all(folder: Path, output: Path) -> None:
     """Move all files into output, each maps.npz last; remove an earlier run's that are not among them."""
     new = [file.relative_to(folder) for file in folder.rglob("*") if file.is_file()]
-    earlier = earlier_files(output) if any(file.name == MAPS for file in new) else set()
+    gone = earlier_files(output) - set(new) if any(file.name == MAPS for file in new) else set()
     for file in sorted(new, key=lambda file: (file.name == MAPS, file)):
         (output / file).parent.mkdir(parents=True, exist_ok=True)
         (folder / file).replace(output / file)
-    for file in earlier - set(new):
+    for file in gone:
         (output / file).unlink(missing_ok=True)
-        if file.parent != Path():
-            with suppress(OSError):  # something else is in it
-                (output / file.parent).rmdir()
+    for folder in sorted({folder for file in gone for folder in file.parents if folder.name}, reverse=True):
+        with suppress(OSError):  # something else is in it
+            (output / folder).rmdir()
 
 
 def earlier_files(output: Path) -> set[Path]:
-    """Return what an earlier run wrote there, of one picture or of several, beside its answer."""
+    """Return what an earlier run wrote there, of one picture or of several, beside its first answer."""
     found = set()
-    for folder in (output, *output.glob("picture_*"), *output.glob("clip_*")):
-        if names := earlier_pictures(folder / MAPS):
-            found |= {(folder / name).relative_to(output) for name in (*names, MAPS, ORIGINAL)}
+    for answer in (output, output / CLOSER):
+        for folder in (answer, *answer.glob("picture_*"), *answer.glob("clip_*")):
+            if names := earlier_pictures(folder / MAPS):
+                found |= {(folder / name).relative_to(output) for name in (*names, MAPS, ORIGINAL)}
+                found |= {Path(CLOSER, ANSWER)} if answer != output else set()
     return found
 
 

@@ -35,6 +35,7 @@ from records.turns import Turn
 from records.visuals import Visual, is_picture, plane_number, planes_of
 from records.words import Word
 from report.boxes import boxes_facts, boxes_of
+from report.crops import crop_facts
 from report.places import place_of, visuals_facts
 from utils import alone_or_list, as_ranges, one_line
 
@@ -267,6 +268,7 @@ def facts(subject: Subject) -> dict[str, str]:
         **method_facts(subject),
         "Scale": scale_text(selection.scale, selection.look.colormap),
         **visuals_facts(capture.visuals),
+        **crop_facts(capture),
         "Generation": generation_text(capture.settings),
         **({"Self-test": capture.settings["verified"]} if "verified" in capture.settings else {}),
         UNPROVEN: subject.found.row.caveat,

@@ -11,9 +11,9 @@ from PIL.Image import Image
 import config
 from attention_extractor import AttentionExtractor
 from attention_processor import AttentionProcessor
-from commands.arguments import choice, generation_of, numbers
+from commands.arguments import choice, generation_of, numbers, ranges
 from commands.keep import check_pairs, layers_beside
-from commands.terminal import bar, counter, printable, say, stop_on_interrupt
+from commands.terminal import UsageError, bar, counter, printable, say, stop_on_interrupt
 from methods import selected_maps, token_maps
 from model import (
     Checkpoint,
@@ -28,27 +28,32 @@ from model import (
     verification_key,
 )
 from records.capture import Capture
+from records.closer import with_crop
+from records.crops import Crop
 from records.opening import has_clip
 from records.selection import Selection
 from records.store import Store
+from records.targets import target_choice
 from records.token_maps import TokenMaps
 from records.verification import with_verification
 from records.videos import Video
 from records.words import Word
 from report.view import Subject
-from utils import Range, Stopped, one_line
+from utils import Range, Stopped, one_line, shown
 
 Given = Image | Video | list[Image | Video]  # a picture or clip, or several
 
 
 def loaded(args: argparse.Namespace, **placement: str) -> tuple[Any, Any]:
-    """Return the model that was asked for, or the default one, and its processor.
+    """Return the model that was asked for, or the default one, and its processor, loaded once.
 
     `placement` are keywords of `load_model`; without them config's count.
     """
-    model, processor = load_model(model_name(args), **placement)
-    for note in loading_notes(model):
-        say(f"note: {note}")
+    if "loaded" not in args:
+        args.loaded = load_model(model_name(args), **placement)
+        for note in loading_notes(args.loaded[0]):
+            say(f"note: {note}")
+    model, processor = args.loaded
     return model, processor
 
 
@@ -109,8 +114,13 @@ def keep(args: argparse.Namespace, image: Given, capture: Capture, layers: list[
 def question(args: argparse.Namespace, source: Checkpoint, layers: list[int] | None) -> str:
     """Return the key of the question in the store."""
     settings = {"layers": layers, "keep": args.keep, "answer": args.answer, **generation_of(args)}
-    settings |= {"system": args.system, "clips": has_clip(as_list(args.picture))}
+    settings |= {"system": args.system, "clips": has_clip(as_list(args.picture)), "crop": cut_of(args)}
     return answer_key(source, args.image_hash, args.prompt, **settings)
+
+
+def cut_of(args: argparse.Namespace) -> Crop | None:
+    """Return which picture of the question is a part of which, where it is a closer look."""
+    return vars(args).get("cut")
 
 
 def generated(extractor: AttentionExtractor, args: argparse.Namespace, image: Given) -> Capture:
@@ -145,6 +155,8 @@ def generated(extractor: AttentionExtractor, args: argparse.Namespace, image: Gi
         progress.total = progress.n  # the answer ended here
     if stop.is_set():
         raise KeyboardInterrupt
+    if (cut := cut_of(args)) is not None:
+        capture = with_crop(capture, cut)
     return with_verification(capture, key)
 
 
@@ -152,6 +164,27 @@ def word_number(capture: Capture, number: int) -> Word:
     """Return a word of the answer by its number, counted from 0; UsageError if there is none."""
     words = AttentionProcessor(capture).words()
     return words[numbers([(number, number)], len(words), "word", "the answer")[0]]
+
+
+def tokens_meant(text: str, capture: Capture) -> tuple[int, ...]:
+    """Return the tokens of the answer that a person means: by numbers, or by a word that it says once."""
+    try:
+        kind, value = target_choice(text)
+    except ValueError:
+        kind, value = "", None
+    if kind == "tokens":
+        return tuple(numbers(ranges(value), len(capture.token_ids), "token", "the answer"))
+    if kind == "word":
+        return word_number(capture, value).tokens
+    words = AttentionProcessor(capture).words()
+    places = [place for place, word in enumerate(words) if word.text.lower() == text.strip().lower()]
+    if len(places) == 1:
+        return words[places[0]].tokens
+    if not places:
+        listed = ", ".join(f"{place} {word.text}" for place, word in enumerate(words))
+        raise UsageError(f"the answer does not say {shown(text)}; its words are {listed}")
+    named = " or ".join(f"word:{place}" for place in places)
+    raise UsageError(f"the answer says {shown(text)} {len(places)} times; name one: {named}")
 
 
 def answered_by(loaded: tuple[Any, Any], args: argparse.Namespace, image: Given) -> Capture:

@@ -18,8 +18,10 @@ from commands.arguments import (
     choice,
     numbers,
 )
-from commands.files import finished_folder
+from commands.closer import is_closer
+from commands.files import CLOSER, finished_folder
 from commands.run.answers import answered, subject_of
+from commands.run.closer import closer_arguments
 from commands.terminal import UsageError, bar, counter, printable, say
 from drawing.boxes import draw_boxes
 from methods import METHODS
@@ -32,6 +34,7 @@ from records.selection import ANSWER, Selection, parsed_tokens
 from records.videos import Video
 from report.animation import gif, mp4
 from report.boxes import box_line, figures_line
+from report.crops import box_text, crop_gain
 from report.formats import FORMATS
 from report.numbers import arrays_of
 from report.parts import Pictures, parts_on, share_text, sheet
@@ -44,27 +47,52 @@ from visualization import save_image
 
 def run(args: argparse.Namespace) -> None:
     """Answer the prompt about the pictures and clips, and write its maps."""
-    pictures = tuple(as_list(args.picture))
     with finished_folder(Path(args.output)) as folder:
         capture = answered(args, args.picture)
         print(printable(capture.text), flush=True)
         if not capture.token_ids:
             raise UsageError("the model gave an empty answer: there is nothing to draw")
         subject = subject_of(args, args.picture, capture, selection_of(args, capture))
-        (folder / "answer.txt").write_text(capture.text + "\n", encoding="utf-8")
-        written = 1
-        for number, shown in enumerate(pictures):
-            own, one = folder / folder_of(capture.visuals, number), subject.choosing(visual=number)
-            own.mkdir(exist_ok=True)
-            if isinstance(shown, Video):
-                written += write_clip(own, args, pictures, one)
-            else:
-                written += write_picture(own, args, shown, one)
+        written = write_answer(folder, args, subject)
+        if is_closer(args):
+            written += write_closer(folder / CLOSER, closer_arguments(args, capture, subject.found))
+    say(f"Wrote {written} files to {args.output}")
+
+
+def write_closer(folder: Path, args: argparse.Namespace) -> int:
+    """Ask again with the part that was cut out, say what it gained, and return how many files there are."""
+    capture = answered(args, args.picture)
+    crop = capture.crop
+    assert crop is not None
+    whole = "" if len(args.picture) == 2 else f"{whole_place_of(capture.visuals[: crop.visual], crop.of)}, "
+    print(printable(f"Closer look at {whole}{box_text(crop)}: {capture.text}"))
+    print(crop_gain(capture), flush=True)
+    folder.mkdir()
+    if capture.token_ids:
+        subject = subject_of(args, args.picture, capture, selection_of(args, capture))
+        return write_answer(folder, args, subject)
+    say("note: the closer look has an empty answer: there is nothing to draw")
+    (folder / "answer.txt").write_text("\n", encoding="utf-8")
+    return 1
+
+
+def write_answer(folder: Path, args: argparse.Namespace, subject: Subject) -> int:
+    """Write an answer and its maps on each picture and clip, and return how many files were written."""
+    capture, pictures = subject.capture, tuple(as_list(args.picture))
+    (folder / "answer.txt").write_text(capture.text + "\n", encoding="utf-8")
+    written = 1
+    for number, shown in enumerate(pictures):
+        own, one = folder / folder_of(capture.visuals, number), subject.choosing(visual=number)
+        own.mkdir(exist_ok=True)
+        if isinstance(shown, Video):
+            written += write_clip(own, args, pictures, one)
+        else:
+            written += write_picture(own, args, shown, one)
     for note in unwritten(subject):
         say(f"note: {note}")
     if len(pictures) > 1:
         say_shares(args.image, subject)
-    say(f"Wrote {written} files to {args.output}")
+    return written
 
 
 def write_picture(folder: Path, args: argparse.Namespace, image: Image.Image, subject: Subject) -> int:

@@ -12,15 +12,10 @@ from PIL import Image
 
 import methods
 import visualization
-from attention_processor import AttentionProcessor
-from commands.arguments import (
-    choice,
-    numbers,
-    ranges,
-)
+from commands.arguments import choice, numbers
 from commands.files import finished_folder
-from commands.run.answers import answered_by, loaded, word_number
-from commands.terminal import UsageError, bar, counter, printable, say, stop_on_interrupt
+from commands.run.answers import answered_by, loaded, tokens_meant
+from commands.terminal import bar, counter, printable, say, stop_on_interrupt
 from drawing.characters import isolated
 from drawing.outline import whole_of
 from evaluation.charts import curve_chart
@@ -29,9 +24,8 @@ from evaluation.without_picture import PictureCheck, without_image
 from model import Pictures, as_list
 from records.capture import Capture
 from records.map_check import MapCheck
-from records.targets import target_choice
 from records.token_maps import TokenMaps
-from utils import Stopped, one_line, shown
+from utils import Stopped, one_line
 from visualization import save_image
 
 
@@ -73,27 +67,6 @@ def run(args: argparse.Namespace) -> None:
     print(printable(on_picture.sentence(tokens, on_map.text)))
     print(printable(f"\n{on_picture.table()}"))
     say(f"Wrote {', '.join(names)} to {args.output}")
-
-
-def tokens_meant(text: str, capture: Capture) -> tuple[int, ...]:
-    """Return the tokens of the answer that a person means: by numbers, or by a word that it says once."""
-    try:
-        kind, value = target_choice(text)
-    except ValueError:
-        kind, value = "", None
-    if kind == "tokens":
-        return tuple(numbers(ranges(value), len(capture.token_ids), "token", "the answer"))
-    if kind == "word":
-        return word_number(capture, value).tokens
-    words = AttentionProcessor(capture).words()
-    places = [place for place, word in enumerate(words) if word.text.lower() == text.strip().lower()]
-    if len(places) == 1:
-        return words[places[0]].tokens
-    if not places:
-        listed = ", ".join(f"{place} {word.text}" for place, word in enumerate(words))
-        raise UsageError(f"the answer does not say {shown(text)}; its words are {listed}")
-    named = " or ".join(f"word:{place}" for place in places)
-    raise UsageError(f"the answer says {shown(text)} {len(places)} times; name one: {named}")
 
 
 def checked(
