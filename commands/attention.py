@@ -40,8 +40,8 @@ all chosen tokens together, beside others in a folder of its own, clip_1 …:
   maps.npz               the maps of each token or word on each step (token, t, h, w), with the steps' times
 
 With --closer or --crop the question is asked again with a part of the picture, cut out, beside the whole:
-  closer/                the same of this answer; the part is the last of its pictures, and --tokens by
-                         number, which are those of the first answer, are all of this one's
+  closer/                the same of this answer, the part being the last of its pictures; where --tokens are
+                         numbers, which are the first answer's, its words
 
 The maps show attention. Attention is where a model looked, not proof of why it chose a word.
 """

@@ -31,7 +31,7 @@ def closer_arguments(args: argparse.Namespace, capture: Capture, found: TokenMap
         "image_hash": list(asked.hashes),
         "prompt": asked.prompt,
         "cut": asked.crop,
-        "tokens": args.tokens if isinstance(args.tokens, str) else "all",  # numbers are of the first answer
+        "tokens": args.tokens if isinstance(args.tokens, str) else "words",  # numbers are of the first
     }
     return argparse.Namespace(**vars(args) | changed)
 

@@ -9,6 +9,7 @@ import pytest
 
 import config
 from model import checkpoint
+from records.crops import Crop
 from tests.records.store.kit import asked, source
 
 
@@ -66,6 +67,8 @@ def test_another_question_has_another_key(folder: Path, monkeypatch: pytest.Monk
         {"clips": True},
         {"image": ["a" * 64, "b" * 64]},
         {"image": ["b" * 64, "a" * 64]},
+        {"image": ["a" * 64, "b" * 64], "crop": Crop(1, 0, (0, 0, 30, 40))},
+        {"image": ["a" * 64, "b" * 64], "crop": Crop(1, 0, (0, 10, 30, 50))},
     ]
     keys = [asked(folder, **changed) for changed in changes]
     settings = [
