@@ -206,7 +206,7 @@ Range = tuple[int, int]  # first and last, both included; negative ones count fr
 
 
 def alone_or_list(values: Sequence[Value]) -> Value | list[Value]:
-    """Return the only value, or a list of several: what is written of one stays what it was before."""
+    """Return the only value, or a list of several or none: of one it is written as it was before."""
     return values[0] if len(values) == 1 else list(values)
 
 

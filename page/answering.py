@@ -5,7 +5,7 @@ else from the model. The picture is opened once and hashed once. Knows nothing o
 """
 
 import logging
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -16,12 +16,13 @@ from attention_extractor import AttentionExtractor
 from evaluation.without_picture import logprobs_without
 from methods import TokenMaps
 from model import ModelError, answer_key, verification_key
-from page.inputs import RefusedError, asked, generation_settings, given_answer, refusal
+from page.inputs import RefusedError, asked, generation_settings, given_answer, refusal, system_prompt
 from page.jobs import Job, Progress
 from page.model_room import Loaded, ModelRoom
 from page.sessions import Run
 from page.sources import opened, sizes_of
 from records.capture import Capture
+from records.conversation import with_parent
 from records.keep import as_json
 from records.map_check import MapCheck
 from records.opening import has_clip
@@ -39,40 +40,61 @@ log = logging.getLogger(__name__)
 class Inquiry:
     """Pictures and a question that can be put to a model."""
 
-    images: tuple[Image | Video, ...]
+    images: tuple[Image | Video, ...]  # what the question adds to those of the answer that it follows
     hashes: tuple[str, ...]
     prompt: str
     settings: dict[str, Any]  # how it is generated, as keywords of `GenerationSettings.of`
     answer: str | None = None  # one that was written elsewhere: it is read, and none is generated
+    system: str | None = None  # the text of a system turn
+    after: Run | None = None  # the answer that it follows
 
     @classmethod
-    def of(cls, upload: Any, prompt: Any, *settings: Any, answer: Any = None) -> "Inquiry":
+    def of(
+        cls,
+        upload: Any,
+        prompt: Any,
+        *settings: Any,
+        answer: Any = None,
+        system: Any = None,
+        after: Run | None = None,
+    ) -> "Inquiry":
         """Return the question as the page's components hold it; settings as `generation_settings` takes them.
 
         Raises:
             ValueError: one line, for a picture, a question or a setting that cannot be used.
         """
-        images = opened(upload)
+        images = () if after is not None and upload is None else opened(upload)
         text, given, chosen = asked(prompt), given_answer(answer), generation_settings(*settings)
-        return cls(images, tuple(hashes_of(images)), text, chosen, given)
+        return cls(images, tuple(hashes_of(images)), text, chosen, given, system_prompt(system), after)
+
+    @property
+    def shown(self) -> tuple[Image | Video, ...]:
+        """All pictures and clips of the conversation, in its order."""
+        return (*(self.after.originals if self.after else ()), *self.images)
+
+    @property
+    def _chat(self) -> dict[str, Any]:
+        """What stands before the question."""
+        return {"system": self.system, "history": [self.after.capture] if self.after else []}
 
     def key(self, loaded: Loaded | None) -> str | None:
         """Return the id under which the answer is kept; None where checkpoints cannot be told apart."""
         if loaded is None or loaded.checkpoint is None:
             return None
         hashes = alone_or_list(self.hashes)
-        how = {**self.settings, "answer": self.answer, "clips": has_clip(self.images)}
+        how = {**self.settings, **self._chat, "answer": self.answer, "clips": has_clip(self.images)}
         return answer_key(loaded.checkpoint, hashes, self.prompt, **how)
 
     def capture(self, extractor: AttentionExtractor, job: Job) -> Capture:
         """Return the answer that the model gives, or the given one as it reads it."""
         if self.answer is not None:
-            thinks = self.settings["thinking"]
-            return extractor.read(self.images, self.prompt, self.answer, self.hashes, thinking=thinks)
+            how = {"thinking": self.settings["thinking"], **self._chat}
+            return extractor.read(self.images, self.prompt, self.answer, self.hashes, **how)
         return extractor.generate(
             self.images,
             self.prompt,
             **self.settings,
+            **self._chat,
             on_token=job.writes,
             on_map=job.looks,
             on_plan=job.plans,
@@ -88,8 +110,8 @@ class Answering:
     room: ModelRoom
     store: Store
 
-    def asked(self, upload: Any, prompt: Any, *settings: Any, answer: Any = None) -> Inquiry:
-        """Return the question if it can be answered now.
+    def asked(self, upload: Any, prompt: Any, *settings: Any, **how: Any) -> Inquiry:
+        """Return the question if it can be answered now; the arguments are those of `Inquiry.of`.
 
         Raises:
             ModelError: if no model is loaded.
@@ -97,9 +119,17 @@ class Answering:
         """
         if self.room.loaded is None:
             raise ModelError("No model is loaded: press Load first.")
-        return Inquiry.of(upload, prompt, *settings, answer=answer)
+        return Inquiry.of(upload, prompt, *settings, **how)
 
-    def plan(self, upload: Any, prompt: Any, *settings: Any, answer: Any = None) -> str:
+    def plan(
+        self,
+        upload: Any,
+        prompt: Any,
+        *settings: Any,
+        answer: Any = None,
+        system: Any = None,
+        after: Run | None = None,
+    ) -> str:
         """Return what an answer would record at most, or why there can be none: one line, before it is asked.
 
         It is empty as long as something is missing, or the picture cannot be used, which is said beside it.
@@ -108,11 +138,12 @@ class Answering:
         if here is None:
             return ""
         try:
-            sizes, text, given = sizes_of(upload), asked(prompt), given_answer(answer)
-            chosen = generation_settings(*settings)
+            sizes = [] if after is not None and upload is None else sizes_of(upload)
+            text, given, chosen = asked(prompt), given_answer(answer), generation_settings(*settings)
+            chat = {"system": system_prompt(system), "history": [after.capture] if after else []}
             limit, thinking = chosen["max_new_tokens"], chosen["thinking"]
             extractor = AttentionExtractor(here.model, here.processor)
-            return extractor.plan(sizes, text, limit, answer=given, thinking=thinking).line
+            return extractor.plan(sizes, text, limit, answer=given, thinking=thinking, **chat).line
         except (RefusedError, ImageError):
             return ""
         except Exception as error:
@@ -129,11 +160,13 @@ class Answering:
             ValueError: for a picture or a prompt that the model cannot read.
             FullError: if too many wait for the model already.
         """
-        here = self.room.loaded
+        here, after = self.room.loaded, question.after
+        if after is not None and after.kept is None:
+            self.keep(after, None, None, job.person)  # so that it can be opened again
         key = question.key(here)
         kept = self.store.find(key) if key and reuse else None
         if kept is not None:
-            return Run.of(kept, question.images)
+            return Run.of(kept, question.shown)
 
         def write(loaded: Loaded) -> tuple[Capture, bool]:
             capture = question.capture(AttentionExtractor(loaded.model, loaded.processor), job)
@@ -141,17 +174,16 @@ class Answering:
             return capture, loaded is here  # else another model was loaded meanwhile
 
         capture, same = self.room.work(write, job)
-        run = Run(capture, question.images)
+        run = Run(with_parent(capture, after and after.kept), question.shown)
         if capture.token_ids:
-            self.keep(run, question, key if same and not job.left_to else None, otherwise, job.person)
+            self.keep(run, key if same and not job.left_to else None, otherwise, job.person)
         return run
 
-    def keep(
-        self, run: Run, question: Inquiry, key: str | None, otherwise: str | None = None, person: str = ""
-    ) -> None:
+    def keep(self, run: Run, key: str | None, otherwise: str | None = None, person: str = "") -> None:
         """Keep an answer in the store for a person; one that cannot be kept is shown all the same."""
         try:
-            run.kept = self.store.save(run.capture, run.originals, key, question.hashes, otherwise, person)
+            hashes = [visual.hash for visual in run.capture.visuals]
+            run.kept = self.store.save(run.capture, run.originals, key, hashes, otherwise, person)
         except OSError as error:
             log.warning("the answer could not be kept in %s: %s", self.store.folder, one_line(error))
 
@@ -211,6 +243,7 @@ def described(run: Run) -> dict[str, Any]:
     capture = run.capture
     return {
         "text": capture.text,
+        "turns": [asdict(turn) for turn in capture.history],
         "finished": True,
         "stopped": capture.stopped,
         "tokens": capture.tokens,

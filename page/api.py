@@ -53,7 +53,7 @@ class Api:
             chosen, looks, method, explained = _chosen(), _looks(), _method(), _explained()
         run_id, noise = around.run_id, [gradcam.method, gradcam.samples, gradcam.noise, gradcam.seed]
         for callback, inputs, outputs in (
-            (self.generate, question, [facts, run_id]),
+            (self.generate, [*question, run_id], [facts, run_id]),
             (self.heatmap, [*chosen, *looks, *method, run_id], [picture, facts]),
             (self.gradcam, [*explained, *noise, *looks[1:], run_id], [picture, facts]),
         ):
@@ -74,16 +74,23 @@ class Api:
         repetition_penalty: float | None = None,
         answer: str | None = None,
         thinking: bool | None = None,
+        system: str | None = None,
+        follow: bool = False,
+        run_id: Any = None,
     ) -> Iterator[tuple[Any, Any]]:
         """Answer a question about a picture and keep the answer for /heatmap; the last result is complete.
 
         `answer` is one that was written elsewhere: it is explained, and none is generated. With `thinking`
-        the model thinks aloud first; "thoughts" in the result are these tokens.
+        the model thinks aloud first; "thoughts" in the result are these tokens. `system` is a system turn.
+        With `follow` it is a question after the client's last answer, and `image`, if there is one, a further
+        picture.
         """
         how = (max_new_tokens, temperature, top_p, seed, generation, top_k, repetition_penalty, thinking)
         with told(plain=True):
             visitor = visitor_of(request)
-            question = self.around.answering.asked(image, prompt, *how, answer=answer)
+            after = self.around.asked(request, run_id, NO_ANSWER)[1] if follow else None
+            named = {"answer": answer, "system": system, "after": after}
+            question = self.around.answering.asked(image, prompt, *how, **named)
             run = yield from self.followed(
                 visitor,
                 "answer",
@@ -221,6 +228,8 @@ def _generation() -> list[Any]:
         gr.Number(None, label="repetition_penalty", info=own),
         gr.Textbox(None, label="answer", info="one that was written elsewhere, to be explained"),
         gr.Radio([True, False], value=None, label="thinking", info="where the chat template asks"),
+        gr.Textbox(None, label="system", info="a system turn before the question"),
+        gr.Checkbox(False, label="follow", info="a question after the client's last answer"),
     ]
 
 

@@ -11,7 +11,7 @@ from page.inputs import RefusedError
 from page.jobs import Jobs
 from page.model_room import ModelRoom
 from page.parts import visitor_of
-from page.sessions import Run, Sessions
+from page.sessions import Run, RunGoneError, Sessions
 
 
 @dataclass(frozen=True)
@@ -38,5 +38,17 @@ class Around:
         return visitor, self.sessions.run(visitor, run_id)
 
     def own(self, request: gr.Request, run_id: Any) -> Run | None:
-        """Return the visitor's own answer; None where there is none yet."""
-        return self.sessions.run(visitor_of(request), run_id) if isinstance(run_id, str) else None
+        """Return the visitor's own answer; None where there is none yet, or another one took its place.
+
+        Raises:
+            RunGoneError: if it is not kept any more, or is another visitor's.
+        """
+        if not isinstance(run_id, str):
+            return None
+        visitor = visitor_of(request)
+        try:
+            return self.sessions.run(visitor, run_id)
+        except RunGoneError:
+            if self.sessions.has(visitor):
+                return None  # what comes by itself with an answer can come when the next one is there
+            raise

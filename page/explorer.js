@@ -17,7 +17,11 @@ let come = null; // the same, unpacked
 let run = null; // the answer that is shown
 let note = null; // what was said when this answer came: it stays, whatever works beside
 let answered = []; // what the answer is about, as it was chosen: [{path, url, orig_name, example}]
-let sources = []; // what is chosen now
+let sources = []; // what is chosen now; for a follow-up, beside what the answer is about
+let turns = []; // the conversation, the turns after the shown one too: [{id, prompt, text}]
+let turn = 0; // which of them is shown
+let follows = false; // whether the next question follows the answer that is shown
+let asked = null; // what was asked last: {prompt, sources}
 
 // Gradio's components stand where the viewer has room for them; some may come to be later than the viewer.
 function settle() {
@@ -48,6 +52,8 @@ const events = {
   hide: () => trigger('hide'),
   sources: () =>
     document.dispatchEvent(new CustomEvent('pictures-edit', { detail: JSON.parse(root.dataset.sources) })),
+  turn: () => trigger('turn'),
+  follow: () => follow(JSON.parse(root.dataset.follows).is),
   again: () => document.querySelector('#generate').click(),
   back() {
     trigger('back');
@@ -56,12 +62,21 @@ const events = {
 };
 
 function ask(what, details) {
-  root.dataset[what] = JSON.stringify(details);
+  root.dataset[what === 'follow' ? 'follows' : what] = JSON.stringify(details);
   events[what]();
 }
 
 const host = {
-  can: { maps: true, heads: true, test: true, compare: true, hide: true, sources: true },
+  can: {
+    maps: true,
+    heads: true,
+    test: true,
+    compare: true,
+    hide: true,
+    sources: true,
+    turn: true,
+    follow: true,
+  },
   onPick: () => trigger('click'),
   onLook() {
     trigger('select');
@@ -90,16 +105,70 @@ function show() {
   if (!root.viewer) mountViewer(root, null, host);
   if (!value || !pictures || value.run !== pictures.run) return;
   unpack(value);
-  answered = come.facts?.source ? [come.facts.source].flat() : answered;
-  root.dataset.answered = JSON.stringify(answered.length > 1 ? answered : (answered[0] ?? null));
-  if (come.run !== run) {
+  const isNew = come.run !== run;
+  if (isNew) {
     told = null;
     note = props.notice ?? null;
+    takeTurns(come.facts);
   }
+  root.dataset.answered = JSON.stringify(answered.length > 1 ? answered : (answered[0] ?? null));
   run = come.run;
   root.viewer.update({ ...come, pictures: pictures.list });
-  root.viewer.update({ work: props.work ?? null, ...now() });
+  root.viewer.update({ work: props.work ?? null, turns, turn, isFollowing: follows, ...now() });
+  if (isNew && follows) goOn();
   tellPick();
+}
+
+const field = () => document.querySelector('#prompt textarea');
+
+// Takes what an answer is about, and the conversation that it stands in; one that was said already keeps what came after.
+function takeTurns(facts) {
+  answered = facts.follows && asked ? asked.sources : [facts.source ?? []].flat();
+  follows = facts.follows;
+  const at = facts.turns.length - 1;
+  const isSaid = facts.turns.every(({ id }, i) => id && turns[i]?.id === id);
+  if (!isSaid) turns = facts.turns;
+  turn = at;
+}
+
+// The next question follows the answer that is shown, and adds pictures to it; or it is about what is chosen, as any other.
+function follow(is) {
+  follows = is;
+  root.viewer.update({ isFollowing: is });
+  choose(is ? [] : answered);
+  field().placeholder = is ? 'Ask a follow-up' : 'Ask about the picture';
+  fill(is ? '' : come.prompt.text);
+  if (is) field().focus();
+}
+
+const choose = (list) => document.dispatchEvent(new CustomEvent('pictures-edit', { detail: { all: list } }));
+
+function fill(question) {
+  root.dataset.question = question;
+  trigger('follow');
+}
+
+// After a follow-up the next one begins; what was typed meanwhile stays, and so does a question whose answer was stopped.
+function goOn() {
+  choose([]);
+  if (!come.facts.stopped && field().value === asked?.prompt) fill('');
+}
+
+// A question was asked: its line stands in the conversation while it is answered.
+function begin() {
+  asked = { prompt: field().value, sources: follows ? [...answered, ...sources] : sources };
+  if (!follows) return;
+  const before = turns.slice(0, turn + 1);
+  root.viewer.update({ turns: [...before, { prompt: asked.prompt, text: null }], turn: before.length });
+}
+
+// How far the next answer is; where there is none, the conversation is what it was.
+let isBegun = false;
+function goAlong() {
+  if (isAsking() && !isBegun) begin();
+  if (!isAsking() && isBegun) root.viewer?.update({ turns, turn });
+  isBegun = isAsking();
+  root.viewer?.update({ progress: null, ...now() });
 }
 
 // What belongs to another answer than the one that is shown is of no use any more.
@@ -117,13 +186,17 @@ watch('check', () => isOfThis(props.check) && root.viewer.update({ check: props.
 watch('compared', () => isOfThis(props.compared) && root.viewer.update({ compared: props.compared }));
 watch('ended', () => props.ended && root.viewer?.update({ ended: props.ended }));
 watch('work', () => root.viewer?.update({ work: props.work ?? null }));
-watch('progress', () => root.viewer?.update({ progress: null, ...now() }));
+watch('progress', goAlong);
 watch(['notice', 'said'], () => {
   if (!root.viewer) return;
   const isThere = ['answered', 'stale'].includes(root.viewer.state().phase);
   root.viewer.update({ notice: props.notice ?? (isThere ? standing().notice : null) });
 });
 document.addEventListener('pictures-chosen', ({ detail }) => chosen(detail));
+document.addEventListener('keydown', (event) => {
+  const isLeft = follows && event.key === 'Escape' && event.target === field() && !field().value;
+  if (isLeft) follow(false);
+});
 
 const isSame = (a, b) =>
   a.length === b.length && a.every((one, i) => one.example === b[i].example && one.path === b[i].path);
@@ -131,7 +204,7 @@ const isSame = (a, b) =>
 function phaseNow() {
   const state = root.viewer.state();
   if (!state.pick && !props.value) return 'empty';
-  return sources.length && !isSame(sources, answered) ? 'stale' : 'answered';
+  return sources.length && !follows && !isSame(sources, answered) ? 'stale' : 'answered';
 }
 
 // Whether a new answer is waited for, read or written: `back` says that there is none.
@@ -159,8 +232,9 @@ function standing() {
 function chosen(list) {
   const isOther = !isSame(list, sources);
   sources = list;
-  if (!list.length) return;
-  Promise.all(list.map(sized)).then((shown) => {
+  const all = follows ? [...answered, ...list] : list;
+  if (!all.length) return;
+  Promise.all(all.map(sized)).then((shown) => {
     if (sources === list) root.viewer.update({ sources: shown, sourceAt: 0 });
   });
   if (isOther && ['answered', 'stale'].includes(root.viewer.state().phase)) root.viewer.update(standing());

@@ -18,6 +18,7 @@ from evaluation.removal import check_map
 from methods import TokenMaps
 from page.answering import state_of
 from page.around import Around
+from page.in_browser import LOOK, PICK, PICKED, asked
 from page.inputs import RefusedError
 from page.jobs import Job, Part, Progress, Shown, Successor, refusing
 from page.model_room import Loaded
@@ -31,15 +32,6 @@ from records.map_check import MapCheck
 from records.selection import Selection
 from report.view import Drawing, Subject, whole_drawing
 
-ROOT = "document.querySelector('#viewer .lens-viewer')"
-STATE = f"{ROOT}?.viewer?.state()"
-PICKED = f"() => {STATE}?.pick?.key ?? null"
-LOOK = f"() => {STATE}?.look ?? null"
-WANTED = f"() => {STATE}?.wanted ?? null"
-PICK = f"(key) => {{ {ROOT}?.viewer?.pick(key || 'all'); }}"
-# Details stand in the viewer's element: an event that has to wait is sent with the data of the one before.
-ASKED = "(run) => [run, JSON.parse({root}.dataset.{what} ?? 'null'), ({picked})(), ({wanted})()]"
-
 STOPPABLE: tuple[Part, ...] = ("method", "check", "answer")
 # Of the viewer's element, beside the answer and its picture.
 NOTHING: dict[str, Any] = dict.fromkeys(
@@ -48,11 +40,6 @@ NOTHING: dict[str, Any] = dict.fromkeys(
 BACK: dict[str, Any] = {"progress": {"phase": "back"}}  # there is no next answer
 NEED = Work("need", "Reading the answer without the picture", "need")
 NO_ANSWER = "There is no answer yet: ask something first."
-
-
-def asked(what: str) -> str:
-    """Return the JavaScript that gives a callback the answer's id, the details, the pick and the controls."""
-    return ASKED.format(root=ROOT, what=what, picked=PICKED, wanted=WANTED)
 
 
 class Explorer:

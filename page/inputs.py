@@ -44,12 +44,25 @@ def asked(prompt: Any) -> str:
     """Return the question if it is one; the model's tokenizer has the last word."""
     if not isinstance(prompt, str) or not prompt.strip():
         raise RefusedError("Type a question first.")
-    if len(prompt) > config.MAX_PROMPT_CHARACTERS:
-        limit = config.MAX_PROMPT_CHARACTERS
-        raise RefusedError(f"The question has {len(prompt):,} characters; at most {limit:,} are allowed.")
-    if is_broken(prompt):
-        raise RefusedError(f"The question {HALF}.")
-    return prompt.strip()
+    return _held(prompt, "question", config.MAX_PROMPT_CHARACTERS).strip()
+
+
+def system_prompt(text: Any) -> str | None:
+    """Return the text of a system turn; None where there is none, and the chat template has its own."""
+    if text is None or text == "":
+        return None
+    if not isinstance(text, str):
+        raise RefusedError("The system prompt must be a text.")
+    return _held(text, "system prompt", config.MAX_PROMPT_CHARACTERS)
+
+
+def _held(text: str, name: str, limit: int) -> str:
+    """Return a text that is whole and of at most so many characters; RefusedError for another."""
+    if len(text) > limit:
+        raise RefusedError(f"The {name} has {len(text):,} characters; at most {limit:,} are allowed.")
+    if is_broken(text):
+        raise RefusedError(f"The {name} {HALF}.")
+    return text
 
 
 def generation_settings(
@@ -101,12 +114,7 @@ def given_answer(text: Any) -> str | None:
         return None
     if not isinstance(text, str) or not text.strip():
         raise RefusedError("The answer to explain is empty.")
-    if len(text) > MOST_ANSWER_CHARACTERS:
-        limit = MOST_ANSWER_CHARACTERS
-        raise RefusedError(f"The answer has {len(text):,} characters; at most {limit:,} are allowed.")
-    if is_broken(text):
-        raise RefusedError(f"The answer {HALF}.")
-    return text
+    return _held(text, "answer", MOST_ANSWER_CHARACTERS)
 
 
 def _own(value: Any, name: str, low: float, high: float, *, above: bool = False) -> float | None:

@@ -57,6 +57,7 @@ class Layout:
             delete_cache=(3600, 86400),
         ) as self.blocks:
             self.run_id = gr.State(None)
+            self.follows = gr.JSON(visible=False)  # whether the question follows the answer that is shown
             self.explorer = Explorer()
             self.recent = Recent(store)
             with gr.Row(elem_id="strip"):
@@ -72,6 +73,7 @@ class Layout:
         own = [self.temperature, self.top_p, self.top_k, self.repetition_penalty]
         self.settings: list[Any] = [
             self.given,
+            self.system,
             self.max_new_tokens,
             self.seed,
             self.generation,
@@ -180,6 +182,15 @@ class Layout:
             label="Answer at once what was asked before",
             info="from cache/; without it the model answers again",
             elem_id="reuse",
+        )
+        self.system = gr.Textbox(
+            "",
+            label="System prompt",
+            info="what the model is told before the question; empty: what its chat template has",
+            lines=2,
+            max_lines=6,
+            max_length=None,
+            elem_id="system",
         )
         self.given = gr.Textbox(
             "",

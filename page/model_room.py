@@ -47,6 +47,15 @@ class Loaded:
     thinking: Thinking  # whether it thinks aloud first
     notes: tuple[str, ...] = ()  # what was mended of its files, or is special
 
+    @property
+    def line(self) -> str:
+        """What is loaded, in one line."""
+        layers = f"{self.layers} layers"
+        if self.attended < self.layers:
+            layers = f"{self.attended} of {layers} with attention"
+        ready = f"{self.name} is ready: {layers} × {self.heads} heads, {self.place}"
+        return ". ".join([ready, *(f"{note[:1].upper()}{note[1:]}" for note in self.notes)])
+
 
 class ModelRoom:
     """Holds at most one model. Whoever loads it or has it work waits in its queue; nothing else does."""

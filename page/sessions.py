@@ -202,6 +202,11 @@ class Sessions:
             self._runs.move_to_end((visitor, run_id))
             return self._runs[visitor, run_id]
 
+    def has(self, visitor: str) -> bool:
+        """Return whether an answer of the visitor is kept."""
+        with self._lock:
+            return any(whose == visitor for whose, _ in self._runs)
+
     def forget(self, visitor: str) -> None:
         """Free the visitor's answer."""
         with self._lock:

@@ -10,8 +10,9 @@ from typing import Any
 import gradio as gr
 
 from page.around import Around
-from page.explorer import LOOK, PICKED, WANTED, Explorer
+from page.explorer import Explorer
 from page.files import new_folder
+from page.in_browser import LOOK, PICKED, WANTED
 from page.inputs import RefusedError
 from page.jobs import Job, Progress, Shown, refusing
 from page.parts import AT_ONCE, LONG, Outputs, line

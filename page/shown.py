@@ -197,6 +197,10 @@ TOYS_ONLY = (
     f"For photos, load {config.MODEL_NAME}"
 )
 
+ALONE_ONLY = (
+    "this small model was taught questions that stand alone: what it says in a conversation means little"
+)
+
 
 def notes_of(run: Run, source: Any) -> list[str]:
     """Return what is to be said of an answer and of the pictures as they were chosen."""
@@ -208,6 +212,8 @@ def notes_of(run: Run, source: Any) -> list[str]:
     pictures = [one for one in run.originals if isinstance(one, Image.Image)]
     if capture.model_name == DEMO and not all(map(is_framed, pictures)):
         notes.append(TOYS_ONLY)
+    if capture.model_name == DEMO and capture.history:
+        notes.append(ALONE_ONLY)
     if run.reused and run.kept:
         notes.append(f"this answer is kept from before, by {capture.model_name}")
     if capture.settings.get("generation") == "given":

@@ -6,10 +6,10 @@ words. What happens inside a tab or a panel stands with that part.
 
 import json
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import gradio as gr
 from PIL.Image import Image
@@ -20,10 +20,22 @@ from demo.bundled import bundled_example
 from page.answering import Answering
 from page.api import Api
 from page.around import Around
-from page.explorer import BACK, NO_ANSWER, PICKED, ROOT, WANTED
+from page.explorer import BACK, NO_ANSWER
 from page.files import Files
 from page.hiding import hidden_name, without_half
-from page.inputs import RefusedError, menu_settings
+from page.in_browser import (
+    ANSWERED,
+    AS_IT_STANDS,
+    ASK_OR_EXPLAIN,
+    ASKED_PROMPT,
+    EXAMPLE_PROMPT,
+    ONCE_OPEN,
+    OPENED,
+    PICKED,
+    ROOT,
+    WANTED,
+)
+from page.inputs import RefusedError, menu_settings, refusal
 from page.jobs import OF_THE_MODEL, Jobs, Progress, Shown, refusing
 from page.layout import Layout
 from page.model_room import Loaded, ModelRoom
@@ -32,11 +44,14 @@ from page.people import People
 from page.selection import Controls
 from page.sessions import Run, Sessions
 from page.shown import notes_of, on_hottest, subject_of
+from page.turns import turns_of
 from records.entries import Kept
 from records.store import Store
 from records.videos import Video
 from report.view import Subject, whole_drawing
 from utils import alone_or_list
+
+Asked = TypeVar("Asked")
 
 
 class Page(Layout):
@@ -63,7 +78,7 @@ class Page(Layout):
     def _wire(self) -> None:
         explorer, recent, sources = self.explorer, self.recent, self.sources
         answer = [*self._blanked(), self.status, recent.mine, recent.list, recent.begun]
-        asked_again = [*answer, sources.image, self.prompt]
+        asked_again = [*answer, sources.image, self.prompt, self.system]
 
         opened = [*asked_again, self.model, self.toys, self.suggestions, self.by_checkpoint, self.thinking]
         loaded = self.blocks.load(self.on_open, [recent.mine, recent.begun], opened, **AT_ONCE)
@@ -81,9 +96,9 @@ class Page(Layout):
         written = gr.on(
             [self.generate.click, self.prompt.submit],
             self.on_generate,
-            [sources.image, self.prompt, *self.settings, self.reuse, recent.mine],
+            [sources.image, self.prompt, *self.settings, self.reuse, recent.mine, self.run_id, self.follows],
             answer,
-            js=f"async (_, ...rest) => {{ await ({ONCE_OPEN})(); return [{CHOSEN_PICTURE}, ...rest]; }}",
+            js=f"async (...sent) => {{ await ({ONCE_OPEN})(); return ({AS_IT_STANDS})(...sent); }}",
             **AGAIN,
         )
         recent.list.click(
@@ -93,10 +108,18 @@ class Page(Layout):
             js="(id, mine) => [document.querySelector('.recent').dataset.wanted, mine]",
             **LATEST,
         )
+        explorer.viewer.turn(
+            self.on_reopen,
+            [recent.wanted, recent.mine],
+            asked_again,
+            js=f"(_, mine) => [JSON.parse({ROOT}.dataset.turn).id, mine]",
+            **LATEST,
+        )
         sources.wire()
         self._wire_plan(loaded, loading_done)
         sources.image.select(None, [sources.image], [self.prompt], js=EXAMPLE_PROMPT, **IN_BROWSER)
         explorer.viewer.back(None, None, [sources.image], js=ANSWERED, **IN_BROWSER)
+        explorer.viewer.follow(None, None, [self.prompt], js=ASKED_PROMPT, **IN_BROWSER)
         explorer.wire(self.around)
         for event in (loaded, written):
             explorer.after(event)
@@ -115,13 +138,13 @@ class Page(Layout):
     def _wire_plan(self, *loaded: Any) -> None:
         """Say what the next answer would record, again whenever something else is chosen or loaded."""
         changed = [self.plan.chosen, self.prompt.blur, self.given.change]
-        changed += [self.max_new_tokens.change, self.thinking.change]
+        changed += [self.max_new_tokens.change, self.thinking.change, self.system.blur]
         for event in (*changed, *(one.then for one in loaded)):
             event(
                 self.on_plan,
-                [self.sources.image, self.prompt, *self.settings],
+                [self.sources.image, self.prompt, *self.settings, self.run_id, self.follows],
                 [self.plan],
-                js=f"(_, ...rest) => [{CHOSEN_PICTURE}, ...rest]",
+                js=AS_IT_STANDS,
                 **LATEST,
             )
 
@@ -141,14 +164,9 @@ class Page(Layout):
 
     def status_text(self) -> str:
         """Return what is loaded, or why nothing is."""
-        loaded = self.room.loaded
-        if loaded is None:
-            return self.problem_at_start or f"{self.chosen} is not loaded yet: press Load."
-        layers = f"{loaded.layers} layers"
-        if loaded.attended < loaded.layers:
-            layers = f"{loaded.attended} of {layers} with attention"
-        ready = f"{loaded.name} is ready: {layers} × {loaded.heads} heads, {loaded.place}"
-        return ". ".join([ready, *(f"{note[:1].upper()}{note[1:]}" for note in loaded.notes)])
+        if self.room.loaded is not None:
+            return self.room.loaded.line
+        return self.problem_at_start or f"{self.chosen} is not loaded yet: press Load."
 
     def blank(self) -> Outputs:
         """Return a page without an answer."""
@@ -179,14 +197,22 @@ class Page(Layout):
         source: Any,
         seconds: float | None = None,
         is_new: bool = True,
+        follows: bool = False,
     ) -> Outputs:
         """Keep an answer for its visitor, and return what is shown; `source` is its picture as chosen.
 
-        A new one is followed by what it needs most, one that is opened again by nothing.
+        A new one is followed by what it needs most, one that is opened again by nothing. Of one that
+        `follows` the answer that was shown, `source` is what its question added.
         """
         run_id = self.sessions.keep(visitor, run)
-        stopped, notes = run.capture.stopped, notes_of(run, source)
-        facts = {"source": source, "seconds": seconds, "stopped": stopped, "notes": notes}
+        facts = {
+            "source": source,
+            "seconds": seconds,
+            "stopped": run.capture.stopped,
+            "notes": notes_of(run, source),
+            "turns": turns_of(run, self.store),
+            "follows": follows,
+        }
         shown = self.explorer.shown(run_id, run, facts, is_new)
         return {
             **self.gradcam.blank(),
@@ -205,6 +231,7 @@ class Page(Layout):
             **self.answered(visitor, run, mine, source, is_new=is_new),
             self.sources.image: source,
             self.prompt: run.capture.prompt,
+            self.system: run.capture.system or "",
         }
 
     def chosen_for(self, visitor: str, picture: Image | Video, name: str = "your picture") -> dict[str, Any]:
@@ -272,14 +299,20 @@ class Page(Layout):
         )
         yield from self.jobs.run(visitor, "load", lambda job: self.room.load(name, job.person), shown)
 
-    def on_plan(self, upload: Any, prompt: Any, given: Any, *chosen: Any) -> Outputs:
+    def on_plan(self, request: gr.Request, *form: Any) -> Outputs:
         """Say what an answer to the question as it stands would record at most, before it is asked."""
-        return {self.plan: self.answering.plan(upload, prompt, *self._in_order(*chosen), answer=given)}
+        try:
+            return {self.plan: self._put(self.answering.plan, request, *form)}
+        except Exception as error:
+            return {self.plan: refusal(error)}
 
-    def _in_order(self, *chosen: Any) -> tuple[Any, ...]:
-        """Return the menu's settings as `generation_settings` takes them."""
+    def _put(self, ask: Callable[..., Asked], request: gr.Request, *form: Any) -> Asked:
+        """Return what is asked of a question as the form has it, after the answer that it follows."""
+        upload, prompt, given, system, *chosen, run_id, follows = form
+        after = self.around.asked(request, run_id, NO_ANSWER)[1] if follows is True else None
         asks = self.room.loaded is not None and self.room.loaded.thinking == "asked"
-        return menu_settings(*chosen, asks=asks)
+        settings = menu_settings(*chosen, asks=asks)
+        return ask(upload, prompt, *settings, answer=given, system=system, after=after)
 
     def loadable(self, name: Any) -> str:
         """Return the name of a model that may be loaded; RefusedError for another."""
@@ -296,7 +329,7 @@ class Page(Layout):
 
         Until there is another one, and where there is none, the answer from before stays.
         """
-        upload, prompt, given, *chosen, reuse, mine = form
+        *asked, reuse, mine, run_id, follows = form
 
         def refused(reason: str) -> Outputs:
             return {**self.asking(False), **self.explorer.unanswered(reason)}
@@ -305,7 +338,7 @@ class Page(Layout):
             refused,
             lambda: (
                 visitor_of(request),
-                self.answering.asked(upload, prompt, *self._in_order(*chosen), answer=given),
+                self._put(self.answering.asked, request, *asked, run_id, follows),
             ),
         )
         limit, ticket = question.settings["max_new_tokens"], secrets.token_hex(16)
@@ -321,7 +354,7 @@ class Page(Layout):
             },
             so_far=so_far,
             done=lambda run, seconds: {
-                **self.answered(visitor, run, mine, upload, seconds),
+                **self.answered(visitor, run, mine, asked[0], seconds, follows=question.after is not None),
                 self.recent.begun: None,
             },
             stopped=lambda: refused("Stopped before the answer began."),
@@ -336,10 +369,14 @@ class Page(Layout):
         self, request: gr.Request, run_id: Any, key: Any, wanted: Any, *form: Any
     ) -> Iterator[Outputs]:
         """Blur what the map of the picked word points at, and ask again."""
-        prompt, _, *chosen, mine = form  # an answer that was given belongs to the picture as it was
+        prompt, _, *settings, mine = form  # an answer that was given belongs to the picture as it was
 
         def checked() -> tuple[str, Run, Subject]:
             visitor, run = self.around.asked(request, run_id, NO_ANSWER)
+            if run.capture.history:
+                raise RefusedError(
+                    "Hide and ask again takes a question that stands alone; this one follows others."
+                )
             selection = Controls.of(wanted).selection(run.capture, key)
             return visitor, run, on_hottest(subject_of(run, selection))
 
@@ -351,7 +388,7 @@ class Page(Layout):
         sources[which]["hidden"] = f"“{one.text}”"
         source = alone_or_list(sources)
         yield {self.sources.image: source}
-        yield from self.on_generate(request, source, prompt, None, *chosen, True, mine)
+        yield from self.on_generate(request, source, prompt, None, *settings, True, mine, None, False)
 
     def on_reopen(self, request: gr.Request, wanted: Any, mine: Any) -> Outputs:
         """Show an answer from before, without a model."""
@@ -366,16 +403,3 @@ class Page(Layout):
 def example_picture(kept: Kept) -> list[dict[str, Any]]:
     """Return an example's picture as the viewer takes it: encoded once, for all visitors."""
     return viewer.pictures_payload(kept.image)
-
-
-# An example brings its question along.
-CHOSEN_PICTURE = "JSON.parse(document.querySelector('#image .sources').dataset.value ?? 'null')"
-# Who asks before the page has its example, or what was cut off, is heard once that is there: there would be
-# no picture yet, and it would take the answer's place.
-OPENED = "() => { document.body.dataset.open = ''; document.dispatchEvent(new Event('page-open')); }"
-ONCE_OPEN = """() => new Promise((done) => 'open' in document.body.dataset
-    ? done() : document.addEventListener('page-open', done, { once: true }))"""
-# Read where it is typed: an event can be sent with the value of the one before.
-ASK_OR_EXPLAIN = "() => document.querySelector('#given textarea').value.trim() ? 'Explain ↵' : 'Ask ↵'"
-EXAMPLE_PROMPT = f"() => {CHOSEN_PICTURE}?.prompt ?? null"
-ANSWERED = f"() => [JSON.parse({ROOT}.dataset.answered ?? 'null')]"

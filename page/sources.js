@@ -2,7 +2,8 @@
 // file in bytes, and `props.value`, what is chosen: {example} or {path, url, orig_name}, a list of such of several; null for none.
 // What a person chooses is told as `change`, and an example alone as `select` too. It stands in the element's dataset, without
 // addresses: {example, prompt, orig_name} or {path, orig_name}, a list of several; and as an event `pictures-chosen` with a list
-// of them with their addresses for who shows them. An event `pictures-edit` {add}, {remove} or {move: [from, to]} changes it.
+// of them with their addresses for who shows them. An event `pictures-edit` {add}, {remove}, {move: [from, to]} or {all: list}
+// changes it. For a follow-up there can be none: it is about what the answer before is about, and what is chosen is added.
 // Files that were sent are told as `check`, and `props.checked` says what each is: [{path, url, kind, note}], or {path, reason}
 // for one that cannot be asked about.
 const root = element.querySelector('.sources');
@@ -25,6 +26,8 @@ let chosen = []; // in the order in which they are asked about
 let before = []; // what was chosen last of which all is known to be right
 let isAdding = false; // whether what is chosen next joins
 
+const isFollowing = () => document.querySelector('#viewer .lens-viewer')?.dataset.follow !== undefined;
+
 const nameOf = ({ prompt, orig_name }) => (prompt ? `Example: ${prompt}` : orig_name);
 
 function thumb(picture) {
@@ -41,7 +44,7 @@ function thumb(picture) {
     () => {}, // what no browser can draw keeps its name; the server may be able to open it
   );
   button.addEventListener('click', (event) => {
-    if (isAdding || event.ctrlKey || event.metaKey || event.shiftKey) toggle(picture);
+    if (isAdding || isFollowing() || event.ctrlKey || event.metaKey || event.shiftKey) toggle(picture);
     else choose([picture]);
   });
   return button;
@@ -84,7 +87,12 @@ function choose(list) {
   keep(list);
   trigger('change');
   const [picture] = list;
-  if (list.length === 1 && picture.prompt && isOffered(document.querySelector('#prompt textarea').value))
+  if (
+    list.length === 1 &&
+    !isFollowing() &&
+    picture.prompt &&
+    isOffered(document.querySelector('#prompt textarea').value)
+  )
     trigger('select');
 }
 
@@ -92,11 +100,12 @@ function choose(list) {
 function toggle(picture) {
   const rest = chosen.filter((one) => one !== picture);
   if (rest.length === chosen.length) choose([...chosen, picture]);
-  else if (rest.length) choose(rest);
+  else if (rest.length || isFollowing()) choose(rest);
 }
 
-function edit({ add, remove, move }) {
-  if (add) {
+function edit({ add, remove, move, all }) {
+  if (all) takeAll(all);
+  else if (add) {
     isAdding = true;
     mark();
     input.click();
@@ -134,7 +143,7 @@ async function take(files) {
   if (!files.length) return;
   line.textContent = '';
   tile.setAttribute('aria-busy', 'true');
-  const joins = isAdding;
+  const joins = isAdding || isFollowing();
   try {
     const found = await sent(files);
     if (!found.length) return;
@@ -175,10 +184,10 @@ function settle() {
 }
 
 // What the server chose: examples, or an answer's own pictures.
-function follow() {
-  const { value } = props;
-  if (!value) return;
-  const list = [value].flat().map((one) => {
+const follow = () => props.value && takeAll([props.value].flat());
+
+function takeAll(told) {
+  const list = told.map((one) => {
     if (typeof one.example === 'number') return pictures[one.example];
     const known = one.path && own.find(({ path }) => path === one.path); // a clip from before has no path
     return known || { ...one, isChecked: true };

@@ -40,6 +40,11 @@ def conversation_before(capture: Capture) -> Conversation:
     return Conversation(capture.history, hashes, capture.pictures[:count], capture.system)
 
 
+def with_parent(capture: Capture, parent: str | None) -> Capture:
+    """Return the answer with the id of the kept one that it follows or asks again; None: as it is."""
+    return capture if parent is None else replace(capture, settings={**capture.settings, "parent": parent})
+
+
 def conversation_of(history: History, system: str | None = None) -> Conversation:
     """Return the conversation that captures make, one after the other; one that is made already as it is.
 

@@ -80,6 +80,8 @@ class Entry:
     answer: str  # on one line, cut
     tokens: int
     stopped: bool
+    turns: int  # of its conversation before it
+    parent: str | None  # the id of the answer that it follows or asks again
     saved: float  # seconds since 1970
     bytes: int  # on disk
     thumbnail: Path  # a PNG
@@ -213,6 +215,8 @@ def listed_entry(folder: Path) -> Entry:
         answer=one_line(capture["text"], ANSWER_CHARACTERS),
         tokens=len(capture["token_ids"]),
         stopped=bool(capture["stopped"]),
+        turns=len(capture.get("history", ())),
+        parent=capture["settings"].get("parent"),
         saved=float(facts["saved"]),
         bytes=size_of(folder),
         thumbnail=folder / THUMBNAIL,

@@ -181,15 +181,25 @@ class Store:
 
     def recent(self) -> list[Entry]:
         """Return all that is kept, newest first; damaged entries are left out and reported."""
-        found = []
-        for folder in self._folders():
-            try:
-                with _damage_told(folder.name):
-                    found.append(listed_entry(folder))
-            except DamagedError as error:
-                if folder.exists():  # else another process has just removed it
-                    _log.warning("%s", error)
+        found = [entry for folder in self._folders() if (entry := self._listed(folder)) is not None]
         return sorted(found, key=lambda entry: entry.saved, reverse=True)
+
+    def entry(self, entry_id: str | None) -> Entry | None:
+        """Return what a list says of one that is kept, by its id; None where there is none."""
+        if entry_id is None or not _ID.fullmatch(entry_id):
+            return None
+        folder = self.folder / entry_id
+        return self._listed(folder) if folder.is_dir() else None
+
+    def _listed(self, folder: Path) -> Entry | None:
+        """Return what a list says of an entry; None for one that is damaged, which is reported."""
+        try:
+            with _damage_told(folder.name):
+                return listed_entry(folder)
+        except DamagedError as error:
+            if folder.exists():  # else another process has just removed it
+                _log.warning("%s", error)
+        return None
 
     def remove(self, entry_id: str) -> bool:
         """Remove an entry; return whether there was one."""

@@ -22,7 +22,18 @@ TITLE = "Where each word looks"
 _FOLDER = Path(__file__).parent
 _STYLES = tuple(
     f"css/{name}.css"
-    for name in ("base", "menu", "words", "picture", "several", "boxes", "panels", "narrow", "tablet")
+    for name in (
+        "base",
+        "menu",
+        "words",
+        "turns",
+        "picture",
+        "several",
+        "boxes",
+        "panels",
+        "narrow",
+        "tablet",
+    )
 )
 _START = """
 const data = JSON.parse(document.getElementById("payload").textContent);

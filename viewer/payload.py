@@ -92,6 +92,7 @@ def payload(
     return {
         **({} if pictures is None else {"pictures": pictures_payload(pictures, capture.visuals)}),
         "visuals": [_visual(visual) for visual in capture.visuals],
+        "turns": [{"prompt": turn.prompt, "text": turn.text} for turn in capture.history],
         "answer": _side(processor, maps, layers, heads, of_prompt=False) | _likelihoods(capture, without),
         "prompt": _side(processor, prompt_maps, layers, heads, of_prompt=True),
         "boxes": [boxes_payload(capture, number) for number in range(len(capture.visuals))],

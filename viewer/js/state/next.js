@@ -30,7 +30,9 @@ export function nextSteps(state) {
     (isLanguage || picked.of_prompt) && toFirst(state),
     test === 'untested' && can.test && { kind: 'test', text: 'Test this map' },
     fails && otherMethod(state),
-    test === 'holds' && can.hide && { kind: 'hide', text: `Hide ${quoted(state, picked)} and ask again` },
+    test === 'holds' &&
+      can.hide &&
+      !state.data.turns.length && { kind: 'hide', text: `Hide ${quoted(state, picked)} and ask again` },
     test === 'holds' && !isLanguage && toFirst(state),
     test === 'holds' && { kind: 'panel', text: 'Compare methods', tab: 'methods' },
   ];

@@ -22,6 +22,9 @@ export const newState = (can) => ({
   drawMs: 0, // what the last one took
   sources: [], // [{url, width, height, name}]: the pictures that are chosen, which need not be the answer's
   sourceAt: 0, // which of them is shown
+  turns: [], // [{prompt, text, id}] of the conversation, in their order; text is null of one that is being answered
+  turn: 0, // which of them is shown
+  isFollowing: false, // whether the next question follows the answer that is shown
   phase: 'empty', // or 'waiting', 'reading', 'writing', 'answered', 'stale'
   progress: null, // of the answer: {text, count, limit, seconds, ahead, plan, note}
   work: null, // of what the model does beside: {part, title, done, count, seconds, ahead}
@@ -56,7 +59,14 @@ const isSameAnswer = (a, b) =>
   a.answer.text === b.answer.text &&
   a.prompt.text === b.prompt.text &&
   a.settings.model === b.settings.model &&
+  a.turns.length === b.turns.length &&
   `${a.answer.tokens}` === `${b.answer.tokens}`;
+
+// Returns the conversation as the answer itself knows it.
+const turnsOf = ({ turns, prompt, answer }) => ({
+  turns: [...turns, { prompt: prompt.text, text: answer.text }],
+  turn: turns.length,
+});
 
 function headsWith(state, data, given) {
   const added = [given].flat().map((one) => [keyOf(data, one.pick), withMaps(one)]);
@@ -82,6 +92,7 @@ export function withPayload(state, raw) {
   return following({
     ...kept,
     data,
+    ...(isSame ? {} : turnsOf(data)),
     heads: headsWith(kept, data, raw.heads ?? []),
     checks: joined(kept.checks, raw.checks ?? []),
     picked: pickedIn(kept, data, { raw, isSame }),
@@ -119,7 +130,8 @@ const joined = (checks, added) => [
   ...added,
 ];
 
-// Returns the state with some of {heads, look, without, check, compared, phase, progress, work, notice, sources, ended}.
+// Returns the state with some of {heads, look, without, check, compared, phase, progress, work, notice, sources, turns, turn,
+// isFollowing, ended}.
 export function withChanges(state, changes) {
   const { heads, look, without, check, compared, leaned, ended, ...plain } = changes;
   const next = { ...state, ...plain };

@@ -1,6 +1,8 @@
-// Where the answer is: waiting, being written, there, or about another picture; what works beside; and what went wrong.
+// Where the answer is: in its conversation; waiting, being written, there, or about another picture; what works beside; and
+// what went wrong.
 import { methodRow } from '../state/texts.js';
 import { durationText, waitingTexts } from '../state/waiting.js';
+import { addTurns } from './turns.js';
 
 // Returns {write}.
 export function addPhase(viewer) {
@@ -13,7 +15,12 @@ export function addPhase(viewer) {
     const button = event.target.closest('button');
     if (button) host.ask(button.dataset.ask, {});
   });
-  return { write: () => write(viewer) };
+  const turns = addTurns(viewer);
+  const writeAll = () => {
+    write(viewer);
+    turns.write();
+  };
+  return { write: writeAll };
 }
 
 function write(viewer) {

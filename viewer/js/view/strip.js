@@ -37,6 +37,9 @@ function shownAt(state) {
   return isOfSources(state) ? state.sourceAt : state.data.planes[state.data.plane].visual;
 }
 
+// What a follow-up is about as well was shown before it: it is added to, and stays as it is.
+const isEditable = ({ can, isFollowing }) => Boolean(can.sources) && !isFollowing;
+
 const itemsOf = ({ part }) => [...part('strip').querySelectorAll('.lens-visual')];
 
 function fill(viewer) {
@@ -44,10 +47,11 @@ function fill(viewer) {
   const shown = shownHere(state);
   part('strip').hidden = shown.length < 2;
   if (part('strip').hidden) return;
-  const key = JSON.stringify([shown.map(({ kind, name }) => [kind, name]), Boolean(state.can.sources)]);
+  const canEdit = isEditable(state);
+  const key = JSON.stringify([shown.map(({ kind, name }) => [kind, name]), canEdit]);
   if (part('strip').dataset.key === key) return;
   part('strip').dataset.key = key;
-  const items = shown.map((one, i) => itemOf(one, i, state.can.sources));
+  const items = shown.map((one, i) => itemOf(one, i, canEdit));
   part('strip').replaceChildren(...items, ...(state.can.sources ? [adder()] : []));
 }
 
@@ -58,10 +62,10 @@ function made(name, className, text = '') {
   return node;
 }
 
-function itemOf({ kind, name }, i, isEditable) {
+function itemOf({ kind, name }, i, canEdit) {
   const item = made('li', 'lens-visual');
   item.dataset.visual = i;
-  item.draggable = Boolean(isEditable);
+  item.draggable = canEdit;
   const button = made('button', 'lens-visual-show');
   button.type = 'button';
   button.title = name;
@@ -78,7 +82,7 @@ function itemOf({ kind, name }, i, isEditable) {
   );
   button.append(made('canvas', ''), line);
   item.append(button);
-  if (isEditable) {
+  if (canEdit) {
     const remove = made('button', 'lens-visual-remove', '×');
     remove.type = 'button';
     remove.setAttribute('aria-label', `Remove ${visualName({ kind }, i)}`);
@@ -171,7 +175,7 @@ function follow(viewer, event) {
   const items = itemsOf(viewer);
   const at = items.indexOf(item);
   const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
-  const canEdit = viewer.state.can.sources;
+  const canEdit = isEditable(viewer.state);
   if (/^[1-9]$/.test(event.key) && items[event.key - 1]) showVisual(viewer, event.key - 1);
   else if (step && event.altKey && canEdit && items[at + step])
     viewer.host.ask('sources', { move: [at, at + step] });
@@ -185,7 +189,7 @@ function follow(viewer, event) {
 function listenToDrags(viewer) {
   const { part, listen, host, state } = viewer;
   const strip = part('strip');
-  const isOurs = (event) => state.can.sources && event.dataTransfer?.types.includes(KIND);
+  const isOurs = (event) => isEditable(state) && event.dataTransfer?.types.includes(KIND);
   listen(strip, 'dragstart', (event) => {
     const item = event.target.closest('.lens-visual');
     if (!item) return;

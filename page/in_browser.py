@@ -1,0 +1,34 @@
+"""What is read or done in the browser as an event is sent: JavaScript, as Gradio takes it.
+
+Goes in: what the viewer and the fields hold. Comes out: the inputs of a callback, or what a field shows.
+"""
+
+ROOT = "document.querySelector('#viewer .lens-viewer')"
+STATE = f"{ROOT}?.viewer?.state()"
+PICKED = f"() => {STATE}?.pick?.key ?? null"
+LOOK = f"() => {STATE}?.look ?? null"
+WANTED = f"() => {STATE}?.wanted ?? null"
+PICK = f"(key) => {{ {ROOT}?.viewer?.pick(key || 'all'); }}"
+# Details stand in the viewer's element: an event that has to wait is sent with the data of the one before.
+_ASKED = "(run) => [run, JSON.parse({root}.dataset.{what} ?? 'null'), ({picked})(), ({wanted})()]"
+# An example brings its question along.
+CHOSEN_PICTURE = "JSON.parse(document.querySelector('#image .sources').dataset.value ?? 'null')"
+# Who asks before the page has its example, or what was cut off, is heard once that is there: there would be
+# no picture yet, and it would take the answer's place.
+OPENED = "() => { document.body.dataset.open = ''; document.dispatchEvent(new Event('page-open')); }"
+ONCE_OPEN = """() => new Promise((done) => 'open' in document.body.dataset
+    ? done() : document.addEventListener('page-open', done, { once: true }))"""
+# Read where it is typed: an event can be sent with the value of the one before.
+ASK_OR_EXPLAIN = "() => document.querySelector('#given textarea').value.trim() ? 'Explain ↵' : 'Ask ↵'"
+EXAMPLE_PROMPT = f"() => {CHOSEN_PICTURE}?.prompt ?? null"
+ANSWERED = f"() => [JSON.parse({ROOT}.dataset.answered ?? 'null')]"
+# Whether the question follows the answer that is shown; and what its field holds as that begins and ends.
+FOLLOWS = f"({ROOT}?.dataset.follow !== undefined)"
+# The question as it stands: what is chosen first, last whether it follows.
+AS_IT_STANDS = f"(...sent) => [{CHOSEN_PICTURE}, ...sent.slice(1, -1), {FOLLOWS}]"
+ASKED_PROMPT = f"() => {ROOT}.dataset.question ?? ''"
+
+
+def asked(what: str) -> str:
+    """Return the JavaScript that gives a callback the answer's id, the details, the pick and the controls."""
+    return _ASKED.format(root=ROOT, what=what, picked=PICKED, wanted=WANTED)

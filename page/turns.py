@@ -1,0 +1,31 @@
+"""The conversation that an answer stands in, as the page lists it.
+
+Goes in: an answer. Comes out: its turns, each with the id under which it can be opened again. Knows nothing
+of Gradio.
+"""
+
+from typing import Any
+
+from page.sessions import Run
+from records.store import Store
+
+
+def turns_of(run: Run, store: Store) -> list[dict[str, Any]]:
+    """Return {id, prompt, text} of each turn, this answer the last; the id is None where it is not kept."""
+    capture = run.capture
+    said = [(turn.prompt, turn.text) for turn in capture.history] + [(capture.prompt, capture.text)]
+    ids = [*_earlier(run, store), run.kept]
+    return [
+        {"id": one, "prompt": prompt, "text": text} for one, (prompt, text) in zip(ids, said, strict=True)
+    ]
+
+
+def _earlier(run: Run, store: Store) -> list[str | None]:
+    """Return the id of each turn before the answer, as far as those that it goes on from are kept."""
+    found: list[str | None] = []
+    entry = store.entry(run.capture.parent)
+    for turns in reversed(range(len(run.capture.history))):
+        while entry is not None and entry.turns > turns:  # one that this was asked again of
+            entry = store.entry(entry.parent)
+        found.insert(0, None if entry is None else entry.id)
+    return found
