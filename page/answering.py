@@ -165,8 +165,11 @@ class Answering:
             self.keep(after, None, None, job.person)  # so that it can be opened again
         key = question.key(here)
         kept = self.store.find(key) if key and reuse else None
+        parent = after and after.kept
         if kept is not None:
-            return Run.of(kept, question.shown)
+            run = Run.of(kept, question.shown)
+            run.capture = with_parent(run.capture, parent)  # what it was kept after may be gone
+            return run
 
         def write(loaded: Loaded) -> tuple[Capture, bool]:
             capture = question.capture(AttentionExtractor(loaded.model, loaded.processor), job)
@@ -174,7 +177,7 @@ class Answering:
             return capture, loaded is here  # else another model was loaded meanwhile
 
         capture, same = self.room.work(write, job)
-        run = Run(with_parent(capture, after and after.kept), question.shown)
+        run = Run(with_parent(capture, parent), question.shown)
         if capture.token_ids:
             self.keep(run, key if same and not job.left_to else None, otherwise, job.person)
         return run

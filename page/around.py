@@ -1,17 +1,22 @@
 """What each part of the page needs of the page around it: the model, the visitors' answers and their jobs."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import gradio as gr
 
 from page.answering import Answering
 from page.files import Files
-from page.inputs import RefusedError
+from page.inputs import RefusedError, menu_settings
 from page.jobs import Jobs
 from page.model_room import ModelRoom
 from page.parts import visitor_of
 from page.sessions import Run, RunGoneError, Sessions
+
+NO_ANSWER = "There is no answer yet: ask something first."
+
+Put = TypeVar("Put")
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,22 @@ class Around:
         try:
             return self.sessions.run(visitor, run_id)
         except RunGoneError:
-            if self.sessions.has(visitor):
+            if self.sessions.is_replaced(visitor, run_id):
                 return None  # what comes by itself with an answer can come when the next one is there
             raise
+
+    def put(self, ask: Callable[..., Put], request: gr.Request, form: Sequence[Any]) -> Put:
+        """Return what `ask`, of `answering`, says to the question as the page's components hold it.
+
+        They are what is chosen, the question, an answer that was written elsewhere, the id of the answer that
+        it follows, the system prompt, and the menu's settings.
+
+        Raises:
+            ValueError: one line, for what cannot be used.
+            RunGoneError: if the answer that it follows is not kept any more.
+        """
+        upload, prompt, given, follows, system, *menu = form
+        after = None if follows is None else self.asked(request, follows, NO_ANSWER)[1]
+        asks = self.room.loaded is not None and self.room.loaded.thinking == "asked"
+        settings = menu_settings(*menu, asks=asks)
+        return ask(upload, prompt, *settings, answer=given, system=system, after=after)

@@ -113,6 +113,7 @@ function show() {
   }
   root.dataset.answered = JSON.stringify(answered.length > 1 ? answered : (answered[0] ?? null));
   run = come.run;
+  root.dataset.run = run;
   root.viewer.update({ ...come, pictures: pictures.list });
   root.viewer.update({ work: props.work ?? null, turns, turn, isFollowing: follows, ...now() });
   if (isNew && follows) goOn();

@@ -17,7 +17,7 @@ import viewer
 from evaluation.removal import check_map
 from methods import TokenMaps
 from page.answering import state_of
-from page.around import Around
+from page.around import NO_ANSWER, Around
 from page.in_browser import LOOK, PICK, PICKED, asked
 from page.inputs import RefusedError
 from page.jobs import Job, Part, Progress, Shown, Successor, refusing
@@ -39,7 +39,6 @@ NOTHING: dict[str, Any] = dict.fromkeys(
 )
 BACK: dict[str, Any] = {"progress": {"phase": "back"}}  # there is no next answer
 NEED = Work("need", "Reading the answer without the picture", "need")
-NO_ANSWER = "There is no answer yet: ask something first."
 
 
 class Explorer:

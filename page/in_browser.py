@@ -22,10 +22,10 @@ ONCE_OPEN = """() => new Promise((done) => 'open' in document.body.dataset
 ASK_OR_EXPLAIN = "() => document.querySelector('#given textarea').value.trim() ? 'Explain ↵' : 'Ask ↵'"
 EXAMPLE_PROMPT = f"() => {CHOSEN_PICTURE}?.prompt ?? null"
 ANSWERED = f"() => [JSON.parse({ROOT}.dataset.answered ?? 'null')]"
-# Whether the question follows the answer that is shown; and what its field holds as that begins and ends.
-FOLLOWS = f"({ROOT}?.dataset.follow !== undefined)"
-# The question as it stands: what is chosen first, last whether it follows.
-AS_IT_STANDS = f"(...sent) => [{CHOSEN_PICTURE}, ...sent.slice(1, -1), {FOLLOWS}]"
+# The question as it stands: the pictures that are chosen, and the id of the answer that it follows.
+FOLLOWS = f"({ROOT}?.dataset.follow === undefined ? null : {ROOT}.dataset.run)"
+AS_IT_STANDS = f"(_, prompt, given, __, ...rest) => [{CHOSEN_PICTURE}, prompt, given, {FOLLOWS}, ...rest]"
+# What its field holds as a conversation begins and ends.
 ASKED_PROMPT = f"() => {ROOT}.dataset.question ?? ''"
 
 

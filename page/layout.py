@@ -57,7 +57,7 @@ class Layout:
             delete_cache=(3600, 86400),
         ) as self.blocks:
             self.run_id = gr.State(None)
-            self.follows = gr.JSON(visible=False)  # whether the question follows the answer that is shown
+            self.follows = gr.JSON(visible=False)  # the id of the answer that the question follows
             self.explorer = Explorer()
             self.recent = Recent(store)
             with gr.Row(elem_id="strip"):
@@ -73,6 +73,7 @@ class Layout:
         own = [self.temperature, self.top_p, self.top_k, self.repetition_penalty]
         self.settings: list[Any] = [
             self.given,
+            self.follows,
             self.system,
             self.max_new_tokens,
             self.seed,

@@ -175,12 +175,14 @@ class Sessions:
         self._people = people or People()
         self._lock = threading.Lock()
         self._runs: OrderedDict[RunKey, Run] = OrderedDict()
+        self._before: dict[str, str] = {}  # visitor: the id of the answer before the one that is kept
 
     def keep(self, visitor: str, run: Run) -> str:
         """Keep the visitor's answer in the place of an earlier one, and return its id."""
         run_id = secrets.token_urlsafe(16)
         with self._lock:
-            self._drop(visitor)
+            for before in self._drop(visitor):
+                self._before[visitor] = before
             self._runs[visitor, run_id] = run
             held = [
                 Held(key, self._people.of(key[0]), one.bytes, key == (visitor, run_id))
@@ -202,19 +204,23 @@ class Sessions:
             self._runs.move_to_end((visitor, run_id))
             return self._runs[visitor, run_id]
 
-    def has(self, visitor: str) -> bool:
-        """Return whether an answer of the visitor is kept."""
+    def is_replaced(self, visitor: str, run_id: str) -> bool:
+        """Return whether that was the visitor's answer until the one that is kept now took its place."""
         with self._lock:
-            return any(whose == visitor for whose, _ in self._runs)
+            return self._before.get(visitor) == run_id
 
     def forget(self, visitor: str) -> None:
         """Free the visitor's answer."""
         with self._lock:
             self._drop(visitor)
+            self._before.pop(visitor, None)
 
     def __len__(self) -> int:
         return len(self._runs)
 
-    def _drop(self, visitor: str) -> None:
-        for key in [key for key in self._runs if key[0] == visitor]:
+    def _drop(self, visitor: str) -> list[str]:
+        """Free what the visitor has, and return the ids."""
+        found = [key for key in self._runs if key[0] == visitor]
+        for key in found:
             del self._runs[key]
+        return [run_id for _, run_id in found]

@@ -6,10 +6,10 @@ words. What happens inside a tab or a panel stands with that part.
 
 import json
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import gradio as gr
 from PIL.Image import Image
@@ -19,8 +19,8 @@ import viewer
 from demo.bundled import bundled_example
 from page.answering import Answering
 from page.api import Api
-from page.around import Around
-from page.explorer import BACK, NO_ANSWER
+from page.around import NO_ANSWER, Around
+from page.explorer import BACK
 from page.files import Files
 from page.hiding import hidden_name, without_half
 from page.in_browser import (
@@ -35,7 +35,7 @@ from page.in_browser import (
     ROOT,
     WANTED,
 )
-from page.inputs import RefusedError, menu_settings, refusal
+from page.inputs import RefusedError, refusal
 from page.jobs import OF_THE_MODEL, Jobs, Progress, Shown, refusing
 from page.layout import Layout
 from page.model_room import Loaded, ModelRoom
@@ -50,8 +50,6 @@ from records.store import Store
 from records.videos import Video
 from report.view import Subject, whole_drawing
 from utils import alone_or_list
-
-Asked = TypeVar("Asked")
 
 
 class Page(Layout):
@@ -96,7 +94,7 @@ class Page(Layout):
         written = gr.on(
             [self.generate.click, self.prompt.submit],
             self.on_generate,
-            [sources.image, self.prompt, *self.settings, self.reuse, recent.mine, self.run_id, self.follows],
+            [sources.image, self.prompt, *self.settings, self.reuse, recent.mine],
             answer,
             js=f"async (...sent) => {{ await ({ONCE_OPEN})(); return ({AS_IT_STANDS})(...sent); }}",
             **AGAIN,
@@ -142,7 +140,7 @@ class Page(Layout):
         for event in (*changed, *(one.then for one in loaded)):
             event(
                 self.on_plan,
-                [self.sources.image, self.prompt, *self.settings, self.run_id, self.follows],
+                [self.sources.image, self.prompt, *self.settings],
                 [self.plan],
                 js=AS_IT_STANDS,
                 **LATEST,
@@ -302,17 +300,9 @@ class Page(Layout):
     def on_plan(self, request: gr.Request, *form: Any) -> Outputs:
         """Say what an answer to the question as it stands would record at most, before it is asked."""
         try:
-            return {self.plan: self._put(self.answering.plan, request, *form)}
+            return {self.plan: self.around.put(self.answering.plan, request, form)}
         except Exception as error:
             return {self.plan: refusal(error)}
-
-    def _put(self, ask: Callable[..., Asked], request: gr.Request, *form: Any) -> Asked:
-        """Return what is asked of a question as the form has it, after the answer that it follows."""
-        upload, prompt, given, system, *chosen, run_id, follows = form
-        after = self.around.asked(request, run_id, NO_ANSWER)[1] if follows is True else None
-        asks = self.room.loaded is not None and self.room.loaded.thinking == "asked"
-        settings = menu_settings(*chosen, asks=asks)
-        return ask(upload, prompt, *settings, answer=given, system=system, after=after)
 
     def loadable(self, name: Any) -> str:
         """Return the name of a model that may be loaded; RefusedError for another."""
@@ -329,7 +319,7 @@ class Page(Layout):
 
         Until there is another one, and where there is none, the answer from before stays.
         """
-        *asked, reuse, mine, run_id, follows = form
+        *asked, reuse, mine = form
 
         def refused(reason: str) -> Outputs:
             return {**self.asking(False), **self.explorer.unanswered(reason)}
@@ -338,7 +328,7 @@ class Page(Layout):
             refused,
             lambda: (
                 visitor_of(request),
-                self._put(self.answering.asked, request, *asked, run_id, follows),
+                self.around.put(self.answering.asked, request, asked),
             ),
         )
         limit, ticket = question.settings["max_new_tokens"], secrets.token_hex(16)
@@ -369,7 +359,7 @@ class Page(Layout):
         self, request: gr.Request, run_id: Any, key: Any, wanted: Any, *form: Any
     ) -> Iterator[Outputs]:
         """Blur what the map of the picked word points at, and ask again."""
-        prompt, _, *settings, mine = form  # an answer that was given belongs to the picture as it was
+        prompt, _, _, *settings, mine = form  # an answer that was given belongs to the picture as it was
 
         def checked() -> tuple[str, Run, Subject]:
             visitor, run = self.around.asked(request, run_id, NO_ANSWER)
@@ -388,7 +378,7 @@ class Page(Layout):
         sources[which]["hidden"] = f"“{one.text}”"
         source = alone_or_list(sources)
         yield {self.sources.image: source}
-        yield from self.on_generate(request, source, prompt, None, *settings, True, mine, None, False)
+        yield from self.on_generate(request, source, prompt, None, None, *settings, True, mine)
 
     def on_reopen(self, request: gr.Request, wanted: Any, mine: Any) -> Outputs:
         """Show an answer from before, without a model."""

@@ -71,7 +71,10 @@ class Callback(NamedTuple):
 
 CALLBACKS = {
     "on_generate": Callback(
-        lambda page: page.on_generate, ["picture", PROMPT, "", *GENERATION, False, None], 60
+        lambda page: page.on_generate, ["picture", PROMPT, "", None, "", *GENERATION, False, None], 60
+    ),
+    "on_generate, a follow-up": Callback(
+        lambda page: page.on_generate, [None, PROMPT, "", "run", "Be brief.", *GENERATION, False, None]
     ),
     "on_reopen": Callback(lambda page: page.on_reopen, ["0" * 32, None]),
     "on_maps": Callback(lambda page: page.explorer.on_maps, ["run", None, "0", WANTED]),
@@ -87,10 +90,10 @@ CALLBACKS = {
     ),
     "on_draw": Callback(lambda page: page.gradcam.on_draw, ["run", 0, None, LOOK]),
     "on_plan": Callback(
-        lambda page: lambda _, *form: planned(page, *form), ["picture", PROMPT, "", *GENERATION]
+        lambda page: lambda *sent: planned(page, *sent), ["picture", PROMPT, "", "run", "", *GENERATION]
     ),
     "on_hide": Callback(
-        lambda page: page.on_hide, ["run", "0", WANTED, PROMPT, "", *GENERATION, None], 12
+        lambda page: page.on_hide, ["run", "0", WANTED, PROMPT, "", None, "", *GENERATION, None], 12
     ),
 }  # fmt: skip
 
@@ -118,11 +121,11 @@ def test_any_value_is_shown_or_refused(
     tried()
 
 
-def planned(page: Page, *form: Any) -> Iterator[None]:
+def planned(page: Page, *sent: Any) -> Iterator[None]:
     """Say what an answer would record; why it cannot be given is told as an error would be."""
-    line = page.on_plan(*form)[page.plan]
+    line = page.on_plan(*sent)[page.plan]
     yield
-    if line and not line.startswith("Records"):
+    if line and not line.startswith("Up to"):
         raise gr.Error(line)
 
 

@@ -48,6 +48,7 @@ export function payload(changes = {}) {
   return {
     pictures: [{ url: 'data:,picture', width: 350, height: 210 }],
     visuals: [{ name: 'picture 1', kind: 'image', grid: [1, ...GRID], first: 0, times: [] }],
+    turns: [],
     answer: {
       text: 'A red cat',
       tokens: ['A', ' red', ' c', 'at'],

@@ -53,6 +53,7 @@ for (const [what, raw] of [
   ['picture', { pictures: [{ url: 'data:,other', width: 1, height: 1 }] }],
   ['answer', { answer: { ...payload().answer, text: 'Another' } }],
   ['question', { prompt: { ...payload().prompt, text: 'Another' } }],
+  ['turn of a conversation', { turns: [{ prompt: 'What is it?', text: 'A red cat' }] }],
   ['model', { settings: { ...payload().settings, model: 'another' } }],
   ['split into tokens', { answer: { ...payload().answer, tokens: ['A ', 'red', ' c', 'at'] } }],
 ]) {
@@ -225,6 +226,16 @@ test('phase, progress, work, notice and sources are taken as they come', () => {
   for (const [name, value] of Object.entries(changes)) assert.equal(after[name], value);
   const answered = withPayload(after, payload());
   assert.deepEqual([answered.phase, answered.progress], ['answered', null]);
+});
+
+test('a conversation is the turns before, and the answer; the page knows of those after it', () => {
+  const before = { prompt: 'What is it?', text: 'A cat.' };
+  const state = withPayload(newState({}), payload({ turns: [before] }));
+  const last = { prompt: payload().prompt.text, text: 'A red cat' };
+  assert.deepEqual([state.turns, state.turn], [[before, last], 1]);
+  const told = withChanges(state, { turns: [before, last, before], turn: 1 });
+  assert.equal(withPayload(told, payload({ turns: [before] })).turns.length, 3); // other maps of the same answer
+  assert.deepEqual(withPayload(told, payload()).turns, [last]);
 });
 
 test('controls are wanted until it is said that they are done with, whatever maps come meanwhile', () => {

@@ -87,15 +87,18 @@ def waiting_line(line: Queue, names: str) -> Iterator[tuple[list[Waiting], list[
 
 
 def form(
-    image: dict[str, str],
+    image: Any,
     tokens: int = NEW,
     temperature: float = 0,
     reuse: bool = True,
     generation: str = "checkpoint",
     given: str = "",
+    follows: str | None = None,
+    system: str = "",
+    prompt: str = PROMPT,
 ) -> list[Any]:
     """What the page's components hold: the question, the settings, and whether to answer from the store."""
-    return [image, PROMPT, given, tokens, 0, generation, False, temperature, 1, 0, 1, reuse]
+    return [image, prompt, given, follows, system, tokens, 0, generation, False, temperature, 1, 0, 1, reuse]
 
 
 def asked(page: Page, question: list[Any], mine: Any = None, visitor: str = "me") -> list[Outputs]:

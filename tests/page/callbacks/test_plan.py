@@ -10,6 +10,7 @@ from internals import memory
 from page.site import Page
 from records.capture import Capture
 from tests.page.callbacks.kit import asked, form
+from tests.page.telling import request
 from tests.serving import HEADS, LAYERS, uploads
 
 pytestmark = pytest.mark.timeout(120)
@@ -17,7 +18,7 @@ pytestmark = pytest.mark.timeout(120)
 
 def planned(page: Page, question: list[Any]) -> Any:
     """What is said of a question, which nothing else on the page changes with."""
-    shown = page.on_plan(*question[:-1])
+    shown = page.on_plan(request(), *question[:-1])
     assert shown.keys() == {page.plan}
     return shown[page.plan]
 
