@@ -20,6 +20,7 @@ let answered = []; // what the answer is about, as it was chosen: [{path, url, o
 let sources = []; // what is chosen now; for a follow-up, beside what the answer is about
 let turns = []; // the conversation, the turns after the shown one too: [{id, prompt, text}]
 let turn = 0; // which of them is shown
+let parent = null; // the answer that the shown one asks again: {id, prompt, text, of}
 let follows = false; // whether the next question follows the answer that is shown
 let asked = null; // what was asked last: {prompt, sources}
 
@@ -50,6 +51,7 @@ const events = {
   compare: () => trigger('compare'),
   stop: () => trigger('stop'),
   hide: () => trigger('hide'),
+  closer: () => trigger('closer'),
   sources: () =>
     document.dispatchEvent(new CustomEvent('pictures-edit', { detail: JSON.parse(root.dataset.sources) })),
   turn: () => trigger('turn'),
@@ -76,6 +78,7 @@ const host = {
     sources: true,
     turn: true,
     follow: true,
+    closer: true,
   },
   onPick: () => trigger('click'),
   onLook() {
@@ -115,7 +118,7 @@ function show() {
   run = come.run;
   root.dataset.run = run;
   root.viewer.update({ ...come, pictures: pictures.list });
-  root.viewer.update({ work: props.work ?? null, turns, turn, isFollowing: follows, ...now() });
+  root.viewer.update({ work: props.work ?? null, turns, turn, parent, isFollowing: follows, ...now() });
   if (isNew && follows) goOn();
   tellPick();
 }
@@ -127,6 +130,7 @@ function takeTurns(facts) {
   answered = facts.follows && asked ? asked.sources : [facts.source ?? []].flat();
   follows = facts.follows;
   const at = facts.turns.length - 1;
+  parent = facts.parent;
   const isSaid = facts.turns.every(({ id }, i) => id && turns[i]?.id === id);
   if (!isSaid) turns = facts.turns;
   turn = at;

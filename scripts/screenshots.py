@@ -45,9 +45,15 @@ STATES: tuple[tuple[str, int, int, str, str], ...] = (
     ("page-writing.png", 1440, 900, "light", "write"),
     ("page-portrait.png", 1440, 900, "light", "portrait"),
     ("page-several.png", 1440, 900, "light", "several"),
+    ("page-follow.png", 1440, 900, "light", "follow"),
+    ("page-boxes.png", 1440, 900, "light", "boxes"),
     ("page-error.png", 1440, 900, "light", "refuse"),
     ("gradcam.png", 1440, 900, "light", "gradcam"),
 )
+BOXES = """[
+  {"bbox_2d": [149, 12, 206, 48], "label": "fish"},
+  {"bbox_2d": [324, 68, 386, 128], "label": "boat"}
+]"""
 BLUE = ("gradcam", "--layer-range", "all", "--target", "word:1")
 # file, a command of the shell, and which of the files that it writes
 DRAWN: dict[str, tuple[tuple[str, ...], str]] = {
@@ -194,6 +200,29 @@ def several(tab: Tab) -> None:
     tab.mouse.move(0, 0)
 
 
+def follow(tab: Tab) -> None:
+    """Ask two questions after the example."""
+    for number, question in enumerate(("What is the boat?", "Where is the boat?"), 2):
+        tab.click(".lens-follow") if number == 2 else None
+        tab.fill("#prompt textarea", question)
+        tab.click("#generate")
+        tab.wait_for_function(
+            "count => document.querySelectorAll('.lens-turns li').length === count", arg=number
+        )
+        finished(tab)
+    tab.mouse.move(0, 0)
+
+
+def boxes(tab: Tab) -> None:
+    """Have an answer with boxes explained, as Qwen2.5-VL writes them: in pixels of the resized picture."""
+    tab.click('[data-menu="settings_menu"]')
+    tab.fill("#given textarea", BOXES)
+    tab.keyboard.press("Escape")
+    tab.fill("#prompt textarea", "Locate the fish and the boat.")
+    tab.click("#generate")
+    finished(tab)
+
+
 def refuse(tab: Tab) -> None:
     """Choose a file that is no picture, and ask nothing."""
     file = FilePayload(name="notes.png", mimeType="image/png", buffer=b"no picture")
@@ -225,6 +254,8 @@ STEPS: dict[str, Callable[[Tab], None]] = {
     "write": write,
     "portrait": lambda tab: ask(tab, 2),
     "several": several,
+    "follow": follow,
+    "boxes": boxes,
     "refuse": refuse,
     "gradcam": gradcam,
 }

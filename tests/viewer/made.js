@@ -43,12 +43,18 @@ const METHODS = [
   { name: 'tam', label: 'Token activation map', short: 'Token act.', group: 'more' },
 ];
 
+// Of an answer about one picture that stands alone.
+const ALONE = {
+  visuals: [{ name: 'picture 1', kind: 'image', grid: [1, ...GRID], first: 0, times: [] }],
+  turns: [],
+  crop: null,
+};
+
 // Returns a payload as Python makes it, with some of it changed.
 export function payload(changes = {}) {
   return {
     pictures: [{ url: 'data:,picture', width: 350, height: 210 }],
-    visuals: [{ name: 'picture 1', kind: 'image', grid: [1, ...GRID], first: 0, times: [] }],
-    turns: [],
+    ...ALONE,
     answer: {
       text: 'A red cat',
       tokens: ['A', ' red', ' c', 'at'],

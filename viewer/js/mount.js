@@ -9,10 +9,12 @@
 //   can: {maps, heads, test, …}        what the page answers to; each is asked for by
 //   ask(what, details)                 "maps" of other layers or by another method (state().wanted), "heads" of a pick,
 //                                      "test" of the shown map, "compare" {name}, "hide" {cells}, "stop", "back",
+//                                      "closer" {visual, box}: a part of a picture, or where the map stands out; both
 //                                      "sources" {add}, {remove: number} or {move: [from, to]}, "turn" {id}: another
 //                                      answer of the conversation, "follow" {is}: whether the next question follows this one
 //   update(payload)                    another answer, or the same one with maps of other layers or heads
-//   update({heads, look, without, check, compared, phase, progress, work, notice, sources, turns, turn, isFollowing})   some
+//   update({heads, look, without, check, compared, phase, progress, work, notice, sources, turns, turn, parent,
+//     isFollowing})   some
 //   update({ended})                    the controls that were asked for, once their maps are there or none will come
 //   pick(key or {tokens, of_prompt})   picks without calling onPick; where there is no such pick, what is picked stays, and
 //                                      the line above the words says so until the next
@@ -222,6 +224,6 @@ const following = (redraw, { words, verdict, phase }) => [
   [['without'], redraw.need],
   [['progress'], words.fill], // often: little else changes with it
   [['ended'], redraw.choices],
-  [['progress', 'work', 'notice', 'refusal', 'turns', 'isFollowing'], phase.write],
+  [['progress', 'work', 'notice', 'refusal', 'turns', 'parent', 'isFollowing'], phase.write],
   [['work', 'check'], verdict.write],
 ];

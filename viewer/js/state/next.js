@@ -1,4 +1,5 @@
 // The one most useful next step, and up to two others. Goes in: the state. Comes out: [{kind, text, …}], the best first.
+import { boxAsked, closable } from './closer.js';
 import { firstPick } from './first.js';
 import { keyOf } from './picks.js';
 import { quoted } from './texts.js';
@@ -20,6 +21,14 @@ function otherMethod({ data, can }) {
   return row && { kind: 'method', text: `Try ${row.short}`, method: row.name };
 }
 
+// Returns a closer look at the box that is picked, or at where the map of the pick stands out.
+function closer(state, test) {
+  const box = boxAsked(state);
+  if (box) return { kind: 'closer', text: `Crop to ${box.name} and ask again`, asked: box };
+  const asked = test === 'holds' && !state.data.crop && closable(state);
+  return asked && { kind: 'closer', text: `Crop to ${quoted(state, state.picked)} and ask again`, asked };
+}
+
 export function nextSteps(state) {
   const { can, picked } = state;
   if (!picked) return [];
@@ -33,6 +42,7 @@ export function nextSteps(state) {
     test === 'holds' &&
       can.hide &&
       !state.data.turns.length && { kind: 'hide', text: `Hide ${quoted(state, picked)} and ask again` },
+    closer(state, test),
     test === 'holds' && !isLanguage && toFirst(state),
     test === 'holds' && { kind: 'panel', text: 'Compare methods', tab: 'methods' },
   ];

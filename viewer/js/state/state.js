@@ -24,6 +24,7 @@ export const newState = (can) => ({
   sourceAt: 0, // which of them is shown
   turns: [], // [{prompt, text, id}] of the conversation, in their order; text is null of one that is being answered
   turn: 0, // which of them is shown
+  parent: null, // {id, prompt, text, of}: the answer that this one asks again, and what it was without
   isFollowing: false, // whether the next question follows the answer that is shown
   phase: 'empty', // or 'waiting', 'reading', 'writing', 'answered', 'stale'
   progress: null, // of the answer: {text, count, limit, seconds, ahead, plan, note}
@@ -37,6 +38,7 @@ export const newState = (can) => ({
 const ofOneAnswer = () => ({
   isUnfolded: false, // whether the answer's thoughts were opened
   isOwnPick: false, // whether a person picked, so that nothing else may
+  isInPlace: false, // whether the map of a closer look is drawn in its place in the whole picture
   isOwnPlane: false, // whether a person chose the picture or moment that is shown: else it follows the pick
   anchor: null, // the pick where a range of words began
   region: null, // {row, col, rows, cols} that is kept
@@ -131,7 +133,7 @@ const joined = (checks, added) => [
 ];
 
 // Returns the state with some of {heads, look, without, check, compared, phase, progress, work, notice, sources, turns, turn,
-// isFollowing, ended}.
+// parent, isFollowing, ended}.
 export function withChanges(state, changes) {
   const { heads, look, without, check, compared, leaned, ended, ...plain } = changes;
   const next = { ...state, ...plain };

@@ -1,5 +1,6 @@
 // What a person does, as changes of the state, what is drawn anew for each, and what the page around is told.
 // `viewer` is what mount.js puts together: {state, host, redraw, …}.
+import { cropHere } from '../state/closer.js';
 import { isSameCell } from '../state/geometry.js';
 import { headsOf, mapOf, wholeMapOf } from '../state/maps.js';
 import { limited } from '../state/numbers.js';
@@ -91,6 +92,14 @@ export function showVisual(viewer, visual) {
   }
   const whole = state.picked && wholeMapOf(data, state.picked);
   showPlane(viewer, whole ? hottestIn(whole, data, visual) : planesIn(data, visual)[0]);
+}
+
+// Draws the map of a closer look in its place in the whole picture, or no longer.
+export function showInPlace(viewer) {
+  const { state, redraw } = viewer;
+  state.isInPlace = !state.isInPlace;
+  if (state.isInPlace && !cropHere(state)) showPlane(viewer, planesIn(state.data, state.data.crop.of)[0]);
+  else redraw.map();
 }
 
 export function keepRegion({ state, redraw }, region) {

@@ -1,5 +1,6 @@
 // Pointer and keys on the picture: cells, regions, the words that look there, and the divider of the wipe.
 import { boxPick } from '../state/boxes.js';
+import { regionAsked } from '../state/closer.js';
 import {
   askedPart,
   besideOf,
@@ -22,6 +23,7 @@ export function addPointing(viewer) {
   listenToPointer(viewer);
   listenToKeys(viewer);
   listenToDivider(viewer);
+  viewer.listen(viewer.part('closer'), 'click', () => viewer.host.ask('closer', regionAsked(viewer.state)));
   return {
     place() {
       placeDivider(viewer);
@@ -150,9 +152,11 @@ function placeBubble({ state, part }) {
   const where = isPointable(state) && askedPart(state);
   const bubble = part('bubble');
   const { top } = where ? litWords(state.data, state.granularity, where) : { top: [] };
-  bubble.hidden = !top.length;
-  if (!top.length) return;
-  part('bubbleText').textContent = top.map(({ text, share }) => `${text} ${percent(share)}`).join(' · ');
+  part('closer').hidden = !where || where !== state.region || !regionAsked(state);
+  bubble.hidden = !top.length && part('closer').hidden;
+  if (bubble.hidden) return;
+  const texts = top.map(({ text, share }) => `${text} ${percent(share)}`);
+  part('bubbleText').textContent = texts.join(' · ') || 'none';
   const { panes, density } = state.layout;
   const box = boxOf(panes.at(-1), state.data.grid, where);
   const frame = part('frame').getBoundingClientRect();

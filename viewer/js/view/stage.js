@@ -1,5 +1,5 @@
 // The picture under its map, on a canvas, at most once a frame.
-
+import { cropHere, paneOf, stateInPlace } from '../state/closer.js';
 import { boxOf, crossedBoxes, layoutOf } from '../state/geometry.js';
 import { shownMap, unfinishedMap } from '../state/maps.js';
 import { limited } from '../state/numbers.js';
@@ -86,7 +86,10 @@ function draw(viewer, stage) {
   context.clearRect(0, 0, canvas.width, canvas.height);
   for (const pane of panes) drawPane(viewer, stage, pane, { picture, shown });
   if (!shown.values) return shown;
-  if (state.look.colormap === 'glow') for (const pane of panes) drawOutline(state, context, pane, shown);
+  for (const pane of panes) {
+    drawOutline(state, context, pane, shown);
+    drawCrop(viewer, stage, pane);
+  }
   if (isAnswered) for (const pane of panes) drawMarks(state, context, pane);
   return shown;
 }
@@ -98,16 +101,35 @@ function drawMarks(state, context, pane) {
   if (state.cursor) box(state, context, boxOf(pane, state.data.grid, state.cursor), true);
 }
 
+// Draws where the crop of a closer look was cut out, and in it, if that is wanted, the crop with its own part of the map.
+function drawCrop(viewer, stage, whole) {
+  const { state } = viewer;
+  const crop = cropHere(state);
+  if (!crop) return;
+  const pane = { ...paneOf(whole, crop.box), divided: dividedAt(state, whole) };
+  const inPlace = stateInPlace(state);
+  if (inPlace) {
+    const shown = shownMap(inPlace);
+    drawPane(viewer, stage, pane, { picture: inPlace.data.picture, shown });
+    drawOutline(state, stage.context, pane, shown);
+  }
+  const { x: left, y: top, width, height } = pane;
+  box(state, stage.context, { left, top, width, height }, !inPlace);
+}
+
+// Returns where a wipe divides a pane, from the canvas's left; the part of a picture is divided where that is.
+const dividedAt = ({ divider }, { x, width, divided }) => divided ?? Math.round(x + divider * width);
+
 function drawPane({ painter, state }, { context }, pane, { picture, shown }) {
   if (pane.kind !== 'wipe') {
     painter.draw(context, pane, { picture, kind: pane.kind, shown });
     return;
   }
   painter.draw(context, pane, { picture, kind: 'picture', shown });
-  const from = Math.round(state.divider * pane.width);
+  const from = dividedAt(state, pane);
   context.save();
   context.beginPath();
-  context.rect(pane.x + from, pane.y, pane.width - from, pane.height);
+  context.rect(from, pane.y, Math.max(0, pane.x + pane.width - from), pane.height);
   context.clip();
   painter.draw(context, pane, { picture, kind: 'overlay', shown });
   context.restore();
@@ -126,19 +148,20 @@ function strokeTwice(context, [wide, thin], stroke) {
 }
 
 // Draws the border of the fewest cells that hold half of the map, so that place does not depend on colour.
-function drawOutline({ layout, divider }, context, pane, { values, grid }) {
-  if (['picture', 'spotlight'].includes(pane.kind)) return;
+function drawOutline(state, context, pane, { values, grid }) {
+  if (state.look.colormap !== 'glow' || ['picture', 'spotlight'].includes(pane.kind)) return;
   const [rows, columns] = grid;
   const segments = outlineOf(values, grid);
   context.save();
   context.beginPath();
-  const from = pane.kind === 'wipe' ? divider * pane.width : 0;
-  context.rect(pane.x + from, pane.y, pane.width - from, pane.height);
+  const from = pane.kind === 'wipe' ? dividedAt(state, pane) : pane.x;
+  context.rect(from, pane.y, Math.max(0, pane.x + pane.width - from), pane.height);
   context.clip();
   context.setLineDash([]);
   context.lineCap = 'square';
   const cell = Math.min(pane.width / columns, pane.height / rows);
-  const line = 2.2 * limited(cell / THIN, 0.4 * layout.density, layout.density);
+  const { density } = state.layout;
+  const line = 2.2 * limited(cell / THIN, 0.4 * density, density);
   // At the edge of the picture the whole line is inside.
   const x = (col) => pane.x + limited((col * pane.width) / columns, line, pane.width - line);
   const y = (row) => pane.y + limited((row * pane.height) / rows, line, pane.height - line);

@@ -3,7 +3,7 @@
 import { shownOf, shownPick, wholeMapOf } from '../state/maps.js';
 import { percent } from '../state/numbers.js';
 import { hottestIn, onPlane, partOn, planesIn, visualName, visualShares } from '../state/planes.js';
-import { showVisual } from './actions.js';
+import { showInPlace, showVisual } from './actions.js';
 import { setText } from './parts.js';
 
 const WITH_HEAT = 8; // pictures at most that have their map on the small picture too
@@ -48,11 +48,12 @@ function fill(viewer) {
   part('strip').hidden = shown.length < 2;
   if (part('strip').hidden) return;
   const canEdit = isEditable(state);
-  const key = JSON.stringify([shown.map(({ kind, name }) => [kind, name]), canEdit]);
+  const key = JSON.stringify([shown.map(({ kind, name }) => [kind, name]), canEdit, cropOf(state)]);
   if (part('strip').dataset.key === key) return;
   part('strip').dataset.key = key;
   const items = shown.map((one, i) => itemOf(one, i, canEdit));
-  part('strip').replaceChildren(...items, ...(state.can.sources ? [adder()] : []));
+  const others = [...(cropOf(state) ? [placer()] : []), ...(state.can.sources ? [adder()] : [])];
+  part('strip').replaceChildren(...items, ...others);
 }
 
 function made(name, className, text = '') {
@@ -92,6 +93,17 @@ function itemOf({ kind, name }, i, canEdit) {
   return item;
 }
 
+const cropOf = (state) => (isOfSources(state) ? null : state.data.crop);
+
+function placer() {
+  const item = made('li', 'lens-visual-place');
+  const button = made('button', 'lens-quiet', 'in its place');
+  button.type = 'button';
+  button.title = 'Draws the map of the closer look where it was cut out';
+  item.append(button);
+  return item;
+}
+
 function adder() {
   const item = made('li', 'lens-visual-add');
   const button = made('button', '');
@@ -106,6 +118,8 @@ function write(viewer) {
   if (part('strip').hidden) return;
   const shown = shownHere(state);
   const at = shownAt(state);
+  const place = part('strip').querySelector('.lens-visual-place button');
+  place?.setAttribute('aria-pressed', String(state.isInPlace));
   const pick = isOfSources(state) ? null : shownPick(state);
   const whole = pick && wholeMapOf(state.data, pick);
   const shares = whole ? visualShares(whole, state.data) : null;
@@ -162,7 +176,8 @@ function partShown(state, whole, visual) {
 function act(viewer, event) {
   const item = event.target.closest('li');
   if (!item) return;
-  if (item.classList.contains('lens-visual-add')) viewer.host.ask('sources', { add: true });
+  if (item.classList.contains('lens-visual-place')) showInPlace(viewer);
+  else if (item.classList.contains('lens-visual-add')) viewer.host.ask('sources', { add: true });
   else if (event.target.closest('.lens-visual-remove'))
     viewer.host.ask('sources', { remove: Number(item.dataset.visual) });
   else if (event.target.closest('.lens-visual-show')) showVisual(viewer, Number(item.dataset.visual));

@@ -1,13 +1,15 @@
-// The conversation: a line for each of its turns, the shown one marked, and the button that begins the next.
+// What stands before an answer: the one that it asks again, and the turns of its conversation, a line each, the shown one
+// marked; and the button that begins the next.
 import { setText } from './parts.js';
 
 // Returns {write}.
 export function addTurns(viewer) {
   const { part, listen, host, state } = viewer;
-  listen(part('turns'), 'click', (event) => {
-    const { id } = event.target.closest('button')?.dataset ?? {};
-    if (id) host.ask('turn', { id });
-  });
+  for (const name of ['turns', 'before'])
+    listen(part(name), 'click', (event) => {
+      const { id } = event.target.closest('button')?.dataset ?? {};
+      if (id) host.ask('turn', { id });
+    });
   listen(part('follow'), 'click', () => host.ask('follow', { is: !state.isFollowing }));
   return { write: () => write(viewer) };
 }
@@ -18,11 +20,19 @@ function write({ state, part, root }) {
   part('turns').hidden = turns.length < 2 && !isFollowing;
   root.toggleAttribute('data-turns', !part('turns').hidden);
   if (!part('turns').hidden) fill(part('turns'), state);
+  writeBefore(part('before'), state);
   part('follow').hidden = !can.follow || !state.data || !(state.phase === 'answered' || isFollowing);
   setText(part('follow'), isFollowing ? 'New question' : 'Ask a follow-up');
   part('follow').title = isFollowing
     ? 'Ask about the pictures anew (Esc)'
     : `Goes on from ${turn < turns.length - 1 ? 'this answer' : 'what was said'}`;
+}
+
+function writeBefore(place, { parent, phase, can }) {
+  place.hidden = !parent || phase !== 'answered';
+  if (place.hidden) return;
+  const line = lineOf({ ...parent, prompt: `Before, ${parent.of}:` }, false, can.turn);
+  place.replaceChildren(...line.childNodes);
 }
 
 function fill(list, { turns, turn, can }) {

@@ -39,6 +39,7 @@ function take(viewer, step) {
   else if (step.kind === 'method') want(viewer, { method: step.method });
   else if (step.kind === 'panel') openTab(viewer, step.tab);
   else if (step.kind === 'hide') host.ask('hide', {});
+  else if (step.kind === 'closer') host.ask('closer', step.asked);
 }
 
 function write(viewer) {
