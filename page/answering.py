@@ -5,6 +5,7 @@ else from the model. The picture is opened once and hashed once. Knows nothing o
 """
 
 import logging
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -22,7 +23,9 @@ from page.model_room import Loaded, ModelRoom
 from page.sessions import Run
 from page.sources import opened, sizes_of
 from records.capture import Capture
-from records.conversation import with_parent
+from records.closer import closer_question, with_crop
+from records.conversation import Conversation, conversation_of, with_parent
+from records.crops import Crop
 from records.keep import as_json
 from records.map_check import MapCheck
 from records.opening import has_clip
@@ -33,6 +36,9 @@ from records.verification import with_verification
 from records.videos import Video
 from utils import alone_or_list, one_line
 
+ALONE = Conversation()
+NOT_LOADED = "No model is loaded: press Load first."
+
 log = logging.getLogger(__name__)
 
 
@@ -40,13 +46,15 @@ log = logging.getLogger(__name__)
 class Inquiry:
     """Pictures and a question that can be put to a model."""
 
-    images: tuple[Image | Video, ...]  # what the question adds to those of the answer that it follows
+    images: tuple[Image | Video, ...]  # what the question adds to those of its history
     hashes: tuple[str, ...]
     prompt: str
     settings: dict[str, Any]  # how it is generated, as keywords of `GenerationSettings.of`
     answer: str | None = None  # one that was written elsewhere: it is read, and none is generated
     system: str | None = None  # the text of a system turn
-    after: Run | None = None  # the answer that it follows
+    parent: Run | None = None  # the answer that it follows or asks again
+    history: Conversation = ALONE
+    crop: Crop | None = None  # which of the pictures is a part of another
 
     @classmethod
     def of(
@@ -65,24 +73,45 @@ class Inquiry:
         """
         images = () if after is not None and upload is None else opened(upload)
         text, given, chosen = asked(prompt), given_answer(answer), generation_settings(*settings)
-        return cls(images, tuple(hashes_of(images)), text, chosen, given, system_prompt(system), after)
+        told, history = system_prompt(system), ALONE if after is None else conversation_of([after.capture])
+        return cls(images, tuple(hashes_of(images)), text, chosen, given, told, after, history)
+
+    @classmethod
+    def closer(cls, run: Run, box: Sequence[float], visual: int, *settings: Any) -> "Inquiry":
+        """Return the question of an answer, to be asked with a part of one of its pictures beside the whole.
+
+        `box` is in pixels of that picture; settings are as `generation_settings` takes them.
+
+        Raises:
+            ValueError: one line, for a clip, and for what is no box of the picture.
+        """
+        found = closer_question(run.capture, box, visual)
+        how: dict[str, Any] = {"parent": run, "history": found.history, "crop": found.crop}
+        return cls(found.visuals, found.hashes, found.prompt, generation_settings(*settings), **how)
 
     @property
     def shown(self) -> tuple[Image | Video, ...]:
         """All pictures and clips of the conversation, in its order."""
-        return (*(self.after.originals if self.after else ()), *self.images)
+        earlier = self.parent.originals[: len(self.history.hashes)] if self.parent else ()
+        return (*earlier, *self.images)
 
     @property
     def _chat(self) -> dict[str, Any]:
         """What stands before the question."""
-        return {"system": self.system, "history": [self.after.capture] if self.after else []}
+        return {"system": self.system, "history": self.history}
+
+    @property
+    def about(self) -> Capture | None:
+        """The answer whose model has to be the one that answers this too; None where any model may."""
+        return self.parent.capture if self.parent and (self.history.turns or self.crop) else None
 
     def key(self, loaded: Loaded | None) -> str | None:
         """Return the id under which the answer is kept; None where checkpoints cannot be told apart."""
         if loaded is None or loaded.checkpoint is None:
             return None
         hashes = alone_or_list(self.hashes)
-        how = {**self.settings, **self._chat, "answer": self.answer, "clips": has_clip(self.images)}
+        what = {"answer": self.answer, "clips": has_clip(self.images), "crop": self.crop}
+        how = {**self.settings, **self._chat, **what}
         return answer_key(loaded.checkpoint, hashes, self.prompt, **how)
 
     def capture(self, extractor: AttentionExtractor, job: Job) -> Capture:
@@ -90,7 +119,7 @@ class Inquiry:
         if self.answer is not None:
             how = {"thinking": self.settings["thinking"], **self._chat}
             return extractor.read(self.images, self.prompt, self.answer, self.hashes, **how)
-        return extractor.generate(
+        capture = extractor.generate(
             self.images,
             self.prompt,
             **self.settings,
@@ -101,6 +130,7 @@ class Inquiry:
             stop=job.stop,
             known_hash=self.hashes,
         )
+        return capture if self.crop is None else with_crop(capture, self.crop)
 
 
 @dataclass(frozen=True)
@@ -118,8 +148,14 @@ class Answering:
             ValueError: one line, for what cannot be used.
         """
         if self.room.loaded is None:
-            raise ModelError("No model is loaded: press Load first.")
+            raise ModelError(NOT_LOADED)
         return Inquiry.of(upload, prompt, *settings, **how)
+
+    def closer(self, run: Run, box: Sequence[float], visual: int, *settings: Any) -> Inquiry:
+        """Return the same of a closer look; the arguments are those of `Inquiry.closer`."""
+        if self.room.loaded is None:
+            raise ModelError(NOT_LOADED)
+        return Inquiry.closer(run, box, visual, *settings)
 
     def plan(
         self,
@@ -140,7 +176,8 @@ class Answering:
         try:
             sizes = [] if after is not None and upload is None else sizes_of(upload)
             text, given, chosen = asked(prompt), given_answer(answer), generation_settings(*settings)
-            chat = {"system": system_prompt(system), "history": [after.capture] if after else []}
+            history = ALONE if after is None else conversation_of([after.capture])
+            chat: dict[str, Any] = {"system": system_prompt(system), "history": history}
             limit, thinking = chosen["max_new_tokens"], chosen["thinking"]
             extractor = AttentionExtractor(here.model, here.processor)
             return extractor.plan(sizes, text, limit, answer=given, thinking=thinking, **chat).line
@@ -160,12 +197,12 @@ class Answering:
             ValueError: for a picture or a prompt that the model cannot read.
             FullError: if too many wait for the model already.
         """
-        here, after = self.room.loaded, question.after
-        if after is not None and after.kept is None:
-            self.keep(after, None, None, job.person)  # so that it can be opened again
+        here, before = self.room.loaded, question.parent
+        if before is not None and before.kept is None:
+            self.keep(before, None, None, job.person)  # so that it can be opened again
         key = question.key(here)
         kept = self.store.find(key) if key and reuse else None
-        parent = after and after.kept
+        parent = before.kept if before is not None else None
         if kept is not None:
             run = Run.of(kept, question.shown)
             run.capture = with_parent(run.capture, parent)  # what it was kept after may be gone
@@ -176,7 +213,7 @@ class Answering:
             capture = with_verification(capture, verification_key(loaded.checkpoint))
             return capture, loaded is here  # else another model was loaded meanwhile
 
-        capture, same = self.room.work(write, job)
+        capture, same = self.room.work(write, job, question.about)
         run = Run(with_parent(capture, parent), question.shown)
         if capture.token_ids:
             self.keep(run, key if same and not job.left_to else None, otherwise, job.person)

@@ -70,6 +70,9 @@ class Around:
         """
         upload, prompt, given, follows, system, *menu = form
         after = None if follows is None else self.asked(request, follows, NO_ANSWER)[1]
+        return ask(upload, prompt, *self.menu(menu), answer=given, system=system, after=after)
+
+    def menu(self, chosen: Sequence[Any]) -> tuple[Any, ...]:
+        """Return the menu's settings as `generation_settings` takes them."""
         asks = self.room.loaded is not None and self.room.loaded.thinking == "asked"
-        settings = menu_settings(*menu, asks=asks)
-        return ask(upload, prompt, *settings, answer=given, system=system, after=after)
+        return menu_settings(*chosen, asks=asks)

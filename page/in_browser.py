@@ -29,6 +29,11 @@ AS_IT_STANDS = f"(_, prompt, given, __, ...rest) => [{CHOSEN_PICTURE}, prompt, g
 ASKED_PROMPT = f"() => {ROOT}.dataset.question ?? ''"
 
 
+def of_answer(what: str) -> str:
+    """Return the JavaScript that gives a callback the same four, and what else it was called with."""
+    return f"(run, _, __, ___, ...rest) => [...({asked(what)})(run), ...rest]"
+
+
 def asked(what: str) -> str:
     """Return the JavaScript that gives a callback the answer's id, the details, the pick and the controls."""
     return _ASKED.format(root=ROOT, what=what, picked=PICKED, wanted=WANTED)

@@ -17,12 +17,12 @@ from PIL.Image import Image
 import config
 import viewer
 from demo.bundled import bundled_example
-from page.answering import Answering
+from page.again import Again
+from page.answering import Answering, Inquiry
 from page.api import Api
-from page.around import NO_ANSWER, Around
+from page.around import Around
 from page.explorer import BACK
 from page.files import Files
-from page.hiding import hidden_name, without_half
 from page.in_browser import (
     ANSWERED,
     AS_IT_STANDS,
@@ -31,9 +31,8 @@ from page.in_browser import (
     EXAMPLE_PROMPT,
     ONCE_OPEN,
     OPENED,
-    PICKED,
     ROOT,
-    WANTED,
+    of_answer,
 )
 from page.inputs import RefusedError, refusal
 from page.jobs import OF_THE_MODEL, Jobs, Progress, Shown, refusing
@@ -41,14 +40,12 @@ from page.layout import Layout
 from page.model_room import Loaded, ModelRoom
 from page.parts import AGAIN, AT_ONCE, IN_BROWSER, LATEST, LONG, Outputs, told, visitor_of
 from page.people import People
-from page.selection import Controls
 from page.sessions import Run, Sessions
-from page.shown import notes_of, on_hottest, subject_of
-from page.turns import turns_of
+from page.shown import notes_of
+from page.turns import parent_of, turns_of
 from records.entries import Kept
 from records.store import Store
 from records.videos import Video
-from report.view import Subject, whole_drawing
 from utils import alone_or_list
 
 
@@ -121,14 +118,25 @@ class Page(Layout):
         explorer.wire(self.around)
         for event in (loaded, written):
             explorer.after(event)
-        hidden = explorer.viewer.hide(
-            self.on_hide,
-            [self.run_id, explorer.key, explorer.wanted, self.prompt, *self.settings, recent.mine],
-            asked_again,
-            js=f"(run, key, wanted, ...rest) => [run, ({PICKED})(), ({WANTED})(), ...rest]",
-            **AGAIN,
-        )
-        explorer.after(hidden)
+        fields = (sources.image, self.prompt)
+        self.again = Again(self.around, explorer, fields, self.chosen_for, self.written)
+        for what, callback in (("hide", self.again.on_hide), ("closer", self.again.on_closer)):
+            changed = getattr(explorer.viewer, what)(
+                callback,
+                [
+                    self.run_id,
+                    explorer.details,
+                    explorer.key,
+                    explorer.wanted,
+                    self.prompt,
+                    *self.settings,
+                    recent.mine,
+                ],
+                asked_again,
+                js=of_answer(what),
+                **AGAIN,
+            )
+            explorer.after(changed)
         self.share.wire(self.around, explorer)
         self.verify.wire(self.around)
         self.gradcam.wire(self.around, explorer, self.seed)
@@ -209,6 +217,7 @@ class Page(Layout):
             "stopped": run.capture.stopped,
             "notes": notes_of(run, source),
             "turns": turns_of(run, self.store),
+            "parent": parent_of(run, self.store),
             "follows": follows,
         }
         shown = self.explorer.shown(run_id, run, facts, is_new)
@@ -331,7 +340,24 @@ class Page(Layout):
                 self.around.put(self.answering.asked, request, asked),
             ),
         )
+        follows = asked[3] is not None
+        yield from self.written(visitor, question, asked[0], mine, reuse=reuse is True, follows=follows)
+
+    def written(
+        self,
+        visitor: str,
+        question: Inquiry,
+        source: Any,
+        mine: Any,
+        *,
+        reuse: bool = True,
+        follows: bool = False,
+    ) -> Iterator[Outputs]:
+        """Have a question answered, and show the answer as it comes; `source` is as for `answered`."""
         limit, ticket = question.settings["max_new_tokens"], secrets.token_hex(16)
+
+        def refused(reason: str) -> Outputs:
+            return {**self.asking(False), **self.explorer.unanswered(reason)}
 
         def so_far(progress: Progress) -> Outputs:
             return self.explorer.told(progress, limit)
@@ -344,7 +370,7 @@ class Page(Layout):
             },
             so_far=so_far,
             done=lambda run, seconds: {
-                **self.answered(visitor, run, mine, asked[0], seconds, follows=question.after is not None),
+                **self.answered(visitor, run, mine, source, seconds, follows=follows),
                 self.recent.begun: None,
             },
             stopped=lambda: refused("Stopped before the answer began."),
@@ -352,33 +378,8 @@ class Page(Layout):
             left=lambda others: {} if "answer" in others else self.not_asking(),
         )
         yield from self.jobs.run(
-            visitor, "answer", lambda job: self.answering.answer(question, job, reuse is True, ticket), shown
+            visitor, "answer", lambda job: self.answering.answer(question, job, reuse, ticket), shown
         )
-
-    def on_hide(
-        self, request: gr.Request, run_id: Any, key: Any, wanted: Any, *form: Any
-    ) -> Iterator[Outputs]:
-        """Blur what the map of the picked word points at, and ask again."""
-        prompt, _, _, *settings, mine = form  # an answer that was given belongs to the picture as it was
-
-        def checked() -> tuple[str, Run, Subject]:
-            visitor, run = self.around.asked(request, run_id, NO_ANSWER)
-            if run.capture.history:
-                raise RefusedError(
-                    "Hide and ask again takes a question that stands alone; this one follows others."
-                )
-            selection = Controls.of(wanted).selection(run.capture, key)
-            return visitor, run, on_hottest(subject_of(run, selection))
-
-        visitor, run, subject = yield from refusing(self.explorer.complaint, checked)
-        one, which = whole_drawing(subject), subject.selection.visual
-        hidden = without_half(run.picture_given(which), one.values)
-        sources = [self.chosen_for(visitor, picture) for picture in run.originals]
-        sources[which] = self.chosen_for(visitor, hidden, hidden_name(one.text))
-        sources[which]["hidden"] = f"“{one.text}”"
-        source = alone_or_list(sources)
-        yield {self.sources.image: source}
-        yield from self.on_generate(request, source, prompt, None, None, *settings, True, mine)
 
     def on_reopen(self, request: gr.Request, wanted: Any, mine: Any) -> Outputs:
         """Show an answer from before, without a model."""

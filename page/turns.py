@@ -20,6 +20,16 @@ def turns_of(run: Run, store: Store) -> list[dict[str, Any]]:
     ]
 
 
+def parent_of(run: Run, store: Store) -> dict[str, Any] | None:
+    """Return {id, prompt, text, of} of the answer that this one asks again; `of` says how it was asked."""
+    capture = run.capture
+    entry = store.entry(capture.parent)
+    if entry is None or entry.turns != len(capture.history):
+        return None
+    of = "with the picture as it was" if capture.crop is None else "without the closer look"
+    return {"id": entry.id, "prompt": entry.prompt, "text": entry.answer, "of": of}
+
+
 def _earlier(run: Run, store: Store) -> list[str | None]:
     """Return the id of each turn before the answer, as far as those that it goes on from are kept."""
     found: list[str | None] = []

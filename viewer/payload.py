@@ -92,6 +92,7 @@ def payload(
     return {
         **({} if pictures is None else {"pictures": pictures_payload(pictures, capture.visuals)}),
         "visuals": [_visual(visual) for visual in capture.visuals],
+        "crop": _crop(capture),
         "turns": [{"prompt": turn.prompt, "text": turn.text} for turn in capture.history],
         "answer": _side(processor, maps, layers, heads, of_prompt=False) | _likelihoods(capture, without),
         "prompt": _side(processor, prompt_maps, layers, heads, of_prompt=True),
@@ -120,6 +121,16 @@ def _visual(visual: Visual) -> dict[str, Any]:
         "first": visual.first,
         "times": [round(time, TIME_DECIMALS) for time in visual.times],
     }
+
+
+def _crop(capture: Capture) -> dict[str, Any] | None:
+    """Return which picture is a part of which, and where, in parts of that one's sides."""
+    if (crop := capture.crop) is None:
+        return None
+    height, width = capture.visuals[crop.of].size
+    left, top, right, bottom = crop.box
+    box = [left / width, top / height, right / width, bottom / height]
+    return {"visual": crop.visual, "of": crop.of, "box": box}
 
 
 def _settings(capture: Capture, folded: dict[str, Any]) -> dict[str, Any]:

@@ -93,7 +93,14 @@ CALLBACKS = {
         lambda page: lambda *sent: planned(page, *sent), ["picture", PROMPT, "", "run", "", *GENERATION]
     ),
     "on_hide": Callback(
-        lambda page: page.on_hide, ["run", "0", WANTED, PROMPT, "", None, "", *GENERATION, None], 12
+        lambda page: page.again.on_hide,
+        ["run", None, "0", WANTED, PROMPT, "", None, "", *GENERATION, None],
+        12,
+    ),
+    "on_closer": Callback(
+        lambda page: page.again.on_closer,
+        ["run", {"visual": 0, "box": [0, 0, 0.5, 0.5]}, "0", WANTED, PROMPT, "", None, "", *GENERATION, None],
+        12,
     ),
 }  # fmt: skip
 

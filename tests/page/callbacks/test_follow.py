@@ -101,10 +101,11 @@ def test_it_is_answered_at_once_where_it_was_asked_before(
 ) -> None:
     first = asked(page, form(pictures[0]))[-1]
     second = follow_up(page, first)
+    said = run_of(page, second).capture.token_ids
     again = reopened(page, second[page.recent.mine], shown_id(first, page))
     with no_model(page, monkeypatch):
         same = follow_up(page, again | {page.recent.mine: second[page.recent.mine]})
-        assert run_of(page, same).capture.token_ids == run_of(page, second).capture.token_ids
+        assert run_of(page, same).capture.token_ids == said
         for changed in ({"prompt": "Another?"}, {"system": "Be brief."}, {"follows": None}):
             how = {"follows": same[page.run_id], "prompt": MORE} | changed
             _, line = refused(page.on_generate(request(), *form(pictures[0], **how), None))

@@ -21,7 +21,7 @@ def test_the_question_is_asked_about_the_picture_without_it(page: Page, run: Run
     asked = form({}, reuse=False)[
         1:-1
     ]  # the question and its settings, neither picture nor whether it is known
-    first, *_, last = page.on_hide(request(), mine, "1-2", wanted(), *asked, None)
+    first, *_, last = page.again.on_hide(request(), mine, None, "1-2", wanted(), *asked, None)
     heat = AttentionProcessor(run.capture).get_attention_heatmap_for_token([1, 2])
     source = first[page.sources.image]
     hidden = without_half(noise(0), heat)
@@ -34,6 +34,6 @@ def test_the_question_is_asked_about_the_picture_without_it(page: Page, run: Run
 
 
 def test_without_an_answer_there_is_nothing_to_hide(page: Page) -> None:
-    outputs, line = refused(page.on_hide(request(), None, "1", wanted(), *form({})[1:-1], None))
+    outputs, line = refused(page.again.on_hide(request(), None, None, "1", wanted(), *form({})[1:-1], None))
     assert line == "There is no answer yet: ask something first."
     assert all(page.sources.image not in one for one in outputs)
