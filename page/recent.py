@@ -51,11 +51,13 @@ class Recent:
         own = set(ids_of(mine))
         return [shown(entry) for entry in self.store.recent() if entry.id in own][:LISTED]
 
-    def added(self, mine: Any, run: Run) -> Outputs:
-        """Return the list with an answer put first."""
+    def added(self, mine: Any, run: Run, parent: Run | None = None) -> Outputs:
+        """Return the list with an answer put first; `parent`, if it is new, comes next."""
         if run.kept is None:
             return {}
-        ids = [run.kept, *(one for one in ids_of(mine) if one != run.kept)][:LISTED]
+        known = [one for one in ids_of(mine) if one != run.kept]
+        fresh = [parent.kept] if parent and parent.kept and parent.kept not in known else []
+        ids = [run.kept, *fresh, *known][:LISTED]
         return {self.mine: ids, self.list: self.listed(ids)}
 
     def cut_off(self, begun: Any) -> Run | None:

@@ -204,11 +204,13 @@ class Page(Layout):
         seconds: float | None = None,
         is_new: bool = True,
         follows: bool = False,
+        parent: Run | None = None,
     ) -> Outputs:
         """Keep an answer for its visitor, and return what is shown; `source` is its picture as chosen.
 
         A new one is followed by what it needs most, one that is opened again by nothing. Of one that
-        `follows` the answer that was shown, `source` is what its question added.
+        `follows` the answer that was shown, `source` is what its question added; `parent` is the answer
+        that it follows or asks again.
         """
         run_id = self.sessions.keep(visitor, run)
         facts = {
@@ -228,7 +230,7 @@ class Page(Layout):
             self.run_id: run_id,
             self.status: self.status_text(),
             **shown,
-            **self.recent.added(mine, run),
+            **self.recent.added(mine, run, parent),
         }
 
     def answered_before(self, visitor: str, run: Run, mine: Any, is_new: bool = True) -> Outputs:
@@ -370,7 +372,7 @@ class Page(Layout):
             },
             so_far=so_far,
             done=lambda run, seconds: {
-                **self.answered(visitor, run, mine, source, seconds, follows=follows),
+                **self.answered(visitor, run, mine, source, seconds, follows=follows, parent=question.parent),
                 self.recent.begun: None,
             },
             stopped=lambda: refused("Stopped before the answer began."),

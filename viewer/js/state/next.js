@@ -26,7 +26,7 @@ function closer(state, test) {
   const box = boxAsked(state);
   if (box) return { kind: 'closer', text: `Crop to ${box.name} and ask again`, asked: box };
   const asked = test === 'holds' && !state.data.crop && closable(state);
-  return asked && { kind: 'closer', text: `Crop to ${quoted(state, state.picked)} and ask again`, asked };
+  return asked && { kind: 'closer', text: 'Crop to it and ask again', asked };
 }
 
 export function nextSteps(state) {
