@@ -161,7 +161,7 @@ function goOn() {
 
 // A question was asked: its line stands in the conversation while it is answered.
 function begin() {
-  asked = { prompt: field().value, sources: follows ? [...answered, ...sources] : sources };
+  asked = { prompt: root.dataset.sent, sources: follows ? [...answered, ...sources] : sources };
   if (!follows) return;
   const before = turns.slice(0, turn + 1);
   root.viewer.update({ turns: [...before, { prompt: asked.prompt, text: null }], turn: before.length });

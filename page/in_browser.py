@@ -16,7 +16,7 @@ CHOSEN_PICTURE = "JSON.parse(document.querySelector('#image .sources').dataset.v
 # Who asks before the page has its example, or what was cut off, is heard once that is there: there would be
 # no picture yet, and it would take the answer's place.
 OPENED = "() => { document.body.dataset.open = ''; document.dispatchEvent(new Event('page-open')); }"
-ONCE_OPEN = """() => new Promise((done) => 'open' in document.body.dataset
+_ONCE_OPEN = """() => new Promise((done) => 'open' in document.body.dataset
     ? done() : document.addEventListener('page-open', done, { once: true }))"""
 # Read where it is typed: an event can be sent with the value of the one before.
 ASK_OR_EXPLAIN = "() => document.querySelector('#given textarea').value.trim() ? 'Explain ↵' : 'Ask ↵'"
@@ -25,6 +25,12 @@ ANSWERED = f"() => [JSON.parse({ROOT}.dataset.answered ?? 'null')]"
 # The question as it stands: the pictures that are chosen, and the id of the answer that it follows.
 FOLLOWS = f"({ROOT}?.dataset.follow === undefined ? null : {ROOT}.dataset.run)"
 AS_IT_STANDS = f"(_, prompt, given, __, ...rest) => [{CHOSEN_PICTURE}, prompt, given, {FOLLOWS}, ...rest]"
+# The question that was asked is known from now on, whatever is typed next.
+ASK = f"""async (...sent) => {{
+    await ({_ONCE_OPEN})();
+    {ROOT}.dataset.sent = sent[1] ?? '';
+    return ({AS_IT_STANDS})(...sent);
+}}"""
 # What its field holds as a conversation begins and ends.
 ASKED_PROMPT = f"() => {ROOT}.dataset.question ?? ''"
 

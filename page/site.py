@@ -26,10 +26,10 @@ from page.files import Files
 from page.in_browser import (
     ANSWERED,
     AS_IT_STANDS,
+    ASK,
     ASK_OR_EXPLAIN,
     ASKED_PROMPT,
     EXAMPLE_PROMPT,
-    ONCE_OPEN,
     OPENED,
     ROOT,
     of_answer,
@@ -93,7 +93,7 @@ class Page(Layout):
             self.on_generate,
             [sources.image, self.prompt, *self.settings, self.reuse, recent.mine],
             answer,
-            js=f"async (...sent) => {{ await ({ONCE_OPEN})(); return ({AS_IT_STANDS})(...sent); }}",
+            js=ASK,
             **AGAIN,
         )
         recent.list.click(
