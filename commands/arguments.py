@@ -159,7 +159,7 @@ def check_generation(args: argparse.Namespace) -> None:
 
 def check_no_question(args: argparse.Namespace) -> None:
     """Raise UsageError for what belongs to a question, where none is asked."""
-    for name in ("model", "adapter", "answer", "keep", "system", "fps", "max_frames", *GENERATION):
+    for name in ("model", "adapter", "answer", "keep", "system", "fps", "max_frames", "then", *GENERATION):
         if name != "seed" and getattr(args, name) is not None:
             raise UsageError(f"--{name.replace('_', '-')} belongs to a picture file with --prompt")
 

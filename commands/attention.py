@@ -13,6 +13,7 @@ from commands.arguments import (
 )
 from commands.closer import add_closer_arguments, check_closer
 from commands.pictures import check_folder, look_of, take_pictures
+from commands.then import add_then_argument, check_then
 
 HELP = """Answer a prompt about pictures and clips, and draw where the attention of each word was.
 
@@ -43,6 +44,9 @@ With --closer or --crop the question is asked again with a part of the picture, 
   closer/                the same of this answer, the part being the last of its pictures; where --tokens are
                          numbers, which are the first answer's, its words
 
+With --then "And what else?" (as often as you like) a conversation goes on: the files of the first answer are
+these, those of each later one stand in turn_2, turn_3 …; each question is printed above its answer.
+
 The maps show attention. Attention is where a model looked, not proof of why it chose a word.
 """
 
@@ -50,6 +54,7 @@ The maps show attention. Attention is where a model looked, not proof of why it 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """Add the arguments of `attention`; the settings in config.py are the defaults."""
     add_question_arguments(command)
+    add_then_argument(command)
     add_model_arguments(command)
     add_map_arguments(command)
     add_closer_arguments(command)
@@ -62,4 +67,5 @@ def check(args: argparse.Namespace) -> None:
     check_generation(args)
     take_pictures(args, args.image)
     check_closer(args)
+    check_then(args)
     check_folder(args.output)

@@ -17,6 +17,7 @@ from commands.arguments import (
 )
 from commands.pictures import check_folder, look_of, take_pictures
 from commands.terminal import UsageError
+from commands.then import add_then_argument, check_then
 from report.formats import FORMATS
 from utils import shown
 
@@ -32,6 +33,7 @@ examples:
   python cli.py export photo.jpg --prompt "Describe this image." --format pdf,mp4 --output outputs/photo
   python cli.py export a.jpg b.jpg --prompt "Which is redder?" --format png,npz --output outputs/two
   python cli.py export clip.mp4 --prompt "What moves?" --format mp4 --tokens 3 --output outputs/clip
+  python cli.py export photo.jpg --prompt "What is this?" --then "What colour is it?" --format html
   python cli.py export --recent
   python cli.py export last --format all
   python cli.py export 3f9a2c1b --format png --tokens 3-5 --layers 0-3
@@ -40,6 +42,8 @@ A question that was asked before answers at once. With an id of --recent, or "la
 
 formats:
 {format_lines()}
+
+With --then, the files of each later answer of the conversation stand in turn_2, turn_3 ….
 
 Of several pictures, and of a clip's steps, each file has all under one map, drawn by one measure.
 
@@ -76,6 +80,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         metavar="FORMATS",
         help="some of the formats, such as png,gif, or all (default: png)",
     )
+    add_then_argument(command)
     add_output_argument(command)
     add_clip_arguments(command)
     add_model_arguments(command)
@@ -100,4 +105,5 @@ def check(args: argparse.Namespace) -> None:
     if args.prompt is not None:
         check_generation(args)
         take_pictures(args, args.source)
+        check_then(args)
     check_folder(args.output)

@@ -59,11 +59,11 @@ def move_all(folder: Path, output: Path) -> None:
 def earlier_files(output: Path) -> set[Path]:
     """Return what an earlier run wrote there, of one picture or of several, beside its first answer."""
     found = set()
-    for answer in (output, output / CLOSER):
+    for answer in (output, output / CLOSER, *output.glob("turn_*")):
         for folder in (answer, *answer.glob("picture_*"), *answer.glob("clip_*")):
             if names := earlier_pictures(folder / MAPS):
                 found |= {(folder / name).relative_to(output) for name in (*names, MAPS, ORIGINAL)}
-                found |= {Path(CLOSER, ANSWER)} if answer != output else set()
+                found |= {(answer / ANSWER).relative_to(output)} if answer != output else set()
     return found
 
 

@@ -20,8 +20,8 @@ from utils import alone_or_list, one_line
 def take_pictures(args: argparse.Namespace, paths: Sequence[str]) -> None:
     """Open the picture or clip, or several, and hash them once: who works with them takes both from here.
 
-    `picture` and `image_hash` of the arguments are then those of one, or lists. What was left out of one is
-    said on stderr.
+    `picture` and `image_hash` of the arguments are then those of one, or lists. The question follows no
+    answer: `history` is empty. What was left out of a picture is said on stderr.
     """
     fps, most = (vars(args).get(name) for name in ("fps", "max_frames"))
     open_clip = partial(open_video, fps=fps, max_frames=most)
@@ -37,6 +37,7 @@ def take_pictures(args: argparse.Namespace, paths: Sequence[str]) -> None:
     if (fps, most) != (None, None) and not has_clip(shown):
         raise UsageError("--fps and --max-frames belong to a clip, and no file is one")
     args.picture, args.image_hash = alone_or_list(shown), alone_or_list(hashes_of(shown))
+    args.history, args.parent = (), None
 
 
 def look_of(args: argparse.Namespace, view: str | None = None) -> Look:

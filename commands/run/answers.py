@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from PIL.Image import Image
@@ -29,19 +29,18 @@ from model import (
 )
 from records.capture import Capture
 from records.closer import with_crop
+from records.conversation import with_parent
 from records.crops import Crop
+from records.entries import Kept
 from records.opening import has_clip
 from records.selection import Selection
 from records.store import Store
 from records.targets import target_choice
 from records.token_maps import TokenMaps
 from records.verification import with_verification
-from records.videos import Video
 from records.words import Word
 from report.view import Subject
-from utils import Range, Stopped, one_line, shown
-
-Given = Image | Video | list[Image | Video]  # a picture or clip, or several
+from utils import Range, Stopped, alone_or_list, one_line, shown
 
 
 def loaded(args: argparse.Namespace, **placement: str) -> tuple[Any, Any]:
@@ -62,14 +61,41 @@ def model_name(args: argparse.Namespace) -> str:
     return joined(args.model or "", args.adapter) if args.adapter else args.model or default_model()
 
 
-def answered(args: argparse.Namespace, image: Given) -> Capture:
-    """Return the answer that is kept for this question, else load the model, generate, and keep it."""
+def conversation(args: argparse.Namespace) -> Iterator[tuple[argparse.Namespace, Capture]]:
+    """Yield the answer, then that to each of --then, with the arguments of each; they are printed.
+
+    A further question is asked when its turn comes. An empty answer ends the conversation, which is said.
+
+    Raises:
+        UsageError: if the first answer is empty.
+    """
+    asked = [args.prompt, *(args.then or ())]
+    for number, prompt in enumerate(asked, start=1):
+        if len(asked) > 1:
+            print(printable("\n" * (number > 1) + f"> {prompt}"), flush=True)
+        capture, entry_id = answered(args)
+        print(printable(capture.text), flush=True)
+        if not capture.token_ids and number == 1:
+            raise UsageError("the model gave an empty answer: there is nothing to draw")
+        if not capture.token_ids:
+            say(f"The answer of turn {number} is empty: nothing of it is drawn, and nothing asked after it.")
+            return
+        yield args, capture
+        if number < len(asked):
+            later = {"prompt": asked[number], "image_hash": [], "history": (capture,), "parent": entry_id}
+            args = argparse.Namespace(**{**vars(args), **later})
+
+
+def answered(args: argparse.Namespace) -> tuple[Capture, str | None]:
+    """Return the answer that is kept for this question, else load the model, generate, and keep it.
+
+    Beside it is its id in the store; None where it is not kept.
+    """
     if (kept := kept_answer(args, args.layers)) is not None:
-        return kept
+        return kept.capture, kept.id
     model, processor = loaded(args)
-    capture = generated(extractor_of(args, model, processor), args, image)
-    keep(args, image, capture, layers_asked(args, model))
-    return capture
+    capture = with_parent(generated(extractor_of(args, model, processor), args), args.parent)
+    return capture, keep(args, capture, layers_asked(args, model))
 
 
 def layers_asked(args: argparse.Namespace, model: Any) -> list[int] | None:
@@ -86,7 +112,7 @@ def extractor_of(args: argparse.Namespace, model: Any, processor: Any) -> Attent
     return AttentionExtractor(model, processor, layers=layers, keep=args.keep)
 
 
-def kept_answer(args: argparse.Namespace, layers: Sequence[Range] | None = None) -> Capture | None:
+def kept_answer(args: argparse.Namespace, layers: Sequence[Range] | None = None) -> Kept | None:
     """Return the answer to the same question, with these layers in it, if one is kept; and say so."""
     source = None if args.no_cache else checkpoint(model_name(args))
     if source is None:
@@ -96,25 +122,28 @@ def kept_answer(args: argparse.Namespace, layers: Sequence[Range] | None = None)
         kept = Store().find(question(args, source, recorded))
         if kept is not None and set(wanted) <= set(kept.capture.layers):
             say("The same question was answered before: taken from the cache (--no-cache asks again).")
-            return kept.capture
+            return kept
     return None
 
 
-def keep(args: argparse.Namespace, image: Given, capture: Capture, layers: list[int] | None) -> None:
-    """Keep the answer for the next time, if it may be kept and can be."""
+def keep(args: argparse.Namespace, capture: Capture, layers: list[int] | None) -> str | None:
+    """Keep the answer for the next time, if it may be kept and can be, and return its id; else None."""
     source = None if args.no_cache else checkpoint(model_name(args))
-    if source is not None:
-        try:
-            key = question(args, source, layers)
-            Store().save(capture, image, key, known_hash=args.image_hash)
-        except OSError as error:
-            say(f"note: the answer could not be kept: {error.strerror or error}")
+    if source is None:
+        return None
+    try:
+        key, hashes = question(args, source, layers), [visual.hash for visual in capture.visuals]
+        return Store().save(capture, capture.pictures, key, known_hash=hashes)
+    except OSError as error:
+        say(f"note: the answer could not be kept: {error.strerror or error}")
+        return None
 
 
 def question(args: argparse.Namespace, source: Checkpoint, layers: list[int] | None) -> str:
     """Return the key of the question in the store."""
     settings = {"layers": layers, "keep": args.keep, "answer": args.answer, **generation_of(args)}
-    settings |= {"system": args.system, "clips": has_clip(as_list(args.picture)), "crop": cut_of(args)}
+    settings |= {"system": args.system, "history": args.history, "crop": cut_of(args)}
+    settings |= {"clips": has_clip(as_list(args.picture))}
     return answer_key(source, args.image_hash, args.prompt, **settings)
 
 
@@ -123,18 +152,19 @@ def cut_of(args: argparse.Namespace) -> Crop | None:
     return vars(args).get("cut")
 
 
-def generated(extractor: AttentionExtractor, args: argparse.Namespace, image: Given) -> Capture:
+def generated(extractor: AttentionExtractor, args: argparse.Namespace) -> Capture:
     """Return the answer, generated with a progress bar; or the one that was given, read.
 
     Raises:
         KeyboardInterrupt: once Ctrl-C has ended the answer, between two tokens.
     """
     key = verification_key(checkpoint(args.model or default_model()))
-    limit, turned = args.max_new_tokens, {"thinking": args.thinking, "system": args.system}
-    sizes: Any = [one.size if isinstance(one, Image) else one for one in as_list(image)]
-    say(extractor.plan(sizes, args.prompt, limit, answer=args.answer, **turned).line)
+    limit, new = args.max_new_tokens, [] if args.history else as_list(args.picture)  # which it shows first
+    chat: dict[str, Any] = {"thinking": args.thinking, "system": args.system, "history": args.history}
+    sizes: Any = [one.size if isinstance(one, Image) else one for one in new]
+    say(extractor.plan(sizes, args.prompt, limit, answer=args.answer, **chat).line)
     if args.answer is not None:
-        read = extractor.read(image, args.prompt, args.answer, args.image_hash, **turned)
+        read = extractor.read(new, args.prompt, args.answer, as_list(args.image_hash), **chat)
         return with_verification(read, key)
     count = config.MAX_NEW_TOKENS if limit is None else limit
     with stop_on_interrupt() as stop, bar("Answer", "token", count) as progress:
@@ -144,13 +174,12 @@ def generated(extractor: AttentionExtractor, args: argparse.Namespace, image: Gi
             progress.update(count - progress.n)
 
         capture = extractor.generate(
-            image,
+            new,
             args.prompt,
-            **generation_of(args),
-            system=args.system,
+            **{**generation_of(args), **chat},
             on_token=on_token,
             stop=stop,
-            known_hash=args.image_hash,
+            known_hash=as_list(args.image_hash),
         )
         progress.total = progress.n  # the answer ended here
     if stop.is_set():
@@ -187,16 +216,16 @@ def tokens_meant(text: str, capture: Capture) -> tuple[int, ...]:
     raise UsageError(f"the answer says {shown(text)} {len(places)} times; name one: {named}")
 
 
-def answered_by(loaded: tuple[Any, Any], args: argparse.Namespace, image: Given) -> Capture:
+def answered_by(loaded: tuple[Any, Any], args: argparse.Namespace) -> Capture:
     """Return the answer that is kept for this question, else have a loaded model give it, and keep it."""
-    kept = kept_answer(args)
-    if kept is None:
-        kept = generated(AttentionExtractor(*loaded, keep=args.keep), args, image)
-        keep(args, image, kept, None)
-    return kept
+    if (kept := kept_answer(args)) is not None:
+        return kept.capture
+    capture = generated(AttentionExtractor(*loaded, keep=args.keep), args)
+    keep(args, capture, None)
+    return capture
 
 
-def subject_of(args: argparse.Namespace, image: Given, capture: Capture, selection: Selection) -> Subject:
+def subject_of(args: argparse.Namespace, capture: Capture, selection: Selection) -> Subject:
     """Return the answer with its selected maps, computed with a progress bar where the model is needed.
 
     Raises:
@@ -204,11 +233,11 @@ def subject_of(args: argparse.Namespace, image: Given, capture: Capture, selecti
     """
     computed = {}
     if selection.row.needs_model:
-        computed = {selection.method: read_again(args, image, capture, selection.method)}
+        computed = {selection.method: read_again(args, capture, selection.method)}
     return Subject(capture, selection, selected_maps(capture, selection, computed))
 
 
-def read_again(args: argparse.Namespace, image: Given, capture: Capture, method: str) -> TokenMaps:
+def read_again(args: argparse.Namespace, capture: Capture, method: str) -> TokenMaps:
     """Return the maps of the whole answer by a method that reads it again; its notes are said on stderr."""
     model, processor = loaded(args)
     with stop_on_interrupt() as stop, bar("Map", "pass", 1) as progress:
@@ -218,7 +247,7 @@ def read_again(args: argparse.Namespace, image: Given, capture: Capture, method:
                 capture,
                 model=model,
                 processor=processor,
-                image=image,
+                image=alone_or_list(capture.pictures),
                 on_progress=counter(progress),
                 stop=stop,
             )

@@ -20,12 +20,12 @@ from commands.arguments import (
 )
 from commands.closer import is_closer
 from commands.files import CLOSER, finished_folder
-from commands.run.answers import answered, subject_of
+from commands.run.answers import answered, conversation, subject_of
 from commands.run.closer import closer_arguments
 from commands.terminal import UsageError, bar, counter, printable, say
+from commands.then import turn_folder
 from drawing.boxes import draw_boxes
 from methods import METHODS
-from model import as_list
 from records.boxes import as_json
 from records.capture import Capture
 from records.keep import every_head
@@ -46,22 +46,21 @@ from visualization import save_image
 
 
 def run(args: argparse.Namespace) -> None:
-    """Answer the prompt about the pictures and clips, and write its maps."""
+    """Answer the prompt about the pictures and clips, and what is asked after it, and write the maps."""
+    written = 0
     with finished_folder(Path(args.output)) as folder:
-        capture = answered(args, args.picture)
-        print(printable(capture.text), flush=True)
-        if not capture.token_ids:
-            raise UsageError("the model gave an empty answer: there is nothing to draw")
-        subject = subject_of(args, args.picture, capture, selection_of(args, capture))
-        written = write_answer(folder, args, subject)
-        if is_closer(args):
-            written += write_closer(folder / CLOSER, closer_arguments(args, capture, subject.found))
+        for number, (turn, capture) in enumerate(conversation(args), start=1):
+            own, subject = folder / turn_folder(number), subject_in(turn, capture, number)
+            own.mkdir(exist_ok=True)
+            written += write_answer(own, turn, subject)
+            if is_closer(args):  # and nothing is asked after it
+                written += write_closer(folder / CLOSER, closer_arguments(args, capture, subject.found))
     say(f"Wrote {written} files to {args.output}")
 
 
 def write_closer(folder: Path, args: argparse.Namespace) -> int:
     """Ask again with the part that was cut out, say what it gained, and return how many files there are."""
-    capture = answered(args, args.picture)
+    capture, _ = answered(args)
     crop = capture.crop
     assert crop is not None
     whole = "" if len(args.picture) == 2 else f"{whole_place_of(capture.visuals[: crop.visual], crop.of)}, "
@@ -69,28 +68,40 @@ def write_closer(folder: Path, args: argparse.Namespace) -> int:
     print(crop_gain(capture), flush=True)
     folder.mkdir()
     if capture.token_ids:
-        subject = subject_of(args, args.picture, capture, selection_of(args, capture))
-        return write_answer(folder, args, subject)
+        return write_answer(folder, args, subject_of(args, capture, selection_of(args, capture)))
     say("note: the closer look has an empty answer: there is nothing to draw")
     (folder / "answer.txt").write_text("\n", encoding="utf-8")
     return 1
 
 
+def subject_in(args: argparse.Namespace, capture: Capture, number: int) -> Subject:
+    """Return an answer, the conversation's turn of that number from 1 on, with what is chosen of it.
+
+    Raises:
+        UsageError: for what it does not have.
+    """
+    try:
+        chosen = selection_of(args, capture)
+    except UsageError as error:
+        raise UsageError(f"turn {number}: {error}" if number > 1 else str(error)) from None
+    return subject_of(args, capture, chosen)
+
+
 def write_answer(folder: Path, args: argparse.Namespace, subject: Subject) -> int:
-    """Write an answer and its maps on each picture and clip, and return how many files were written."""
-    capture, pictures = subject.capture, tuple(as_list(args.picture))
+    """Write an answer and its maps on each picture into its folder, and return how many files that is."""
+    capture = subject.capture
     (folder / "answer.txt").write_text(capture.text + "\n", encoding="utf-8")
     written = 1
-    for number, shown in enumerate(pictures):
+    for number, shown in enumerate(capture.pictures):
         own, one = folder / folder_of(capture.visuals, number), subject.choosing(visual=number)
         own.mkdir(exist_ok=True)
         if isinstance(shown, Video):
-            written += write_clip(own, args, pictures, one)
+            written += write_clip(own, args, capture.pictures, one)
         else:
             written += write_picture(own, args, shown, one)
     for note in unwritten(subject):
         say(f"note: {note}")
-    if len(pictures) > 1:
+    if len(capture.visuals) > 1:
         say_shares(args.image, subject)
     return written
 

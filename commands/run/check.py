@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> None:
     given = args.picture
     with finished_folder(Path(args.output)) as folder:
         model, processor = loaded(args)
-        capture = answered_by((model, processor), args, given)
+        capture = answered_by((model, processor), args)
         print(printable(capture.text), flush=True)
         tokens = tokens_meant(args.target, capture)
         with stop_on_interrupt() as stop:

@@ -4,41 +4,45 @@ from __future__ import annotations
 
 import argparse
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 from commands.files import finished_folder
-from commands.run.answers import Given, answered, subject_of
-from commands.run.attention import selection_of
+from commands.run.answers import conversation
+from commands.run.attention import subject_in
 from commands.terminal import UsageError, bar, counter, printable, say, stop_on_interrupt
+from commands.then import turn_folder
 from records.capture import Capture
 from records.entries import Kept
 from records.store import DamagedError, Store
 from report.formats import FORMATS, export
 from report.view import Subject
-from utils import Stopped, Watch, alone_or_list, shown
+from utils import Stopped, Watch, shown
 
 
 def run(args: argparse.Namespace) -> None:
     """Write an answer as files."""
     with finished_folder(Path(args.output)) as folder:
-        capture, given = chosen_answer(args)
-        print(printable(capture.text), flush=True)
-        subject = subject_of(args, given, capture, selection_of(args, capture))
-        for kind in args.format:
-            write_format(kind, subject, given, folder)
-            if args.prompt_words and kind not in ("html", "npz"):  # which have both
-                asked = subject.choosing(tokens=None, by="word", of_prompt=True)
-                write_format(kind, asked, given, folder)
-        names = sorted(file.name for file in folder.iterdir())
+        for number, (turn, capture) in enumerate(answers(args), start=1):
+            own, subject = folder / turn_folder(number), subject_in(turn, capture, number)
+            own.mkdir(exist_ok=True)
+            for kind in args.format:
+                write_format(kind, subject, own)
+                if args.prompt_words and kind not in ("html", "npz"):  # which have both
+                    write_format(kind, subject.choosing(tokens=None, by="word", of_prompt=True), own)
+        files = (file for file in folder.rglob("*") if file.is_file())
+        names = sorted(file.relative_to(folder).as_posix() for file in files)
     say(f"Wrote {', '.join(names)} to {args.output}")
 
 
-def chosen_answer(args: argparse.Namespace) -> tuple[Capture, Given]:
-    """Return the answer that is meant, with its pictures: asked for now, or kept."""
+def answers(args: argparse.Namespace) -> Iterator[tuple[argparse.Namespace, Capture]]:
+    """Yield the answers that are meant: asked for now, one after the other, or the one that is kept."""
     if args.picture is not None:
-        return answered(args, args.picture), args.picture
+        yield from conversation(args)
+        return
     capture = reopened(args.source[0]).capture
-    return capture, alone_or_list(capture.pictures)
+    print(printable(capture.text), flush=True)
+    yield args, capture
 
 
 def reopened(name: str) -> Kept:
@@ -65,7 +69,7 @@ def reopened(name: str) -> Kept:
         raise UsageError(str(error)) from error
 
 
-def write_format(kind: str, subject: Subject, given: Given, folder: Path) -> None:
+def write_format(kind: str, subject: Subject, folder: Path) -> None:
     """Write one format, with a progress bar.
 
     Raises:
@@ -73,7 +77,7 @@ def write_format(kind: str, subject: Subject, given: Given, folder: Path) -> Non
     """
     with stop_on_interrupt() as stop, bar(FORMATS[kind].name, "step", 1) as progress:
         try:
-            made = export(kind, subject, given, folder, Watch(counter(progress), stop))
+            made = export(kind, subject, None, folder, Watch(counter(progress), stop))
         except Stopped:
             raise KeyboardInterrupt from None
         progress.update(int(progress.total or 0) - progress.n)

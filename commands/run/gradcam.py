@@ -53,9 +53,9 @@ def explained(args: argparse.Namespace, image: Image.Image) -> GradCam:
     chosen_layers(model_layer_count(model), layers)  # refused before the answer is generated
     target, capture = target_of(args, None), None
     if needs_answer(target) or args.answer is not None:
-        capture = kept_answer(args)
+        kept = kept_answer(args)
         extractor = AttentionExtractor(model, processor, layers=[0], keep="head-mean")
-        capture = capture or generated(extractor, args, image)
+        capture = generated(extractor, args) if kept is None else kept.capture
         print(printable(capture.text), flush=True)
         target = target_of(args, capture)
     with stop_on_interrupt() as stop, bar("Samples", "sample", args.num_samples) as progress:
