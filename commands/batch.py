@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from commands.arguments import (
+    add_clip_arguments,
     add_map_arguments,
     add_model_arguments,
     add_output_argument,
@@ -14,21 +15,24 @@ from commands.arguments import (
     prompt_text,
 )
 from commands.export import format_choice, format_lines
-from commands.lists import Columns, asked_in
+from commands.lists import Columns, asked_in, may_have_clip
 from commands.pictures import check_folder, look_of
+from commands.terminal import UsageError
 
 HELP = f"""Answer a prompt about many pictures, and write each answer's maps, figures and an index to look at.
 
 examples:
   python cli.py batch photos --prompt "What is this?" --output outputs/photos
   python cli.py batch questions.csv --output outputs/questions --format html,npz
+  python cli.py batch pairs.csv --image-column left --image-column right --prompt "Which is redder?"
   python cli.py batch answers.jsonl --answer-column answer --method gradient-attention --output outputs/given
   accelerate launch --num_processes 8 cli.py batch photos --prompt "What is this?" --output outputs/photos
 
 The source is a folder (its pictures, and those of folders in it), or a list: .txt with a path a line, .csv
 or .jsonl with columns image, prompt and what else you like. Paths in a list are beside it. A prompt in a row
 goes before --prompt. With --answer-column the answers are there already: they are explained, and none is
-generated.
+generated. A row may be about several pictures and clips, which are one question: columns image, image_2,
+image_3 … (empty where a row has fewer), or in JSONL a list: {{"image": ["a.jpg", "b.mp4"]}}.
 
 Run it again and it goes on: what is done, of the same picture, question, checkpoint and settings, is not done
 again. A picture that cannot be used is listed in failed.csv with its reason, and stops nobody else. Ctrl-C
@@ -56,8 +60,14 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     add("source", type=Path, metavar="FOLDER|LIST", help="pictures, or a list: .txt, .csv or .jsonl")
     add("--prompt", type=prompt_text, metavar="TEXT", help="what to ask about each picture")
     add_output_argument(command)
+    add_clip_arguments(command)
     add = command.add_argument_group("list").add_argument
-    add("--image-column", metavar="NAME", help="(default: image)")
+    add(
+        "--image-column",
+        action="append",
+        metavar="NAME",
+        help="repeat it for several pictures of a question (default: image, and image_2, image_3 … if there)",
+    )
     add("--prompt-column", metavar="NAME", help="(default: prompt, where there is one)")
     add("--answer-column", metavar="NAME", help="of answers that were written elsewhere")
     add = command.add_argument_group("what is written").add_argument
@@ -80,6 +90,8 @@ def check(args: argparse.Namespace) -> None:
     check_choice(args)
     check_generation(args)
     args.look = look_of(args, args.view)
-    columns = Columns(args.image_column, args.prompt_column, args.answer_column)
+    columns = Columns(tuple(args.image_column or ()), args.prompt_column, args.answer_column)
     args.asked = asked_in(args.source, args.prompt, columns, Path(args.output))
+    if (args.fps, args.max_frames) != (None, None) and not any(may_have_clip(one) for one in args.asked):
+        raise UsageError("--fps and --max-frames belong to a clip, and no file ends as one")
     check_folder(args.output)

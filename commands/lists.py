@@ -1,7 +1,10 @@
 """What `batch` asks about: the pictures of a folder, or the rows of a list.
 
-Goes in: a path. Comes out: an `Asked` for each picture. Opens no picture: one that cannot be opened is
-found out when its turn comes, and stops nobody else.
+Goes in: a path. Comes out: an `Asked` for each row. Opens no picture: one that cannot be opened is found out
+when its turn comes, and stops nobody else.
+
+A row may be about several pictures and clips. They are those of its columns `image`, `image_2`, `image_3` …,
+or of those that a person named, in that order; in JSONL a value may also be a list of them.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ import csv
 import io
 import json
 from collections.abc import Iterator, Mapping
+from itertools import count, takewhile
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,23 +27,29 @@ from utils import HALF, is_broken
 
 WITH_COLUMNS = (".csv", ".jsonl")
 ENDINGS = (".txt", *WITH_COLUMNS)
+IMAGE = "image"  # the usual column; of several image, image_2, image_3 …
 
 
 class Columns(NamedTuple):
     """The columns of a list that a person named: they must be there; None is the usual name, or no answer."""
 
-    image: str | None = None
+    images: tuple[str, ...] = ()  # several of one question, in its order
     prompt: str | None = None
     answer: str | None = None
 
 
 class Asked(NamedTuple):
-    """A picture, what is asked about it, and the answer where it is given."""
+    """A picture or clip, or several, what is asked about them, and the answer where it is given."""
 
-    name: str  # as the list has it; of a folder, the path within it
-    file: Path
+    names: tuple[str, ...]  # as the list has them; of a folder, the path within it
+    files: tuple[Path, ...]
     prompt: str
     answer: str | None = None
+
+    @property
+    def name(self) -> str:
+        """All of them for people: "a.jpg, b.jpg"."""
+        return ", ".join(self.names)
 
 
 def asked_in(source: Path, prompt: str | None, columns: Columns, output: Path) -> list[Asked]:
@@ -81,11 +91,20 @@ def pictures_in(folder: Path, output: Path) -> list[str]:
         raise UsageError(f"the pictures of {folder} cannot be written beside: choose another --output")
     if here.is_relative_to(written):  # the tables stand above it
         written /= ITEMS
-    Image.init()
-    endings = {ending for ending, kind in Image.EXTENSION.items() if kind in (*IMAGE_FORMATS, "MPO")}
-    found = (file for file in folder.rglob("*") if file.suffix.lower() in endings and file.is_file())
+    found = (file for file in folder.rglob("*") if is_picture_name(file) and file.is_file())
     files = (file.relative_to(folder) for file in found if not file.resolve().is_relative_to(written))
     return sorted(file.as_posix() for file in files if not any(part.startswith(".") for part in file.parts))
+
+
+def is_picture_name(file: Path) -> bool:
+    """Return whether a file's ending is that of a picture; of a list, all else may be a clip."""
+    Image.init()
+    return Image.EXTENSION.get(file.suffix.lower()) in (*IMAGE_FORMATS, "MPO")
+
+
+def may_have_clip(asked: Asked) -> bool:
+    """Return whether there may be a clip among the files, by their endings."""
+    return not all(map(is_picture_name, asked.files))
 
 
 def _rows(source: Path, columns: Columns) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -110,7 +129,7 @@ def _csv_rows(source: Path, text: str, columns: Columns) -> Iterator[tuple[str, 
     table = csv.DictReader(io.StringIO(text, newline=""), strict=True)
     try:
         there = table.fieldnames or ()
-        for name in (columns.image or "image", columns.prompt, columns.answer):
+        for name in (*(columns.images or (IMAGE,)), columns.prompt, columns.answer):
             if name is not None and name not in there:
                 raise UsageError(f"{source} has no column {name!r}; its columns are {', '.join(there)}")
         yield from ((f"{source}, line {table.line_num}", row) for row in table)
@@ -130,10 +149,7 @@ def _json_row(line: str, at: str) -> Mapping[str, Any]:
 
 def _asked(row: Mapping[str, Any], folder: Path, prompt: str | None, columns: Columns, at: str) -> Asked:
     """Return what a row asks; a path in it is one beside the list."""
-    image = columns.image or "image"
-    name = row.get(image)
-    if not isinstance(name, str) or not name.strip() or "\0" in name:
-        raise UsageError(f"{at}: {image!r} names no picture")
+    names = _names(row, columns, at)
     own = row.get(columns.prompt or "prompt")
     if own is not None and not isinstance(own, str):
         raise UsageError(f"{at}: {columns.prompt or 'prompt'!r} holds no text")
@@ -148,5 +164,31 @@ def _asked(row: Mapping[str, Any], folder: Path, prompt: str | None, columns: Co
     for text in (asked, answer or ""):
         if is_broken(text):
             raise UsageError(f"{at}: it {HALF}")
-    shown = name.strip().encode("utf-8", "backslashreplace").decode()  # of a file whose name is no text
-    return Asked(shown, folder / name.strip(), asked, answer)
+    shown = (name.encode("utf-8", "backslashreplace").decode() for name in names)  # one may be no text
+    return Asked(tuple(shown), tuple(folder / name for name in names), asked, answer)
+
+
+def _names(row: Mapping[str, Any], columns: Columns, at: str) -> list[str]:
+    """Return the pictures of a row; only the first column has to name one.
+
+    Raises:
+        UsageError: for a value that names none; of several, with its place among them.
+    """
+    first, *more = columns.images or (IMAGE, *_numbered(row))
+    values = [row.get(first), *(value for column in more if (value := row.get(column)) not in (None, ""))]
+    given = [one for value in values for one in (value if isinstance(value, list) else [value])]
+    names = []
+    for number, one in enumerate(given, start=1):
+        if not isinstance(one, str) or not one.strip() or "\0" in one:
+            several = f"picture {number} of {len(given)} is no path of a file"
+            raise UsageError(f"{at}: {several if len(given) > 1 else f'{first!r} names no picture'}")
+        names.append(one.strip())
+    if not names:
+        raise UsageError(f"{at}: {first!r} names no picture")
+    return names
+
+
+def _numbered(row: Mapping[str, Any]) -> Iterator[str]:
+    """Yield image_2, image_3 … as far as the row has them."""
+    names = (f"{IMAGE}_{number}" for number in count(2))
+    yield from takewhile(row.__contains__, names)

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from attention_processor import AttentionProcessor
 from drawing.glow import shares
 from records.capture import Capture
+from records.visuals import Visual, is_picture
 from report.view import Subject
 from sets.ledger import ITEM, ITEMS
 from utils import as_ranges, atomic_write, one_line
@@ -35,7 +36,7 @@ Row = dict[str, Any]
 
 
 class Failure(NamedTuple):
-    """A picture that could not be used, and why."""
+    """A row, of a picture or several, that could not be used, and why."""
 
     image: str
     prompt: str
@@ -52,9 +53,13 @@ def answer_row(capture: Capture, note: str = "", subject: Subject | None = None)
     `note` says what was left out of the picture, or that it was scaled down.
 
     `logprob` is the sum over tokens; `on_image`, `on_prompt` and `on_answer` are the shares of attention,
-    means over tokens and the chosen layers and heads.
+    means over tokens and the chosen layers and heads; `on_each` are those on each of several pictures, in
+    their order. Several have no size and grid here: these stand in their numbers (npz).
     """
-    (h, w), (height, width) = capture.grid, capture.image_size
+    count = len(capture.visuals)
+    (_, h, w), (height, width) = (
+        (capture.visuals[0].grid, capture.visuals[0].size) if count == 1 else ((None,) * 3, (None,) * 2)
+    )
     row: Row = {
         "answer_text": capture.text,
         "model": capture.model_name,
@@ -69,12 +74,17 @@ def answer_row(capture: Capture, note: str = "", subject: Subject | None = None)
         "note": note,
         "method": None,
         **dict.fromkeys(SHARES),
+        "pictures": count,
+        "on_each": None,
     }
     if subject is not None:
         chosen = subject.selection
         found = subject.processor.shares(subject.tokens, chosen.layers, chosen.heads)
         rounded = [round(float(share), 5) for share in found]
         row |= {"method": chosen.method, **dict(zip(SHARES, rounded, strict=True))}
+        if count > 1:
+            each = subject.processor.visual_shares(subject.tokens, chosen.layers, chosen.heads)
+            row["on_each"] = "; ".join(f"{share:.5f}" for share in each)
     return row
 
 
@@ -85,33 +95,46 @@ def word_rows(subject: Subject) -> list[Row]:
     it was used, `image_width` × `image_height` of its answer.
     `hottest` is its share of the map's values above 0. `cells` is how many cells the map is spread over: exp
     of the entropy of these shares, from 1 to all of them; both are None for a map without values above 0.
+    All are of the map on all pictures; `picture` is the hottest cell's, from 1, and `time` that of its step
+    in a clip, in seconds.
     """
-    capture = subject.capture
     rows = []
     for number, word in subject.words():
-        logprob = float(capture.logprobs[list(word.tokens)].sum())
+        logprob = float(subject.capture.logprobs[list(word.tokens)].sum())
         rows.append(
             {
                 "word": number,
                 "text": word.text,
                 "token_numbers": as_ranges(word.tokens),
                 "probability": round(math.exp(logprob), 6),
-                "on_image": round(subject.on_image(word.tokens), 5),
-                **_place(subject.found.token_map(word.tokens), capture.image_size),
+                "on_image": round(_on_all(subject, word.tokens), 5),
+                **_place(subject.found.mean_map(word.tokens).reshape(-1), subject.capture.visuals),
             }
         )
     return rows
 
 
-def _place(values: NDArray[np.float32], size_hw: tuple[int, int]) -> Row:
-    """Return where a map (h, w) is hottest, and how widely it is spread."""
-    h, w = values.shape
-    row, column = divmod(int(values.argmax()), w)
+def _on_all(subject: Subject, tokens: Sequence[int]) -> float:
+    """Return the share of some tokens' attention that is on the picture, or on all of several, 0..1."""
+    if is_picture(subject.capture.visuals):
+        return subject.on_image(tokens)
+    return float(subject.plane_shares(tokens).sum())
+
+
+def _place(values: NDArray[np.float32], visuals: Sequence[Visual]) -> Row:
+    """Return where a map (patch,) is hottest, and how widely it is spread."""
+    hottest = int(values.argmax())
+    number = next(i for i, visual in enumerate(visuals) if hottest < visual.patches.stop)
+    visual = visuals[number]
+    (_, h, w), (height, width) = visual.grid, visual.size
+    step, row, column = np.unravel_index(hottest - visual.first, visual.grid)
     place = {
-        "row": row + 1,
-        "column": column + 1,
-        "x": round((column + 0.5) * size_hw[1] / w, 1),
-        "y": round((row + 0.5) * size_hw[0] / h, 1),
+        "row": int(row) + 1,
+        "column": int(column) + 1,
+        "x": round((int(column) + 0.5) * width / w, 1),
+        "y": round((int(row) + 0.5) * height / h, 1),
+        "picture": number + 1,
+        "time": round(visual.times[step], 3) if visual.times else None,
     }
     of_cells = shares(values.astype(np.float64))
     of_cells = of_cells[of_cells > 0]
@@ -141,6 +164,8 @@ def write_table(output: Path, name: str, table: Sequence[Row]) -> list[str]:
         (output / f"{name}.csv").unlink(missing_ok=True)
         (output / f"{name}.parquet").unlink(missing_ok=True)
         return []
+    columns = dict.fromkeys(column for row in table for column in row)
+    table = [{**columns, **row} for row in table]  # what was done before may know fewer
     _write_csv(output / f"{name}.csv", table)
     if name == "failed" or find_spec("pyarrow") is None:
         return [f"{name}.csv"]
@@ -231,13 +256,13 @@ def _page(
 
 
 def _entry(output: Path, row: Row) -> str:
-    """Return one picture's part of the index."""
+    """Return one answer's part of the index."""
     folder, at = output / _at(row), quote(_at(row))
     files = sorted(file.name for file in folder.iterdir() if file.name not in ("overview.png", ITEM))
     links = " ".join(f'<a href="{at}/{quote(file)}">{escape(file)}</a>' for file in files)
     picture = f'<a href="{at}/overview.png"><img loading="lazy" src="{at}/overview.png" alt=""></a>'
-    on_image = row["answer"]["on_image"]
-    share = "" if on_image is None else f"{on_image:.0%} of its attention on the picture · "
+    on_image, several = row["answer"]["on_image"], row["answer"].get("pictures", 1) > 1
+    share = "" if on_image is None else f"{on_image:.0%} of its attention on the picture{'s' * several} · "
     return (
         f"<li>{picture if (folder / 'overview.png').is_file() else ''}<h2>{escape(row['image'])}</h2>"
         f'<p class="faint">{escape(one_line(row["prompt"]))}</p>'

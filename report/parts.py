@@ -10,17 +10,20 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
 from PIL import Image
 
 import visualization
 from drawing.boxes import draw_boxes
+from drawing.characters import isolated
 from drawing.colour_bar import Scale, number_labels
 from drawing.grid import overlay_grid
 from records.look import Look
 from records.videos import Video, frames_a_step
 from records.visuals import by_visual
 from report.places import all_of, folder_of, label_of, whole_place_of
-from report.view import Drawing, Subject, coloured, whole_drawing
+from report.view import Drawing, Subject, bounded, coloured, drawings, whole_drawing
+from utils import one_line
 
 if TYPE_CHECKING:
     from records.capture import Capture
@@ -28,6 +31,8 @@ if TYPE_CHECKING:
 Pictures = tuple[Image.Image | Video, ...]  # of an answer, in the order of its prompt
 Given = Image.Image | Video | Sequence[Image.Image | Video]
 SHEET_SIDE, SHEET_PIXELS = 640, 4e6  # longer side of a picture in a sheet, at most; pixels of all, about
+MAX_STEPS = 8  # of a clip, where each word has a row
+IN_SHEET, ROWS, CELLS = 200, 48, 160  # longer side of a picture in a row; rows and pictures at most
 
 
 def pictures_of(capture: Capture, given: Given | None) -> Pictures:
@@ -71,6 +76,37 @@ def parts_on(subject: Subject, pictures: Pictures, number: int) -> list[Part]:
         chosen = subject.choosing(visual=number, frame=step)
         found.append(Part(chosen, image, label_of(visuals, number, step), name))
     return found
+
+
+def some_parts(subject: Subject, pictures: Pictures, what: str) -> tuple[list[Part], tuple[str, ...]]:
+    """Return the pictures and so many steps of each clip, and a note where steps were left out of `what`."""
+    shown: list[Part] = []
+    notes = []
+    for number, visual in enumerate(subject.capture.visuals):
+        parts = parts_on(subject, pictures, number)
+        if len(parts) > MAX_STEPS:
+            steps = np.linspace(0, len(parts) - 1, MAX_STEPS).round().astype(int)
+            notes.append(f"{what} shows {MAX_STEPS} of {len(parts)} steps of {visual.name}.")
+            parts = [parts[step] for step in steps]
+        shown += parts
+    return shown, tuple(notes)
+
+
+def words_sheet(subject: Subject, pictures: Pictures, what: str) -> Image.Image:
+    """Return a row for each word or token: all pictures and steps under its map, drawn by one measure.
+
+    Where some are left out, the sheet says so; `what` is its name.
+    """
+    parts, notes = some_parts(subject, pictures, what)
+    most = max(1, min(ROWS, CELLS // len(parts)))
+    each, more = zip(*(bounded(drawings(part.subject), most, what) for part in parts), strict=True)
+    look, images, labels = coloured(subject), [], []
+    for row in zip(*each, strict=True):
+        for part, one in zip(parts, row, strict=True):
+            images.append(small(part.image, one, look, IN_SHEET))
+            labels.append(f"“{isolated(one_line(one.text))}” · {labelled(part, one)}")
+    told = " · ".join([subject.found.line, *notes, *more[0]])
+    return overlay_grid(images, labels, len(parts), title=one_line(subject.capture.text), subtitle=told)
 
 
 def share_text(share: float) -> str:

@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-import numpy as np
 from fpdf import FPDF
 from fpdf.fonts import TTFFont
 from PIL import Image
@@ -24,14 +23,13 @@ from drawing.fonts import code_point, drawable, font_files, font_notes
 from drawing.grid import overlay_grid
 from records.look import Look
 from records.visuals import is_picture
-from report.parts import Part, Pictures, labelled, parts_on, scale_of_all, small, where_text
+from report.parts import Part, Pictures, labelled, scale_of_all, small, some_parts, where_text
 from report.view import TITLE, UNPROVEN, Drawing, Subject, bounded, coloured, drawings, facts
 from utils import Watch
 
 logging.getLogger("fontTools").setLevel(logging.ERROR)  # it tells of each table that it leaves out
 
 MAX_MAPS = 300
-MAX_STEPS = 8  # of a clip
 COLUMNS, IN_ROW = 4, 320  # pictures in a row where there are several, and pixels of their longer side
 LONGEST = 100  # characters of a word that are looked at: more do not fit above its map
 
@@ -97,7 +95,7 @@ def pdf(subject: Subject, pictures: Pictures, path: Path, watch: Watch) -> tuple
     Of a clip some steps are shown, in even distances, the first and the last among them.
     """
     found, notes = bounded(drawings(subject), MAX_MAPS, "The document")
-    parts, of_clips = _shown_parts(subject, pictures)
+    parts, of_clips = some_parts(subject, pictures, "The document")
     notes += of_clips
     said = facts(subject)
     texts = "".join([*said.values(), *(one.text for one in found)])
@@ -120,20 +118,6 @@ def pdf(subject: Subject, pictures: Pictures, path: Path, watch: Watch) -> tuple
             if isinstance(font, TTFFont):
                 font.ttfont.close()
     return notes
-
-
-def _shown_parts(subject: Subject, pictures: Pictures) -> tuple[list[Part], tuple[str, ...]]:
-    """Return the pictures and so many steps of each clip, and a note where steps were left out."""
-    shown: list[Part] = []
-    notes = []
-    for number, visual in enumerate(subject.capture.visuals):
-        parts = parts_on(subject, pictures, number)
-        if len(parts) > MAX_STEPS:
-            steps = np.linspace(0, len(parts) - 1, MAX_STEPS).round().astype(int)
-            notes.append(f"The document shows {MAX_STEPS} of {len(parts)} steps of {visual.name}.")
-            parts = [parts[step] for step in steps]
-        shown += parts
-    return shown, tuple(notes)
 
 
 def _with_boxes(picture: Image.Image, found: Sequence[Drawing]) -> Image.Image:

@@ -13,9 +13,11 @@ from typing import Any
 
 from PIL import Image
 
+import config
 from attention_extractor import AttentionExtractor
 from commands.arguments import generation_of
-from commands.lists import Asked
+from commands.lists import Asked, may_have_clip
+from commands.pictures import open_visuals
 from commands.run.answers import extractor_of, loaded, model_name
 from commands.run.attention import overview, selection_of
 from commands.run.sets import Outcome, Work, alone_in, answering, results, what_stays, worked
@@ -24,14 +26,16 @@ from methods import selected_maps, token_maps
 from model import chosen_thinking, generation_config_of
 from records.capture import Capture
 from records.generation import GenerationSettings
-from records.pictures import open_image
 from records.store import Store
+from records.videos import Video
+from records.visuals import is_picture
 from report.batch import Failure, answer_row, word_rows, write_index, write_tables
 from report.formats import export
+from report.parts import words_sheet
 from report.view import Subject, bounded, coloured, drawings
 from sets.ledger import Item, Ledger, Result, digest, file_content
 from sets.team import Team
-from utils import Watch
+from utils import Watch, alone_or_list
 from visualization import save_image
 
 WORDS = 48  # in an overview, at most
@@ -52,12 +56,13 @@ def run(args: argparse.Namespace) -> None:
 
 def run_in(answers: Answers, team: Team) -> None:
     """Do what is left, in this process its own share of it."""
-    ledger, items = answers.ledger, [item_of(asked) for asked in team.same(answers.args.asked)]
+    args, ledger = answers.args, answers.ledger
+    items = [item_of(asked, args.fps, args.max_frames) for asked in team.same(args.asked)]
     if team.is_first:
         ledger.remove_left()
     work = Work("Pictures", "picture", answers.begin, answers.one)
     with what_stays():
-        outcome = worked(team, ledger, items, work, answers.args.again)
+        outcome = worked(team, ledger, items, work, args.again)
     if team.is_first:
         summary(ledger, items, outcome)
     team.wait()
@@ -67,10 +72,18 @@ def run_in(answers: Answers, team: Team) -> None:
         raise FailedError
 
 
-def item_of(asked: Asked) -> Item:
-    """Return a picture and its question as one of the set."""
-    key = [asked.name, asked.prompt, asked.answer]
-    return Item(asked.name, key, partial(file_content, asked.file), asked)
+def item_of(asked: Asked, fps: float | None, most: int | None) -> Item:
+    """Return a question and its pictures as one of the set; how frames of clips are chosen counts too."""
+    key: list[Any] = [alone_or_list(asked.names), asked.prompt, asked.answer]
+    if may_have_clip(asked):  # whose frames are chosen by these
+        key.append([fps or config.VIDEO_FPS, most or config.VIDEO_MAX_FRAMES, config.VIDEO_MAX_PIXELS])
+    return Item(asked.name, key, partial(content_of, asked.files), asked)
+
+
+def content_of(files: Sequence[Path]) -> str:
+    """Return what tells the content of some files from another; "" where one of them cannot be read."""
+    found = [file_content(file) for file in files]
+    return found[0] if len(found) == 1 else digest(found) if all(found) else ""
 
 
 class Answers:
@@ -117,47 +130,55 @@ class Answers:
             Stopped: if the person wants no more.
         """
         asked: Asked = item.given
-        image = open_image(asked.file)
-        capture = self.answered(asked, image, watch)
+        shown, notes = open_visuals(asked.files, asked.names, self.args.fps, self.args.max_frames)
+        capture = self.answered(asked, shown, watch)
         watch.check()
-        note = str(image.info.get("note", ""))
+        note = "; ".join(notes)
         rows: Result = {"answer": answer_row(capture, note), "words": []}
         (folder / "answer.txt").write_text(capture.text + "\n", encoding="utf-8")
         if capture.token_ids:
-            subject = self.explained(capture, image, watch)
+            subject = self.explained(capture, watch)
             rows = {"answer": answer_row(capture, note, subject), "words": word_rows(subject)}
-            self.draw(subject, image, folder, watch)
+            self.draw(subject, folder, watch)
         if self.args.captures:
             store, place = Store(self.ledger.folder / "captures", 10**18), self.ledger.place(item)
-            store.save(capture, image, digest([place])[:32], capture.image_hash)
+            hashes = [visual.hash for visual in capture.visuals]
+            store.save(capture, capture.pictures, digest([place])[:32], hashes)
         return {"image": asked.name, "prompt": asked.prompt, "given": asked.answer, **rows}
 
-    def answered(self, asked: Asked, image: Image.Image, watch: Watch) -> Capture:
+    def answered(self, asked: Asked, shown: Sequence[Image.Image | Video], watch: Watch) -> Capture:
         """Return the answer, generated, or read where it is given."""
         turned, system = self.args.thinking, self.args.system
         if asked.answer is not None:
-            return self.extractor.read(image, asked.prompt, asked.answer, thinking=turned, system=system)
+            return self.extractor.read(
+                list(shown), asked.prompt, asked.answer, thinking=turned, system=system
+            )
         how = generation_of(self.args)
-        return self.extractor.generate(image, asked.prompt, **how, system=system, stop=watch.stop)
+        return self.extractor.generate(list(shown), asked.prompt, **how, system=system, stop=watch.stop)
 
-    def explained(self, capture: Capture, image: Image.Image, watch: Watch) -> Subject:
+    def explained(self, capture: Capture, watch: Watch) -> Subject:
         """Return the answer with the maps of what is chosen of it."""
         selection = selection_of(self.args, capture)
         computed = {}
         if selection.row.needs_model:
             model, processor = self.loaded
-            computed[selection.method] = token_maps(
-                selection.method, capture, model=model, processor=processor, image=image, stop=watch.stop
-            )
+            given: Any = {"model": model, "processor": processor, "image": alone_or_list(capture.pictures)}
+            computed[selection.method] = token_maps(selection.method, capture, **given, stop=watch.stop)
         return Subject(capture, selection, selected_maps(capture, selection, computed))
 
-    def draw(self, subject: Subject, image: Image.Image, folder: Path, watch: Watch) -> None:
+    def draw(self, subject: Subject, folder: Path, watch: Watch) -> None:
         """Write the overview, and a file of each format."""
-        found, notes = bounded(drawings(subject), WORDS, "overview.png")
-        heading = (subject.capture.text, " · ".join([subject.found.line, *notes]))
-        save_image(overview(image, found, coloured(subject), heading), folder / "overview.png")
+        image = subject.capture.pictures[0]
+        if is_picture(subject.capture.visuals) and isinstance(image, Image.Image):
+            found, notes = bounded(drawings(subject), WORDS, "overview.png")
+            heading = (subject.capture.text, " · ".join([subject.found.line, *notes]))
+            save_image(overview(image, found, coloured(subject), heading), folder / "overview.png")
+        else:
+            save_image(
+                words_sheet(subject, subject.capture.pictures, "overview.png"), folder / "overview.png"
+            )
         for kind in self.args.format:
-            export(kind, subject, image, folder, watch)
+            export(kind, subject, None, folder, watch)
 
 
 def summary(ledger: Ledger, items: Sequence[Item], outcome: Outcome) -> None:
