@@ -16,21 +16,22 @@ from commands.arguments import (
 from commands.pictures import check_folder, take_pictures
 from commands.terminal import UsageError
 from methods import METHODS
-from records.videos import Video
 
 HELP = """Check a word's map on an answer: does the word fall when the map's hottest patches are removed?
 
 examples:
   python cli.py check photo.jpg --prompt "What color is the tree?" --target red --output outputs/red
   python cli.py check photo.jpg --prompt "Describe this image." --target word:4 --method tam --patches 8
+  python cli.py check clip.mp4 --prompt "What moves?" --target boat --output outputs/boat
 
 The answer stays as it is; patches of the picture are covered, and the word's probability is read again:
 without the map's hottest patches, without as many random ones, and without the most central ones. Then every
 word's probability is shown with the picture, and to the same question without one: what came from the
-picture, and what from language alone.
+picture, and what from language alone. In a clip a patch is one place for two frames; those that are removed
+may be in any of its steps.
 
 writes into the output folder:
-  map.png     the picture under the map that is checked
+  map.png     the picture under the map that is checked; of a clip all its steps
   curve.png   the word's probability over the number of patches that are removed
   curve.csv   the same as numbers
   words.md    the words with the picture and without
@@ -77,8 +78,4 @@ def check(args: argparse.Namespace) -> None:
     if args.which is not None and args.which > len(args.image):
         raise UsageError(f"there is no picture {args.which}: {len(args.image)} were named")
     take_pictures(args, args.image)
-    shown = args.picture if isinstance(args.picture, list) else [args.picture]
-    chosen = shown if args.which is None else [shown[args.which - 1]]
-    if all(isinstance(one, Video) for one in chosen):
-        raise UsageError("a clip's map cannot be checked: name a picture, among several by --which")
     check_folder(args.output)

@@ -24,21 +24,26 @@ from records.choices import Fill, chosen_indices
 from records.map_check import MapCheck
 from utils import OnProgress, Watch
 
-Cells = NDArray[np.bool_]  # (h, w); among all patches of several pictures (patch,)
+Cells = NDArray[np.bool_]  # (h, w), of a clip (t, h, w); among all patches of several pictures (patch,)
+Grid = tuple[int, ...]  # (h, w), of a clip (t, h, w)
 
 
 def hottest_first(heat: NDArray[np.floating], rng: np.random.Generator) -> NDArray[np.intp]:
-    """Return the cells of a map (h, w), row * w + col, the hottest first; equally hot ones in random order.
+    """Return the cells of a map, row * w + col, the hottest first; equally hot ones in random order.
 
-    Otherwise a flat map would be the top of the picture.
+    Of a clip's map (t, h, w) a cell is (step * h + row) * w + col. In their own order a flat map would be the
+    top of the picture.
     """
     return np.lexsort((rng.permutation(heat.size), -heat.reshape(-1)))
 
 
-def central(grid: tuple[int, int]) -> NDArray[np.float64]:
-    """Return a map (h, w) that is hottest in the middle: a Gaussian, σ a fifth of each side."""
-    rows, cols = ((np.arange(n) + 0.5) / n - 0.5 for n in grid)
-    return np.exp(-(rows[:, None] ** 2 + cols**2) / (2 * 0.2**2))
+def central(grid: Grid) -> NDArray[np.float64]:
+    """Return a map that is hottest in the middle: a Gaussian, σ a fifth of each side; of a clip in each step.
+
+    No moment of a clip is more central than another.
+    """
+    rows, cols = ((np.arange(n) + 0.5) / n - 0.5 for n in grid[-2:])
+    return np.broadcast_to(np.exp(-(rows[:, None] ** 2 + cols**2) / (2 * 0.2**2)), grid)
 
 
 def doubling(most: int) -> tuple[int, ...]:
@@ -46,15 +51,15 @@ def doubling(most: int) -> tuple[int, ...]:
     return (0, *(2**power for power in range(most.bit_length())))
 
 
-def first_cells(order: NDArray[np.intp], count: int, grid: tuple[int, int]) -> Cells:
-    """Return which cells (h, w) are among the first so many of an order."""
+def first_cells(order: NDArray[np.intp], count: int, grid: Grid) -> Cells:
+    """Return which cells of a grid are among the first so many of an order."""
     cells = np.zeros(len(order), dtype=bool)
     cells[order[:count]] = True
     return cells.reshape(grid)
 
 
 def among_all(cells: Cells, capture: Capture, visual: int) -> Cells:
-    """Return which of all patches (patch,) are these cells (h, w) of one picture."""
+    """Return which of all patches (patch,) are these cells of one picture or clip."""
     found = np.zeros(capture.patch_count, dtype=bool)
     found[capture.visuals[visual].patches] = cells.reshape(-1)
     return found
@@ -96,11 +101,15 @@ def check_map(
     on_progress: OnProgress | None = None,
     stop: threading.Event | None = None,
 ) -> MapCheck:
-    """Return how the probability of a word falls while the hottest patches of its map (h, w) are removed.
+    """Return how the probability of a word falls while the hottest patches of its map are removed.
+
+    The map is (h, w), of a clip (t, h, w): there a patch is one place in one step, two frames, and is covered
+    in both; hottest, random and central ones are drawn from all steps, central ones at any time.
 
     Beside it: as many random patches, the first of `repeats` random orders, and as many central ones.
-    Removing is covering, by a blur of the picture or by its mean colour. `patches` are the numbers that are
-    removed, by default 1, 2, 4, 8, … up to half of all. The map may be any method's and have values below 0:
+    Removing is covering, by a blur of the picture (of a clip each frame by itself) or by its mean colour (of
+    a clip the step's). `patches` are the numbers that are removed, by default 1, 2, 4, 8, … up to half of
+    all. The map may be any method's and have values below 0:
     only their order counts, and equal ones are in random order. The probability of a word of several tokens,
     or of the whole answer, is the product of theirs, each after those that were really said. Of several
     pictures, `image` is their list, the map is that of the one numbered `visual`, and only its patches are
@@ -113,7 +122,7 @@ def check_map(
         RuntimeError: if the model is at work for something else.
     """
     chosen = tuple(sorted(set(chosen_indices(tokens, len(capture.token_ids), "token"))))
-    number, grid = _picture_of(capture, visual, heat)
+    number, grid = _covered_in(capture, visual, heat)
     if isinstance(repeats, bool) or not isinstance(repeats, int) or repeats < 1:
         raise ValueError(f"repeats must be a whole number of at least 1; got {repeats!r}")
     counts = _counts(patches, heat.size)
@@ -142,16 +151,14 @@ def check_map(
     )
 
 
-def _picture_of(capture: Capture, visual: int, heat: NDArray[np.floating]) -> tuple[int, tuple[int, int]]:
-    """Return a picture's number and grid; ValueError for a clip, and for a map that is not the picture's."""
+def _covered_in(capture: Capture, visual: int, heat: NDArray[np.floating]) -> tuple[int, Grid]:
+    """Return the number of a picture or clip, and its grid; ValueError for a map that is not its own."""
     (number,) = chosen_indices(visual, len(capture.visuals), "picture")
     chosen = capture.visuals[number]
-    if chosen.kind != "image":
-        raise ValueError("the map of a clip cannot be tested; that of a picture can")
-    _, h, w = chosen.grid
-    if heat.shape != (h, w) or not np.isfinite(heat).all():
-        raise ValueError(f"expected a map of finite values (h, w)={(h, w)}; got shape {heat.shape}")
-    return number, (h, w)
+    axes, grid = ("(h, w)", chosen.grid[1:]) if chosen.kind == "image" else ("(t, h, w)", chosen.grid)
+    if heat.shape != grid or not np.isfinite(heat).all():
+        raise ValueError(f"expected a map of finite values {axes}={grid}; got shape {heat.shape}")
+    return number, grid
 
 
 def _counts(patches: int | Sequence[int] | None, count: int) -> tuple[int, ...]:

@@ -55,7 +55,7 @@ class Again:
                 raise RefusedError(
                     "Hide and ask again takes a question that stands alone; this one follows others."
                 )
-            return visitor, run, on_hottest(self._subject(run, key, wanted))
+            return visitor, run, on_hottest(self._subject(run, key, wanted), clips=False)
 
         visitor, run, subject = yield from refusing(self.explorer.complaint, checked)
         one, which = whole_drawing(subject), subject.selection.visual

@@ -30,7 +30,7 @@ from page.sessions import Run
 from page.shown import choices, explored, notice_of, on_hottest, subject_of, tested, without_of
 from records.map_check import MapCheck
 from records.selection import Selection
-from report.view import Drawing, Subject, whole_drawing
+from report.view import Subject, whole_drawing
 
 STOPPABLE: tuple[Part, ...] = ("method", "check", "answer")
 # Of the viewer's element, beside the answer and its picture.
@@ -258,14 +258,15 @@ class Explorer:
     def on_test(self, request: gr.Request, run_id: Any, _: Any, key: Any, wanted: Any) -> Iterator[Outputs]:
         """Hide the hottest patches of the map that is shown, and show what becomes of the word."""
 
-        def checked() -> tuple[str, Run, Subject, Drawing]:
+        def checked() -> tuple[str, Run, Subject]:
             visitor, run = self.around.asked(request, run_id, NO_ANSWER)
             if pick_of(key, run.capture).of_prompt:
                 raise RefusedError("Pick a word of the answer first.")
             subject = on_hottest(subject_of(run, Controls.of(wanted).selection(run.capture, key)))
-            return visitor, run, subject, whole_drawing(subject)
+            return visitor, run, subject
 
-        visitor, run, subject, drawing = yield from refusing(self.complaint, checked)
+        visitor, run, subject = yield from refusing(self.complaint, checked)
+        which = subject.selection.visual
 
         def read(job: Job) -> MapCheck:
             def check(loaded: Loaded) -> MapCheck:
@@ -275,8 +276,8 @@ class Explorer:
                     list(run.originals),
                     run.capture,
                     subject.tokens,
-                    drawing.values,
-                    visual=subject.selection.visual,
+                    subject.found.token_map(subject.tokens, which),
+                    visual=which,
                     on_progress=job.steps,
                     stop=job.stop,
                 )

@@ -91,13 +91,13 @@ def subject_of(run: Run, selection: Selection) -> Subject:
     return subject
 
 
-def on_hottest(subject: Subject) -> Subject:
-    """Return the same with the picture chosen that most of its map lies on: what is tested, and hidden.
+def on_hottest(subject: Subject, *, clips: bool = True) -> Subject:
+    """Return the same with that picture or clip chosen that has most of its map; without `clips` a picture.
 
     Raises:
-        ValueError: where there are only clips.
+        ValueError: without `clips` where there are no pictures.
     """
-    return subject.choosing(visual=subject.found.hottest_picture(subject.tokens))
+    return subject.choosing(visual=subject.found.hottest_visual(subject.tokens, clips=clips))
 
 
 def explored(run: Run, run_id: str, controls: Controls) -> dict[str, Any]:

@@ -34,14 +34,15 @@ class MapCheck:
     hottest: NDArray[np.float64]  # (count,): the word's probability without the map's hottest patches
     random: NDArray[np.float64]  # (repeat, count): without random ones
     central: NDArray[np.float64]  # (count,): without the most central ones
-    hottest_cells: NDArray[np.intp]  # (cell,): row * w + col; the first n are those hidden at the count n
+    # (cell,): row * w + col, of a clip (step * h + row) * w + col; the first n are hidden at the count n
+    hottest_cells: NDArray[np.intp]
     random_cells: NDArray[np.intp]  # (repeat, cell): likewise of each random order
-    patches: int  # of the picture
+    patches: int  # of the picture, of a clip those of all its steps
     ranked: int  # of them, above the map's lowest value: beyond these, "hottest" is drawn at random
     filling: Fill
     seed: int
     map_key: str = ""  # which map it was: `TokenMaps.key`
-    visual: int = 0  # the number of the picture that was covered, of several
+    visual: int = 0  # the number of the picture or clip that was covered, of several
 
     def __post_init__(self) -> None:
         """Refuse parts that disagree."""

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from methods.catalog import Method, method_named
 from records.choices import chosen_indices
 from records.shown import cell
-from records.visuals import is_picture, part_of_map, shape_of_map
+from records.visuals import part_of_map, shape_of_map
 from utils import as_ranges
 
 if TYPE_CHECKING:
@@ -117,18 +117,20 @@ class TokenMaps:
             places.append(self.tokens.index(token))
         return self.maps[places].mean(axis=0)
 
-    def hottest_picture(self, tokens: int | Sequence[int]) -> int:
-        """Return the number of the picture, no clip, on which most of the tokens' map is: values above 0.
+    def hottest_visual(self, tokens: int | Sequence[int], *, clips: bool = True) -> int:
+        """Return the number of the picture or clip on which most of the tokens' map is: values above 0.
+
+        Without `clips` it is that of a picture.
 
         Raises:
-            ValueError: as `token_map`, and where there are only clips.
+            ValueError: as `token_map`; without `clips` where there are no pictures.
         """
         visuals = () if self.capture is None else self.capture.visuals
-        if is_picture(visuals) or not visuals:
+        if not visuals:
             return 0
-        numbers = [number for number, visual in enumerate(visuals) if visual.kind == "image"]
+        numbers = [number for number, one in enumerate(visuals) if clips or one.kind == "image"]
         if not numbers:
-            raise ValueError("The map of a clip cannot be tested or hidden; that of a picture can.")
+            raise ValueError("No part of a clip can be hidden or cut out: this needs a picture.")
         parts = (self.token_map(tokens, number) for number in numbers)
         return numbers[int(np.argmax([np.maximum(part, 0).sum() for part in parts]))]
 

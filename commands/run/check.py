@@ -21,20 +21,26 @@ from drawing.outline import whole_of
 from evaluation.charts import curve_chart
 from evaluation.removal import check_map
 from evaluation.without_picture import PictureCheck, without_image
-from model import Pictures, as_list
+from model import Pictures
 from records.capture import Capture
+from records.keep import every_head
 from records.map_check import MapCheck
-from records.token_maps import TokenMaps
+from records.selection import Selection
+from records.token_maps import SelectedMaps, TokenMaps
+from records.videos import Video
+from report.parts import parts_on, sheet
+from report.places import WORDS, whole_place_of
+from report.view import Subject
 from utils import Stopped, one_line
 from visualization import save_image
 
 
-class OnePicture(NamedTuple):
-    """What is checked: a word's map on one picture of an answer."""
+class Checked(NamedTuple):
+    """What is checked: a word's map on one picture or clip of an answer."""
 
     capture: Capture
     found: TokenMaps
-    which: int  # the picture's number, from 0
+    which: int  # its number, from 0
 
 
 def run(args: argparse.Namespace) -> None:
@@ -52,14 +58,12 @@ def run(args: argparse.Namespace) -> None:
                 )
             except Stopped:
                 raise KeyboardInterrupt from None
-        image = as_list(given)[which]
-        assert isinstance(image, Image.Image)  # no clip is checked
-        write_check(folder, image, OnePicture(capture, found, which), on_map, on_picture)
+        write_check(folder, Checked(capture, found, which), on_map, on_picture)
         names = sorted(path.name for path in folder.iterdir())
     for note in found.notes:
         say(f"note: {note}")
     if len(args.image) > 1:
-        say(f"Picture {which + 1} of {len(args.image)}, {one_line(args.image[which])}:")
+        say(f"{whole_place_of(capture.visuals, which).capitalize()}, {one_line(args.image[which])}:")
     for count in on_map.counts[1:] if args.patches else [on_map.telling]:
         print(printable(on_map.sentence(count)))
     hidden = f"{on_map.telling} patch{'es' * (on_map.telling > 1)} hidden"
@@ -89,9 +93,10 @@ def checked(
             args.method, capture, tokens=tokens, on_progress=counter(progress), **given, **options
         )
         progress.update(int(progress.total or 0) - progress.n)
-    which = found.hottest_picture(tokens) if args.which is None else args.which - 1
-    count = capture.visuals[which].count
-    patches = numbers(args.patches, count + 1, "number of patches", "the picture") if args.patches else None
+    which = found.hottest_visual(tokens) if args.which is None else args.which - 1
+    one = capture.visuals[which]
+    owner = f"the {WORDS[one.kind]}"
+    patches = numbers(args.patches, one.count + 1, "number of patches", owner) if args.patches else None
     with bar("Pictures", "picture", 1) as progress:
         on_map = check_map(
             capture=capture,
@@ -110,19 +115,49 @@ def checked(
 
 def write_check(
     folder: Path,
-    image: Image.Image,
-    subject: OnePicture,
+    subject: Checked,
     on_map: MapCheck,
     on_picture: PictureCheck,
 ) -> None:
-    """Write what was found; the image is the one whose part of the map was checked."""
+    """Write what was found."""
     capture, found, which = subject
-    method = found.row
+    method, one = found.row, capture.visuals[which]
     (folder / "answer.txt").write_text(capture.text + "\n", encoding="utf-8")
     (folder / "words.md").write_text(on_picture.table() + "\n", encoding="utf-8")
     (folder / "curve.csv").write_text(on_map.csv_text(), encoding="utf-8")
     curve_chart(on_map, method.label).savefig(folder / "curve.png", dpi=150)
-    drawn = visualization.visualize_attention_on_image(
+    save_image(drawn_map(subject, on_map), folder / "map.png")
+    facts = {
+        "model": capture.model_name,
+        "prompt": capture.prompt,
+        "answer": capture.text,
+        "method": found.method,
+        "settings": found.settings,
+        **({"picture": which + 1} if len(capture.visuals) > 1 else {}),
+        **({"grid": one.grid, "times": one.times} if one.times else {}),
+        "map": on_map.as_dict(),
+        "with_and_without_picture": on_picture.as_dict(),
+    }
+    (folder / "check.json").write_text(
+        json.dumps(facts, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
+    )
+
+
+def drawn_map(subject: Checked, on_map: MapCheck) -> Image.Image:
+    """Return the picture under the map that was checked, with its colour bar; of a clip all its steps."""
+    capture, found, which = subject
+    method, image = found.row, capture.pictures[which]
+    if isinstance(image, Video):
+        chosen = Selection(
+            tuple(capture.layers),
+            every_head(capture),
+            tokens=on_map.tokens,
+            method=found.method,
+            visual=which,
+        )
+        shown = Subject(capture, chosen, SelectedMaps(found))
+        return sheet(shown, parts_on(shown, capture.pictures, which))
+    return visualization.visualize_attention_on_image(
         image,
         found.token_map(on_map.tokens, which),
         whole=whole_of(found.mean_map(on_map.tokens).astype(float)) if len(capture.visuals) > 1 else None,
@@ -132,18 +167,4 @@ def write_check(
         unit=method.shown_unit,
         min_side=visualization.MIN_SIDE,
         max_side=visualization.MAX_SIDE,
-    )
-    save_image(drawn, folder / "map.png")
-    facts = {
-        "model": capture.model_name,
-        "prompt": capture.prompt,
-        "answer": capture.text,
-        "method": found.method,
-        "settings": found.settings,
-        **({"picture": which + 1} if len(capture.visuals) > 1 else {}),
-        "map": on_map.as_dict(),
-        "with_and_without_picture": on_picture.as_dict(),
-    }
-    (folder / "check.json").write_text(
-        json.dumps(facts, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
     )

@@ -41,5 +41,5 @@ def _window(
 ) -> tuple[int, tuple[int, int, int, int]]:
     """Return a picture's number and the window that stands out most in a word's map on it."""
     tokens = tokens_meant(args.closer, capture) if args.closer else parsed_tokens(capture, ANSWER)[0]
-    which = found.hottest_picture(tokens) if args.which is None else args.which - 1
+    which = found.hottest_visual(tokens, clips=False) if args.which is None else args.which - 1
     return which, window_of(found.token_map(tokens, which), capture.visuals[which].size)

@@ -1,5 +1,6 @@
 """The shell: clips in a question, a system prompt, and answers about them that were kept."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from attention_extractor import AttentionExtractor
 from attention_processor import AttentionProcessor
 from cli import main
 from drawing.outline import whole_of
+from evaluation.removal import check_map
 from methods import token_maps
 from methods.grad_cam import smooth_grad_cam
 from records.capture import Capture
@@ -166,13 +168,35 @@ def test_a_kept_answer_about_a_clip_is_exported_without_its_file(
 def test_a_check_of_a_picture_beside_a_clip(
     call: Callable[..., int], clip: Path, picture: Path, out: Path, capsys: Any
 ) -> None:
-    given = [picture, clip, "--target", "1", "--repeats", "1", "--patches", "2"]
+    given = [picture, clip, "--target", "1", "--repeats", "1", "--patches", "2", "--which", "1"]
     assert call("check", *given, prompt=ASKED) == 0
     assert f"Picture 1 of 2, {picture}:" in capsys.readouterr().err
-    assert call("check", *given, "--which", "2", prompt=ASKED) == 2
-    assert capsys.readouterr().err.endswith(
-        "error: a clip's map cannot be checked: name a picture, among several by --which\n"
-    )
+
+
+def test_a_clips_map_is_checked(
+    call: Callable[..., int],
+    ask: Callable[..., Capture],
+    loaded: tuple[Any, Any],
+    clip: Path,
+    picture: Path,
+    out: Path,
+    capsys: Any,
+) -> None:
+    given = ["--target", "1", "--repeats", "1", "--patches", "2,9"]
+    assert call("check", picture, clip, *given, "--which", "2", prompt=ASKED) == 0
+    assert f"Clip 2 of 2, {clip}:" in capsys.readouterr().err
+    shown: Any = [open_image(picture), open_video(clip)]
+    capture = ask(shown, ASKED)
+    visual = capture.visuals[1]
+    heat = token_maps("attention", capture).token_map(1, visual=1)
+    expected = check_map(*loaded, shown, capture, 1, heat, visual=1, patches=[2, 9], repeats=1)
+    found = json.loads((out / "check.json").read_text("utf-8"))
+    assert (found["picture"], found["grid"], found["times"]) == (2, list(visual.grid), list(visual.times))
+    np.testing.assert_allclose(found["map"]["hottest"], expected.hottest, rtol=1e-3)
+    assert found["map"]["cells"]["hottest"] == expected.hottest_cells.tolist()
+    assert found["map"]["patches_in_all"] == visual.count
+    w, h = Image.open(out / "map.png").size
+    assert w > h  # both steps, side by side
 
 
 def test_grad_cam_reads_the_system_prompt(
@@ -200,7 +224,7 @@ def test_grad_cam_reads_the_system_prompt(
         (["attention", "{text}"], "{text}: The file is not a picture in a format that is read"),
         (["attention", "{clip}", "{gone}"], "picture 2 ({gone}): There is no such video file."),
         (["attention", "{clip}", "--system", "x" * 5000], "argument --system: 5,000 characters; at most"),
-        (["check", "{clip}", "--target", "1"], "a clip's map cannot be checked: name a picture"),
+        (["check", "{clip}", "--target", "1", "--which", "2"], "there is no picture 2: 1 were named"),
         (["gradcam", "{picture}", "{picture}"], "gradcam draws the layers of one picture; of several and of"),
         (
             ["gradcam", "{clip}"],

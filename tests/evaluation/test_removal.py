@@ -82,6 +82,15 @@ def probability(small: tuple[Any, Any], image: Image.Image, tokens: tuple[int, .
 # --- check this map ---
 
 
+def test_a_clips_middle_is_the_middle_of_each_step_at_any_time() -> None:
+    every = central((4, *LANDSCAPE))
+    assert every.shape == (4, *LANDSCAPE)
+    for step in every:
+        np.testing.assert_array_equal(step, central(LANDSCAPE))
+    firsts = {int(hottest_first(every, np.random.default_rng(seed))[0]) // (H * W) for seed in range(40)}
+    assert firsts == {0, 1, 2, 3}
+
+
 def test_removing_the_hottest_patches_is_painting_them_over(small: tuple[Any, Any], heat: np.ndarray) -> None:
     found = checked(small, heat, patches=[3, 9])
     assert found.counts == (0, 3, 9)

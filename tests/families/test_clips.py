@@ -1,9 +1,13 @@
 """Every family: clips in a question, alone and among pictures, against transformers' eager attention."""
 
 import copy
+import json
+from collections.abc import Iterable
 from functools import lru_cache
+from itertools import product
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -13,11 +17,12 @@ from evaluation.removal import check_map
 from methods import METHODS, token_maps
 from model import Encoded, PromptError, encode
 from records.capture import Capture
+from records.map_check import MapCheck
 from records.videos import Video
 from tests.families.kit import forced, picture, plain
 from tests.families.moving import GRID, STEPS, clip, leave_frames_small
 from tests.numerics import assert_same
-from tests.tiny_families import tiny_family
+from tests.tiny_families import cell, tiny_family
 
 pytestmark = pytest.mark.numeric
 TOKENS = 4
@@ -131,8 +136,80 @@ def test_what_cannot_be_is_one_line(family: tuple[Any, Any], kind: str) -> None:
         with pytest.raises(ValueError, match="about a clip"):
             read()
     heat = token_maps("attention", capture).token_map(1)
-    with pytest.raises(ValueError, match="the map of a clip cannot be tested"):
-        check_map(*family, clip(kind), capture, 1, heat)
+    with pytest.raises(ValueError, match=r"expected a map of finite values \(t, h, w\)=\(3, 2, 3\)"):
+        check_map(*family, clip(kind), capture, 1, heat[0])
+    with pytest.raises(ValueError, match="No part of a clip can be hidden"):
+        token_maps("attention", capture).hottest_visual(1, clips=False)
+
+
+def blurred(frame: np.ndarray, sigma: int) -> np.ndarray:
+    """Return a frame (h, w, rgb) under a Gaussian blur, line by line; its border goes on beyond it."""
+    reach = 3 * sigma
+    weights = np.exp(-(np.arange(-reach, reach + 1) ** 2) / (2 * sigma**2))
+    for axis in (0, 1):
+        wide = np.pad(frame, [(reach, reach) if axis == each else (0, 0) for each in range(3)], mode="edge")
+        frame = np.apply_along_axis(np.convolve, axis, wide, weights / weights.sum(), "valid")
+    return frame
+
+
+def patches_by_hand(frames: np.ndarray, side: int) -> np.ndarray:
+    """Return frames (frame, h, w, rgb) as `pixel_values_videos` has them (patch, value), piece by piece."""
+    found = []
+    for step, row, col, below, beside in product(range(STEPS), *map(range, GRID), range(2), range(2)):
+        top, left = side * (2 * row + below), side * (2 * col + beside)
+        piece = frames[2 * step : 2 * step + 2, top : top + side, left : left + side]  # (frame, y, x, rgb)
+        found.append(piece.transpose(3, 0, 1, 2).reshape(-1))
+    return np.stack(found)
+
+
+@pytest.mark.parametrize(("prompt", "visual"), [(ALONE, 0), (MIXED, 1)])
+def test_a_clips_map_is_tested_by_hiding_places_in_two_frames(
+    family: tuple[Any, Any], kind: str, prompt: str, visual: int
+) -> None:
+    capture, side = answer(kind, prompt), cell(kind)
+    heat = token_maps("attention", capture).token_map(1, visual)
+    check = check_map(
+        *family, shown(kind, prompt), capture, 1, heat, visual=visual, patches=[1, 4], repeats=2, seed=3
+    )
+    assert (check.patches, check.visual) == (heat.size, visual) == (STEPS * 6, visual)
+    hottest = sorted(range(heat.size), key=lambda place: -heat.reshape(-1)[place])
+    assert check.hottest_cells.tolist() == hottest[:4]
+    again = MapCheck.from_dict(json.loads(json.dumps(check.as_dict())))
+    np.testing.assert_array_equal(again.random_cells, check.random_cells)
+
+    frames = clip(kind).frames[[0, 1, 2, 3, 4, 4]] / 127.5 - 1  # (frame, h, w, rgb); the last counts twice
+    blurs = np.stack([blurred(frame, side) for frame in frames])
+    encoded = encode(*family, shown(kind, prompt), prompt)
+    inputs = forced(encoded.inputs, capture)
+    assert_same(torch.from_numpy(patches_by_hand(frames, side // 2)).float(), inputs["pixel_values_videos"])
+
+    def probability(cells: Iterable[int]) -> float:
+        hidden = frames.copy()
+        for place in cells:
+            step, row, col = np.unravel_index(place, (STEPS, *GRID))
+            where = np.s_[
+                2 * step : 2 * step + 2, side * row : side * (row + 1), side * col : side * (col + 1)
+            ]
+            hidden[where] = blurs[where]
+        pixels = torch.from_numpy(patches_by_hand(hidden, side // 2)).float()
+        with torch.no_grad():
+            logits = plain(kind)(**{**inputs, "pixel_values_videos": pixels}).logits
+        logprobs = torch.log_softmax(logits[0, encoded.prompt_length], -1)  # which predicts token 1
+        return float(logprobs[capture.token_ids[1]].exp())
+
+    orders = [check.hottest_cells, *check.random_cells]
+    for order, values in zip(orders, [check.hottest, *check.random], strict=True):
+        for count, value in zip((0, 1, 4), values, strict=True):
+            assert value == pytest.approx(probability(order[:count].tolist()), rel=2e-3)
+
+
+def test_a_map_is_tested_where_most_of_it_is(kind: str) -> None:
+    capture = answer(kind, MIXED)
+    found = token_maps("attention", capture)
+    for token in range(TOKENS):
+        sums = [capture.attention[token][..., one.patches].float().sum() for one in capture.visuals]
+        assert found.hottest_visual(token) == int(np.argmax(sums))
+        assert found.hottest_visual(token, clips=False) == (0 if sums[0] > sums[2] else 2)
 
 
 def test_a_template_without_a_place_for_clips_says_so_in_one_line(kind: str) -> None:

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { curveOf, triesOf } from '../../viewer/js/state/curve.js';
+import { curveOf, placed, triesOf } from '../../viewer/js/state/curve.js';
 import { checkOf } from './made.js';
 
 test('a test is a curve with the range of its random draws, and three pictures', () => {
@@ -54,4 +54,30 @@ test('the pictures show as many hidden cells as the sentences are about, in the 
     { name: '2 hottest hidden', cells: [6, 1], probability: 0.4, tone: 'picture' },
     { name: '2 random hidden', cells: [3, 14], probability: 0.8, tone: 'language' }, // the mean of all draws
   ]);
+});
+
+test('of a clip the step is drawn that has most of what is hidden, and its time is said', () => {
+  const planes = [0.5, 4, 65].map((time) => ({ grid: [2, 3], time }));
+  const cells = { hottest: [6, 7, 0, 11], random: [[17, 2, 4, 14]] }; // steps 1, 1, 0, 1 and 2, 0, 0, 2
+  const tries = triesOf(checkOf([1], { patches: [0, 2, 4], telling: 4, cells }));
+  assert.deepEqual(
+    placed(tries, planes).map(({ name, where, cells, plane }) => [name + where, cells, planes.indexOf(plane)]),
+    [
+      ['nothing hidden at 4.0 s', [], 1],
+      ['4 hottest hidden, 3 of them at 4.0 s', [0, 1, 5], 1],
+      ['4 random hidden, 2 of them at 0.5 s', [2, 4], 0],
+    ],
+  );
+});
+
+test('on a picture every hidden cell is drawn and no time is said', () => {
+  const planes = [{ grid: [3, 5], time: null }];
+  assert.deepEqual(
+    placed(triesOf(checkOf([1])), planes).map(({ where, cells, plane }) => [where, cells, plane]),
+    [
+      ['', [], planes[0]],
+      ['', [6, 1], planes[0]],
+      ['', [3, 14], planes[0]],
+    ],
+  );
 });

@@ -224,12 +224,25 @@ def ends(key: str) -> tuple[int, int]:
     return int(first), int((rest or [first])[0]) + 1
 
 
-def test_an_answer_about_a_clip_is_not_tested_and_says_why(tab: Tab, clip: Path) -> None:
+def test_a_clips_map_is_tested_and_the_moment_of_what_is_hidden_is_shown(
+    tab: Tab, site: tuple[Page, str], clip: Path
+) -> None:
     upload(tab, clip)
     allow(tab, NEW)
     generate(tab)
     tab.keyboard.press("t")
-    says(tab, "notice", "The map of a clip cannot be tested")
+    tab.locator(".lens-try").nth(2).wait_for()
+    (*_, run) = site[0].sessions._runs.values()
+    (kept,) = run.checks.values()
+    (visual,) = run.capture.visuals
+    assert (kept.patches, kept.visual) == (visual.count, 0)
+    _, h, w = visual.grid
+    steps = np.bincount(kept.hottest_cells[: kept.telling] // (h * w), minlength=visual.grid[0])
+    names = tab.locator(".lens-try p span").all_inner_texts()
+    hottest = f"at {visual.times[int(steps.argmax())]:.1f} s"
+    assert names[0].endswith(hottest)
+    assert names[1].endswith(hottest)
+    assert f"{kept.telling} hottest hidden" in names[1]
 
 
 def test_an_example_joins_with_the_button_pressed_and_takes_the_place_without(tab: Tab, files: Path) -> None:

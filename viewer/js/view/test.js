@@ -1,5 +1,5 @@
 // The test of the shown map: the pictures that were tried, what each did to the word, and the curve.
-import { curveOf, triesOf } from '../state/curve.js';
+import { curveOf, placed, triesOf } from '../state/curve.js';
 import { boxOf } from '../state/geometry.js';
 import { probabilityText } from '../state/numbers.js';
 import { planesIn } from '../state/planes.js';
@@ -32,7 +32,8 @@ function draw(viewer) {
   part('testTitle').textContent = title;
   part('testText').textContent = rest.join(' ');
   part('testNote').textContent = '';
-  part('tries').replaceChildren(...triesOf(check).map((one) => tried(viewer, one, check.visual ?? 0)));
+  const own = planesIn(state.data, check.visual ?? 0).map((plane) => state.data.planes[plane]);
+  part('tries').replaceChildren(...placed(triesOf(check), own).map((one) => tried(viewer, one)));
   part('curve').replaceChildren(curveNode(curveOf(check)));
 }
 
@@ -46,9 +47,7 @@ function untested(state) {
 }
 
 // Returns one picture that was tried, what was hidden hatched, with the word's probability under it.
-function tried(viewer, { name, cells, probability, tone }, visual) {
-  const { state, painter } = viewer;
-  const { picture, grid } = state.data.planes[planesIn(state.data, visual)[0]];
+function tried({ painter }, { name, where, cells, probability, tone, plane: { picture, grid } }) {
   const node = document.createElement('div');
   node.className = 'lens-try';
   const canvas = document.createElement('canvas');
@@ -63,7 +62,7 @@ function tried(viewer, { name, cells, probability, tone }, visual) {
   }
   const line = document.createElement('p');
   const label = document.createElement('span');
-  label.textContent = name;
+  label.textContent = `${name}${where}`;
   const value = document.createElement('b');
   value.textContent = probabilityText(probability);
   line.append(label, value);
