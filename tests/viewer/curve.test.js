@@ -58,10 +58,14 @@ test('the pictures show as many hidden cells as the sentences are about, in the 
 
 test('of a clip the step is drawn that has most of what is hidden, and its time is said', () => {
   const planes = [0.5, 4, 65].map((time) => ({ grid: [2, 3], time }));
-  const cells = { hottest: [6, 7, 0, 11], random: [[17, 2, 4, 14]] }; // steps 1, 1, 0, 1 and 2, 0, 0, 2
-  const tries = triesOf(checkOf([1], { patches: [0, 2, 4], telling: 4, cells }));
+  const hidden = { hottest: [6, 7, 0, 11], random: [[17, 2, 4, 14]] }; // steps 1, 1, 0, 1 and 2, 0, 0, 2
+  const tries = triesOf(checkOf([1], { patches: [0, 2, 4], telling: 4, cells: hidden }));
   assert.deepEqual(
-    placed(tries, planes).map(({ name, where, cells, plane }) => [name + where, cells, planes.indexOf(plane)]),
+    placed(tries, planes).map(({ name, where, cells, plane }) => [
+      name + where,
+      cells,
+      planes.indexOf(plane),
+    ]),
     [
       ['nothing hidden at 4.0 s', [], 1],
       ['4 hottest hidden, 3 of them at 4.0 s', [0, 1, 5], 1],
