@@ -46,6 +46,7 @@ STATES: tuple[tuple[str, int, int, str, str], ...] = (
     ("page-portrait.png", 1440, 900, "light", "portrait"),
     ("page-several.png", 1440, 900, "light", "several"),
     ("page-follow.png", 1440, 900, "light", "follow"),
+    ("page-closer.png", 1440, 900, "light", "closer"),
     ("page-boxes.png", 1440, 900, "light", "boxes"),
     ("page-error.png", 1440, 900, "light", "refuse"),
     ("gradcam.png", 1440, 900, "light", "gradcam"),
@@ -201,15 +202,13 @@ def several(tab: Tab) -> None:
 
 
 def follow(tab: Tab) -> None:
-    """Ask two questions after the example."""
-    for number, question in enumerate(("What is the boat?", "Where is the boat?"), 2):
-        tab.click(".lens-follow") if number == 2 else None
-        tab.fill("#prompt textarea", question)
-        tab.click("#generate")
-        tab.wait_for_function(
-            "count => document.querySelectorAll('.lens-turns li').length === count", arg=number
-        )
-        finished(tab)
+    """Ask a question after the example."""
+    tab.click(".lens-follow")
+    tab.fill("#prompt textarea", "What is the boat?")
+    tab.click("#generate")
+    tab.wait_for_selector(".lens-turns li:nth-child(2)")
+    tab.wait_for_selector('.lens-words:not(:has-text("heart"))')
+    finished(tab)
     tab.mouse.move(0, 0)
 
 
@@ -220,7 +219,22 @@ def boxes(tab: Tab) -> None:
     tab.keyboard.press("Escape")
     tab.fill("#prompt textarea", "Locate the fish and the boat.")
     tab.click("#generate")
+    tab.wait_for_selector(".lens-boxes:not([hidden])")
     finished(tab)
+
+
+def closer(tab: Tab) -> None:
+    """Look closer at the boat, and draw the map of the crop in its place."""
+    tab.fill("#prompt textarea", "What is the boat?")
+    tab.click("#generate")
+    tab.wait_for_selector('.lens-words:not(:has-text("heart"))')
+    finished(tab)
+    drag(tab, (0.85, 0.35), (0.98, 0.62))
+    tab.click('[data-part="closer"]')
+    tab.wait_for_selector(".lens-visual-place", state="attached")
+    finished(tab)
+    tab.click(".lens-visual-place button")
+    tab.mouse.move(0, 0)
 
 
 def refuse(tab: Tab) -> None:
@@ -256,6 +270,7 @@ STEPS: dict[str, Callable[[Tab], None]] = {
     "several": several,
     "follow": follow,
     "boxes": boxes,
+    "closer": closer,
     "refuse": refuse,
     "gradcam": gradcam,
 }

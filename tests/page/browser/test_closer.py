@@ -10,6 +10,7 @@ from playwright.sync_api import Page as Tab
 from tests.page.browser.kit import ask, reads, says
 from tests.page.browser.test_accessible import in_both_themes
 from tests.seeing import part, said, state
+from tests.serving import noise
 
 pytestmark = [
     pytest.mark.timeout(600),
@@ -79,9 +80,10 @@ def test_a_region_is_looked_at_closer(tab: Tab, files: Path) -> None:
 
 
 def test_what_is_too_small_is_refused_and_the_answer_stays(tab: Tab, files: Path) -> None:
-    ask(tab, files / "a.png")
+    noise(3, (40, 40)).save(files / "small.png")  # which is enlarged: its cells have 20 of its pixels a side
+    ask(tab, files / "small.png")
     before = said(part(tab, "words"))
-    drag(tab, (0.0, 0.0, 0.125, 0.2))  # one cell
+    drag(tab, (0.0, 0.0, 0.5, 0.5))
     part(tab, "closer").click()
     says(tab, "notice", "too small")
     reads(tab, before)
