@@ -192,6 +192,13 @@ def test_what_cannot_be_is_refused_before_a_model_is_loaded(
     assert names(out) == set()
 
 
+def test_a_closer_look_is_at_one_answer(run: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:
+    for part in (["--closer"], ["--crop", "0,0,56,56"]):
+        assert run("--then", THEN, *part) == 2
+        line = "error: --closer and --crop look closer at one answer: leave out --then"
+        assert capsys.readouterr().err.splitlines()[-1] == line
+
+
 def test_a_token_that_a_later_answer_lacks_is_told_with_its_turn(
     run: Callable[..., int], out: Path, by_hand: list[Capture], monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
