@@ -31,6 +31,7 @@ from records.map_check import probability_text
 from records.visuals import Kind, placeholders
 from utils import OnProgress, Watch
 
+UNLIKELY = 0.001  # a token of which that is all, with the picture and without, came from neither
 NOTE = "Each word stands after the words that were really said before it, which the picture had a part in."
 
 
@@ -54,7 +55,7 @@ class PictureCheck:
         return (
             f"“{text}” has probability {probability_text(seen)} with the picture and "
             f"{probability_text(unseen)} without it: "
-            f"it came from {_source(seen, unseen)}."
+            f"it came from {_source(seen, unseen, len(tokens))}."
         )
 
     def rows(self) -> list[list[str]]:
@@ -62,7 +63,8 @@ class PictureCheck:
         found = []
         for text, tokens in self.words:
             seen, unseen = self.of(tokens)
-            found.append([text, probability_text(seen), probability_text(unseen), _source(seen, unseen)])
+            source = _source(seen, unseen, len(tokens))
+            found.append([text, probability_text(seen), probability_text(unseen), source])
         return found
 
     def table(self) -> str:
@@ -87,8 +89,10 @@ class PictureCheck:
         }
 
 
-def _source(seen: float, unseen: float) -> str:
-    """Return where a word's probability came from, in words."""
+def _source(seen: float, unseen: float, tokens: int) -> str:
+    """Return where the probability of a word of so many tokens came from, in words."""
+    if max(seen, unseen) < UNLIKELY**tokens:
+        return "neither: it is not what the model would say"
     if unseen > 2 * seen:
         return "language, against the picture"
     if unseen >= seen / 2:

@@ -52,8 +52,8 @@ STATES: tuple[tuple[str, int, int, str, str], ...] = (
     ("gradcam.png", 1440, 900, "light", "gradcam"),
 )
 BOXES = """[
-  {"bbox_2d": [149, 12, 206, 48], "label": "fish"},
-  {"bbox_2d": [324, 68, 386, 128], "label": "boat"}
+  {"bbox_2d": [130, 11, 175, 41], "label": "fish"},
+  {"bbox_2d": [279, 62, 329, 110], "label": "boat"}
 ]"""
 BLUE = ("gradcam", "--layer-range", "all", "--target", "word:1")
 # file, a command of the shell, and which of the files that it writes
@@ -229,7 +229,7 @@ def closer(tab: Tab) -> None:
     tab.click("#generate")
     tab.wait_for_selector('.lens-words:not(:has-text("heart"))')
     finished(tab)
-    drag(tab, (0.85, 0.35), (0.98, 0.62))
+    drag(tab, (0.77, 0.35), (0.98, 0.62))
     tab.click('[data-part="closer"]')
     tab.wait_for_selector(".lens-visual-place", state="attached")
     finished(tab)

@@ -25,7 +25,7 @@ const known = (state, unseen) =>
   withChanges({ ...state, isOwnPick: true }, { without: unseen.map(Math.log) });
 
 test('a word came from where the shell says', () => {
-  for (const [seen, unseen, source] of sources) assert.equal(sourceOf(seen, unseen), source);
+  for (const [seen, unseen, tokens, source] of sources) assert.equal(sourceOf(seen, unseen, tokens), source);
 });
 
 test('the headline says where a word came from, in a tone of its own', () => {

@@ -6,8 +6,11 @@ import { quoted } from './texts.js';
 const TONES = { 'the picture': 'picture', both: 'both' };
 const STATES = { 'Holds up': 'holds', Partly: 'partly', 'Does not hold': 'fails' };
 
-// Returns where a word came from, by its probability with the picture and without: as the shell says it.
-export function sourceOf(seen, unseen) {
+const UNLIKELY = 0.001; // a token of which that is all, with the picture and without, came from neither
+
+// Returns where a word of so many tokens came from, by its probability with the picture and without: as the shell says it.
+export function sourceOf(seen, unseen, tokens) {
+  if (Math.max(seen, unseen) < UNLIKELY ** tokens) return 'neither: it is not what the model would say';
   if (unseen > 2 * seen) return 'language, against the picture';
   if (unseen >= seen / 2) return 'language alone';
   return unseen >= seen / 10 ? 'both' : 'the picture';
@@ -17,7 +20,7 @@ export function sourceOf(seen, unseen) {
 export function pickedSource({ data, picked }) {
   if (!picked || picked.of_prompt) return null;
   const { seen, unseen } = probabilities(data, picked);
-  return unseen === null ? null : sourceOf(seen, unseen);
+  return unseen === null ? null : sourceOf(seen, unseen, picked.tokens.length);
 }
 
 // Returns the headline as parts {text, tone}, the source in a tone of its own: "picture", "both" or "language".
