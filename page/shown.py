@@ -19,10 +19,10 @@ from methods import selected_maps
 from model import DEMO
 from page.selection import WHOLE_ANSWER, Controls, Pick
 from page.sessions import Run
-from records.crops import detail_gain, gain_text
 from records.keep import kept_pairs, pairs_text
 from records.map_check import probability_text
 from records.selection import Selection
+from report.crops import crop_gain
 from report.view import Subject, coloured, whole_drawing
 from utils import as_ranges, one_line
 
@@ -213,9 +213,8 @@ def notes_of(run: Run, source: Any) -> list[str]:
     pictures = [one for one in run.originals if isinstance(one, Image.Image)]
     if capture.model_name == DEMO and not all(map(is_framed, pictures)):
         notes.append(TOYS_ONLY)
-    if (crop := capture.crop) is not None:
-        gain = detail_gain(capture.visuals[crop.of], capture.visuals[crop.visual], capture.settings["cell"])
-        notes.append(gain_text(gain).removesuffix("."))
+    if capture.crop is not None:
+        notes.append(crop_gain(capture).removesuffix("."))
     if capture.model_name == DEMO and capture.history:
         notes.append(ALONE_ONLY)
     if run.reused and run.kept:
