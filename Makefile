@@ -20,6 +20,9 @@ else
 BIOME := @echo "JavaScript and CSS are left out: npm was not found (Debian's packages nodejs and npm)." \#
 endif
 
+# Where it is set, every process that a test starts would compile the project anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help install run test test-numerics $(NUMERIC_RUNS) check format bench pictures clean
 

@@ -4,8 +4,10 @@ Goes in: texts and errors. Comes out: small components, and what Gradio shows. K
 models and maps.
 """
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from html import escape
 from itertools import count
 from pathlib import Path
@@ -45,6 +47,29 @@ def line(value: str, elem_id: str, role: str = "status") -> gr.HTML:
 def text_of(name: str) -> str:
     """Return a file of the page."""
     return (HERE / name).read_text(encoding="utf-8")
+
+
+@lru_cache(maxsize=16)
+def quoted(script: str) -> frozenset[str]:
+    """Return the names that stand in quotes in a component's script: Gradio takes them for its events."""
+    return frozenset(re.findall(r"""(?<=['"`])\w+(?=['"`])""", script))
+
+
+_searched = gr.HTML.__getattr__
+
+
+def _event(component: gr.HTML, name: str) -> Any:
+    """Return Gradio's event of this name where the component's script has one.
+
+    Gradio searches the script for each name that a component lacks, about ten whenever something of it
+    changes, and that of the viewer has 250 kB. Each script is searched once here.
+    """
+    if name in quoted(component.__dict__.get("js_on_load") or ""):
+        return _searched(component, name)
+    raise AttributeError(f"'{type(component).__name__}' object has no attribute '{name}'.")
+
+
+gr.HTML.__getattr__ = _event  # type: ignore[method-assign]
 
 
 # --- Callbacks ---

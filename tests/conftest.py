@@ -31,18 +31,22 @@ signal.signal(
     signal.SIGINT, signal.default_int_handler
 )  # what runs in the background starts with Ctrl-C ignored
 
+STARTS = {"subprocess", "in_a_shell", "load_elsewhere"}  # names in a file of tests that starts processes
+
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what needs a browser, so that `-m "not browser"` leaves it out, and begin with such files.
 
-    They take longest: processes that work side by side, a file at a time, then end at about the same time.
+    They take longest, then those that start processes, each of which imports everything anew: processes that
+    work side by side, a file at a time, then end at about the same time.
     """
     needing = {item for item in items if "chromium" in getattr(item, "fixturenames", ())}
     for item in needing:
         item.add_marker("browser")
-    first = {item.path for item in needing}
-    items.sort(key=lambda item: item.path not in first)
+    in_browser = {item.path for item in needing}
+    starting = {item.path for item in items if STARTS & vars(getattr(item, "module", None) or item).keys()}
+    items.sort(key=lambda item: (item.path not in in_browser, item.path not in starting))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -4,6 +4,7 @@ import socket
 import threading
 from pathlib import Path
 from types import SimpleNamespace
+from typing import NamedTuple
 
 import psutil
 import pytest
@@ -16,18 +17,40 @@ from tests.model.kit import KNOWN, load_elsewhere, said
 from tests.published import published_adapter
 
 
-def test_a_hub_id_is_fetched_once_and_found_again_without_a_network(saved: Path, tmp_path: Path) -> None:
-    other, bare, weightless = tmp_path / "other", tmp_path / "bare", tmp_path / "weightless"
-    for folder in (other, bare, weightless):
-        folder.mkdir()
+class Answers(NamedTuple):
+    """What is said of each name in one process while the hub is there, and in another without it."""
+
+    fetched: dict[str, str]
+    without: dict[str, str]
+    cache: Path
+
+
+@pytest.fixture(scope="module")
+def answers(saved: Path, tmp_path_factory: pytest.TempPathFactory) -> Answers:
+    """Load every kind of name; org/base, which org/lora names, is nobody's own name."""
+    folder = tmp_path_factory.mktemp("hub")
+    other, bare, weightless = folder / "other", folder / "bare", folder / "weightless"
+    for place in (other, bare, weightless):
+        place.mkdir()
     (other / "config.json").write_text('{"model_type": "llava"}')
     (bare / "README.md").write_text("nothing")
     (weightless / "config.json").write_text('{"model_type": "qwen2_5_vl"}')
     (weightless / "pytorch_model-00001-of-00002.bin").write_bytes(b"\x80\x04cos\nabort\n(tR.")
+    shapes = {"model.language_model.layers.1.self_attn.o_proj": (64, 64)}
+    lora = published_adapter(folder / "lora", "org/base", shapes)
     models = {"org/small": saved, "org/other": other, "org/bare": bare, "org/pickled": weightless}
-    with fake_hub(models) as endpoint:
-        answers = load_elsewhere(endpoint, tmp_path / "hub", *models, "org/none", "gated/model")
-    assert answers == [
+    names = (*models, "org/none", "gated/model", "org/lora", "org/base + org/lora")
+    with fake_hub({**models, "org/base": saved, "org/lora": lora}) as endpoint:
+        fetched = load_elsewhere(endpoint, folder / "cache", *names)
+    again = ("org/small", "org/unseen", "org/pickled", "org/lora")
+    without = load_elsewhere(endpoint, folder / "cache", *again)
+    return Answers(
+        dict(zip(names, fetched, strict=True)), dict(zip(again, without, strict=True)), folder / "cache"
+    )
+
+
+def test_a_hub_id_is_fetched_once_and_found_again_without_a_network(answers: Answers) -> None:
+    assert list(answers.fetched.values())[:6] == [
         "loaded org/small",
         f"ModelError: org/other is no {KNOWN} model: "
         'its config.json says model_type "llava"; choose a checkpoint of that kind.',
@@ -37,9 +60,8 @@ def test_a_hub_id_is_fetched_once_and_found_again_without_a_network(saved: Path,
         "ModelError: There is no folder and no model on the hub named org/none.",
         "ModelError: gated/model asks for a login on the hub; run: hf auth login",
     ]
-    assert not list((tmp_path / "hub").rglob("*.bin"))
-    answers = load_elsewhere(endpoint, tmp_path / "hub", "org/small", "org/unseen", "org/pickled")
-    assert answers == [
+    assert not list(answers.cache.rglob("*.bin"))
+    assert list(answers.without.values())[:3] == [
         "loaded org/small",
         "ModelError: org/unseen is no folder here, was not downloaded before, and the hub cannot be reached; "
         "check the network or give a local folder.",
@@ -48,13 +70,10 @@ def test_a_hub_id_is_fetched_once_and_found_again_without_a_network(saved: Path,
     ]
 
 
-def test_an_adapter_on_the_hub_comes_with_its_base(saved: Path, tmp_path: Path) -> None:
-    shapes = {"model.language_model.layers.1.self_attn.o_proj": (64, 64)}
-    lora = published_adapter(tmp_path / "lora", "org/small", shapes)
-    with fake_hub({"org/small": saved, "org/lora": lora}) as endpoint:
-        found = load_elsewhere(endpoint, tmp_path / "hub", "org/lora", "org/small + org/lora")
-    assert found == ["loaded org/lora", "loaded org/small + org/lora"]
-    assert load_elsewhere(endpoint, tmp_path / "hub", "org/lora") == ["loaded org/lora"]
+def test_an_adapter_on_the_hub_comes_with_its_base(answers: Answers) -> None:
+    for name in ("org/lora", "org/base + org/lora"):
+        assert answers.fetched[name] == f"loaded {name}"
+    assert answers.without["org/lora"] == "loaded org/lora"
 
 
 def test_a_hub_that_never_answers_is_given_up(tmp_path: Path) -> None:
