@@ -233,6 +233,7 @@ def closer(tab: Tab) -> None:
     tab.click('[data-part="closer"]')
     tab.wait_for_selector(".lens-visual-place", state="attached")
     finished(tab)
+    tab.click(".lens-words .lens-word:has-text('boat')")
     tab.click(".lens-visual-place button")
     tab.mouse.move(0, 0)
 

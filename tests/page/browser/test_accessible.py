@@ -11,7 +11,7 @@ from tests.page.browser.kit import OpenTab, panel, prepare
 from tests.seeing import Scheme, choose, part, set_scheme, word
 
 pytestmark = [
-    pytest.mark.timeout(280),
+    pytest.mark.timeout(900),
     # Gradio's queue statistics use what this pandas deprecates.
     pytest.mark.filterwarnings("ignore::pandas.errors.Pandas4Warning"),
 ]
