@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import argparse
 
-from PIL import Image
-
 import config
 from commands.arguments import (
     add_drawing_arguments,
@@ -21,7 +19,7 @@ from commands.terminal import UsageError
 from methods.catalog import LAYERED
 from records.targets import Chosen, target_choice
 
-HELP = """Answer a prompt about an image and draw Smooth Grad-CAM: what raised the answer's score.
+HELP = """Answer a prompt about pictures and clips and draw Smooth Grad-CAM: what raised the answer's score.
 
 examples:
   python cli.py gradcam photo.jpg --prompt "What is this?" --output outputs/photo
@@ -49,6 +47,9 @@ writes into the output folder:
   original.png                the picture as the model was given it
   answer.txt                  the answer that is explained
   maps.npz                    the raw maps as numbers, with what they were made from; numpy.load opens it
+
+About several pictures each has its files in a folder of its own, picture_1, picture_2 …; those of a clip are
+of the step that most of the maps lies on. The scores are of all pictures and clips together.
 
 grad-cam weighs the features by their mean gradient; gradient-norm is the length of each patch's own gradient.
 README.md shows how often each finds the object. The last layer has neither: nothing reads its features of the
@@ -108,7 +109,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def check(args: argparse.Namespace) -> None:
-    """Raise UsageError for arguments that contradict each other; open the picture."""
+    """Raise UsageError for arguments that contradict each other; open the pictures."""
     if args.mode != "single" and args.layer is not None:
         raise UsageError(
             f"--layer belongs to --mode single; --mode {args.mode} takes --layers or --layer-range"
@@ -122,9 +123,4 @@ def check(args: argparse.Namespace) -> None:
     args.look = look_of(args)
     check_generation(args)
     take_pictures(args, args.image)
-    if not isinstance(args.picture, Image.Image):
-        raise UsageError(
-            "gradcam draws the layers of one picture; of several and of clips, attention --method "
-            "smooth-grad-cam draws what raised each word"
-        )
     check_folder(args.output)

@@ -164,7 +164,10 @@ class Api:
         scale: str = config.HEATMAP_SCALE,
         run_id: Any = None,
     ) -> Iterator[tuple[Any, Any]]:
-        """Explain the session's answer: its layers in one picture, and the maps (layer, h, w)."""
+        """Explain the session's answer: its layers in one picture, and the maps (layer, h, w).
+
+        Of several pictures the maps are (layer, patch), and it is the picture that most of them lies on.
+        """
         with told(plain=True):
             visitor, run = self.around.asked(request, run_id, NO_ANSWER)
             drawing = Style(look_said(colormap, alpha, view, cells), scale)
@@ -180,7 +183,9 @@ class Api:
                 lambda progress: (gr.skip(), {**cams.state_of(progress), "finished": False}),
                 STOPPED,
             )
-            picture = layer_grid(cam, run.picture, "grid", drawing.look_at(cam))
+            run.cam = cam
+            part, picture = cams.shown_part(run)
+            picture = layer_grid(part, picture, "grid", drawing.looks_at(part))
             yield self.around.files.drawn(visitor, picture), cams.described(cam)
 
     def followed(

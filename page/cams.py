@@ -27,7 +27,9 @@ from records.grad_cam import LABELS, GradCam
 from records.layers import NAMED_LAYERS, Layers, chosen_layers
 from records.selection import parsed_tokens
 from records.targets import Contrast, Target, Text, target_choice
+from records.visuals import is_picture, plane_at
 from report.layers import Style, method
+from report.places import place_of
 from utils import as_ranges, numbers_of
 
 TARGETS = {
@@ -64,7 +66,7 @@ class Asked:
             return smooth_grad_cam(
                 loaded.model,
                 loaded.processor,
-                run.original,  # one picture alone: ValueError says so of several
+                list(run.originals),
                 run.capture.prompt,
                 self.layers,
                 self.target,
@@ -195,13 +197,29 @@ def finished(cam: GradCam) -> dict[str, Any]:
     return {"state": "done", "target": cam.target, "count": passes, "notes": cam.notes}
 
 
-def tiles(run: Run, drawing: Style) -> list[dict[str, Any]]:
+def shown_part(run: Run, plane: Any = None) -> tuple[GradCam, Image.Image]:
+    """Return what of the maps lies on one picture or moment, and that picture as it is shown.
+
+    `plane` is the viewer's number of it; for what is none it is the one that most of the maps lies on.
+    """
+    if run.cam is None:
+        raise RefusedError("There is no Grad-CAM of this answer yet: press Run.")
+    cam, visuals = run.cam, run.capture.visuals
+    if is_picture(visuals):
+        return cam, run.picture
+    count = sum(visual.grid[0] for visual in visuals)
+    is_one = isinstance(plane, int) and not isinstance(plane, bool) and 0 <= plane < count
+    visual, step = plane_at(visuals, plane) if is_one else cam.hottest
+    picture = run.moment_of(visual, step)
+    return cam.on(picture, visual, step, place_of(visuals, visual, step)), picture
+
+
+def tiles(cam: GradCam, picture: Image.Image, drawing: Style) -> list[dict[str, Any]]:
     """Return a small picture of each layer, ascending: its number, its map's range, and the picture."""
-    cam = _of(run)
-    small = visualization.thumbnails(run.picture, list(cam.maps), drawing.look_at(cam))
+    small = visualization.thumbnails(picture, list(cam.maps), drawing.looks_at(cam))
     return [
-        {"layer": layer, "range": range_text(one), "src": _inline(picture)}
-        for layer, one, picture in zip(cam.layers, cam.maps, small, strict=True)
+        {"layer": layer, "range": range_text(one), "src": _inline(drawn)}
+        for layer, one, drawn in zip(cam.layers, cam.maps, small, strict=True)
     ]
 
 
@@ -218,12 +236,12 @@ def _inline(picture: Image.Image) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode("ascii")
 
 
-def enlarged(run: Run, layer: int, drawing: Style) -> Image.Image:
+def enlarged(cam: GradCam, picture: Image.Image, layer: int, drawing: Style) -> Image.Image:
     """Return the picture under the map of one layer, with its colour bar."""
-    cam = _of(run)
-    settings = asdict(drawing.look_at(cam))
+    values = cam.layer_map(layer)
+    settings = asdict(drawing.looks_at(cam)[cam.layers.index(layer)])
     return visualization.visualize_attention_on_image(
-        run.picture, cam.layer_map(layer), **settings, scale_label=LABELS[cam.settings["method"]], unit=""
+        picture, values, **settings, scale_label=LABELS[cam.settings["method"]], unit=""
     )
 
 
@@ -248,15 +266,9 @@ def described(cam: GradCam) -> dict[str, Any]:
         "text": cam.text,
         "tokens": cam.tokens,
         "layers": cam.layers,
-        "maps": cam.maps.tolist(),  # (layer, h, w)
+        "maps": cam.maps.tolist(),  # (layer, h, w), of several pictures (layer, patch)
         "scores": cam.scores.tolist(),
         "settings": cam.settings,
         "notes": cam.notes,
         "caption": f"{cam.target} · layers {as_ranges(cam.layers, DASH)} · {method(cam)}",
     }
-
-
-def _of(run: Run) -> GradCam:
-    if run.cam is None:
-        raise RefusedError("There is no Grad-CAM of this answer yet: press Run.")
-    return run.cam

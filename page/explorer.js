@@ -81,6 +81,7 @@ const host = {
     closer: true,
   },
   onPick: () => trigger('click'),
+  onPlane: () => document.dispatchEvent(new CustomEvent('look')),
   onLook() {
     trigger('select');
     document.dispatchEvent(new CustomEvent('look'));

@@ -20,18 +20,19 @@ from page.cams import (
     enlarged,
     finished,
     first_layer,
+    shown_part,
     state_of,
     style,
     tiles,
 )
-from page.explorer import LOOK, Explorer
+from page.explorer import Explorer
+from page.in_browser import LOOK, STATE
 from page.inputs import MOST_SAMPLES
 from page.jobs import Job, Shown, refusing
 from page.parts import AGAIN, AT_ONCE, LATEST, Outputs, line, text_of, told, visitor_of
 from page.sessions import Run
 from records.grad_cam import GradCam
 from records.layers import NAMED_LAYERS
-from report.layers import Style
 
 SHOWN = {
     "grad-cam": "Grad-CAM: where features that raise the score are",
@@ -42,7 +43,8 @@ NO_ANSWER = "There is no answer to explain yet: ask something first."
 # Layer and look are read where they are: an event that had to wait carries those of the one before it.
 ENLARGED = f"""(run, layer, drawn, look) => {{
   const picked = document.querySelector('#cam .tile[aria-pressed="true"]');
-  return [run, picked ? Number(picked.dataset.layer) : null, drawn, ({LOOK})()];
+  const shown = {{ ...({LOOK})(), plane: {STATE}?.plane }};
+  return [run, picked ? Number(picked.dataset.layer) : null, drawn, shown];
 }}"""
 
 
@@ -218,22 +220,14 @@ class GradCamTab:
                 return gr.skip()
             layer = layer if isinstance(layer, int) else first_layer(run.cam)
             drawing = style(look)
-            outputs = self.picture(visitor_of(request), run, layer, drawing)
-            if drawn != drawing:
-                outputs[self.shown] = gr.HTML(tiles=tiles(run, drawing), picked=layer)
-                outputs[self.drawn] = drawing
+            cam, picture = shown_part(run, look.get("plane") if isinstance(look, dict) else None)
+            large = self.around.files.drawn(visitor_of(request), enlarged(cam, picture, layer, drawing))
+            alt = f"The picture under the Grad-CAM of layer {layer}, explaining {cam.target}"
+            outputs = {self.overlay: gr.Image(large, alt_text=alt), self.caption: caption(cam, layer)}
+            if drawn != (drawing, cam.target):
+                outputs[self.shown] = gr.HTML(tiles=tiles(cam, picture, drawing), picked=layer)
+                outputs[self.drawn] = drawing, cam.target
             return outputs
-
-    def picture(self, visitor: str, run: Run, layer: int, drawing: Style) -> Outputs:
-        """Return one layer enlarged for a visitor, and the line beneath it."""
-        assert run.cam is not None
-        alt = f"The picture under the Grad-CAM of layer {layer}, explaining {run.cam.target}"
-        return {
-            self.overlay: gr.Image(
-                self.around.files.drawn(visitor, enlarged(run, layer, drawing)), alt_text=alt
-            ),
-            self.caption: caption(run.cam, layer),
-        }
 
 
 NOTE = """

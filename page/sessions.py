@@ -28,7 +28,7 @@ from records.map_check import MapCheck
 from records.opening import note_of
 from records.shares import Held, leaving
 from records.thoughts import said
-from records.videos import Video
+from records.videos import Video, frames_a_step
 from records.visuals import only_picture
 from utils import as_ranges
 from visualization import fitted
@@ -116,6 +116,14 @@ class Run:
     def picture_of(self, visual: int) -> Image:
         """Return a picture, of several one by its number, at the size in which it is shown."""
         return self.picture if len(self.originals) == 1 else fitted(self.picture_given(visual), *SIDE)
+
+    def moment_of(self, visual: int, step: int) -> Image:
+        """Return a picture, or the first frame of one step of a clip, at the size in which it is shown."""
+        one = self.originals[visual]
+        if not isinstance(one, Video):
+            return self.picture_of(visual)
+        first = step * frames_a_step(one, self.capture.visuals[visual].grid[0])
+        return fitted(one.picture(first), *SIDE)
 
     def picture_given(self, visual: int) -> Image:
         """Return a picture as it was opened, by its number; ValueError for a clip."""

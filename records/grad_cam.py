@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from methods.catalog import LAYERED, METHODS
 from records.layers import WHY_NOT_LAST
-from records.visuals import OfVisuals, Visual, part_of_map, shape_of_map
+from records.pictures import image_hash
+from records.visuals import (
+    OfVisuals,
+    Visual,
+    by_visual,
+    part_of_map,
+    picture_visual,
+    plane_at,
+    planes_of,
+    shape_of_map,
+)
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 LABELS = {name: METHODS[name].scale_label for name in LAYERED}  # as people write them in a line of text
 
@@ -36,6 +49,9 @@ class GradCam(OfVisuals):
     model_name: str
     settings: dict[str, Any] = field(default_factory=dict)  # samples, noise, …; JSON-ready
     notes: tuple[str, ...] = ()  # what a person should know, in sentences
+    whole: GradCam | None = field(
+        default=None, repr=False
+    )  # what this is the part of, on one of its pictures
 
     def __post_init__(self) -> None:
         """Refuse parts that disagree."""
@@ -70,3 +86,34 @@ class GradCam(OfVisuals):
         if number not in self.layers:
             raise ValueError(f"layer {layer} is not among those computed: {', '.join(map(str, self.layers))}")
         return part_of_map(self.maps[self.layers.index(number)].reshape(-1), self.visuals, visual, frame)
+
+    @property
+    def hottest(self) -> tuple[int, int]:
+        """Which picture, and which step of a clip, most of the maps lies on, by the layers' mean shares."""
+        return plane_at(self.visuals, int(np.argmax(self._shares)))
+
+    def hottest_step(self, visual: int) -> int:
+        """Return the step of one clip that most of the maps lies on; 0 of a picture."""
+        return int(np.argmax(by_visual(self._shares, self.visuals)[visual]))
+
+    @property
+    def _shares(self) -> NDArray[np.float64]:
+        """The share of the maps that lies on each plane (plane,): the mean over the layers."""
+        maps = self.maps.reshape(len(self.layers), -1).astype(np.float64)
+        sums = maps.sum(1, keepdims=True)
+        shares = np.divide(maps, sums, out=np.zeros_like(maps), where=sums > 0).mean(0)
+        return np.array([shares[plane.patches].sum() for plane in planes_of(self.visuals)])
+
+    def on(self, picture: Image, visual: int, frame: int | None = None, place: str = "") -> GradCam:
+        """Return what of it lies on one picture, or one step of a clip, as that of one picture alone.
+
+        `picture` is that one; `place` is what it is called, which is said beside the target.
+
+        Raises:
+            ValueError: for a picture or a step that is not there.
+        """
+        maps = np.stack([self.layer_map(layer, visual, frame) for layer in self.layers])
+        grid, size = (maps.shape[1], maps.shape[2]), (picture.height, picture.width)
+        target = f"{self.target} on {place}" if place else self.target
+        one = picture_visual(grid, size, image_hash(picture))
+        return replace(self, maps=maps, visuals=(one,), target=target, whole=self)

@@ -137,6 +137,17 @@ def plane_number(visuals: Sequence[Visual], visual: int, frame: int = 0) -> int:
     return sum(one.grid[0] for one in visuals[:number]) + step
 
 
+def plane_at(visuals: Sequence[Visual], plane: int) -> tuple[int, int]:
+    """Return which picture, and which step of a clip, is number `plane` among `planes_of`.
+
+    Raises:
+        ValueError: for a plane that is not there.
+    """
+    every = [(number, step) for number, visual in enumerate(visuals) for step in range(visual.grid[0])]
+    (at,) = chosen_indices(plane, len(every), "picture or moment")
+    return every[at]
+
+
 def by_visual(shares: NDArray[Any], visuals: Sequence[Visual]) -> list[NDArray[Any]]:
     """Return values of planes (…, plane) apart for each picture and clip (…, step)."""
     ends = list(accumulate(visual.grid[0] for visual in visuals))

@@ -7,7 +7,7 @@ nothing of models.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
@@ -19,6 +19,7 @@ from PIL import Image
 import config
 import visualization
 from drawing.characters import isolated
+from drawing.outline import whole_of
 from records.grad_cam import LABELS, GradCam
 from records.layers import layer_thirds
 from records.look import Look
@@ -49,11 +50,16 @@ class Style:
         if self.scale not in ("own", "shared"):
             raise ValueError(f"scale must be 'own' or 'shared'; got {shown(self.scale)}")
 
-    def look_at(self, cam: GradCam) -> Look:
-        """Return the look, with the range of all layers if they share it."""
-        if self.scale == "own":
-            return self.look
-        return visualization.shared_look(self.look, cam.maps)
+    def looks_at(self, cam: GradCam) -> list[Look]:
+        """Return the look of each layer, with the range of all layers if they share it.
+
+        What is a part of maps of several pictures is drawn by the measure of all of them.
+        """
+        every = cam.maps if cam.whole is None else cam.whole.maps.reshape(len(cam.layers), -1)
+        look = self.look if self.scale == "own" else visualization.shared_look(self.look, every)
+        if cam.whole is None:
+            return [look] * len(cam.layers)
+        return [replace(look, whole=whole_of(one.astype(np.float64))) for one in every]
 
 
 def save_layers(
@@ -79,18 +85,18 @@ def save_layers(
     if image_hash(image) != cam.image_hash:
         raise ValueError("this is not the picture that was explained")
     folder, style = Path(save_dir), style or Style()
-    look = style.look_at(cam)
+    looks = style.looks_at(cam)
     files = ["original.png", "maps.npz", *([GRID_FILE] if mode != "single" else [])]
     drawn = {}
-    for done, layer in enumerate(cam.layers, start=1):
+    for done, (layer, look) in enumerate(zip(cam.layers, looks, strict=True), start=1):
         files += _save_layer(cam, image, layer, look, folder)
         drawn[layer] = LayerCam(superimposed(image, cam.layer_map(layer), look), cam.layer_map(layer))
         if on_progress is not None:
             on_progress(done, len(cam.layers))
     if mode != "single":
-        save_image(layer_grid(cam, image, mode, look), folder / GRID_FILE)
+        save_image(layer_grid(cam, image, mode, looks), folder / GRID_FILE)
     save_image(visualization.as_rgb(image), folder / "original.png")
-    drawing = {**asdict(look), "scale": style.scale, "mode": mode, "files": sorted(files)}
+    drawing = {**asdict(looks[0]), "scale": style.scale, "mode": mode, "files": sorted(files)}
     save_arrays(folder / "maps.npz", arrays_of(cam, drawing))
     return drawn
 
@@ -129,14 +135,14 @@ def method(cam: GradCam) -> str:
     return f"Smooth {name}, {samples} samples, noise {noise:g}" if noise else name[0].upper() + name[1:]
 
 
-def layer_grid(cam: GradCam, image: Image.Image, mode: str, look: Look) -> Image.Image:
-    """Return all layers in one picture, in order, arranged as the mode says."""
+def layer_grid(cam: GradCam, image: Image.Image, mode: str, looks: Sequence[Look]) -> Image.Image:
+    """Return all layers in one picture, in order, arranged as the mode says; `looks` are those of each."""
     maps, labels = list(cam.maps), [f"layer {layer}" for layer in cam.layers]
-    pictures, columns = visualization.thumbnails(image, maps, replace(look, view="overlay")), None
+    pictures, columns = _in_view(image, maps, looks, "overlay"), None
     if mode == "multi":
-        alone_ = visualization.thumbnails(image, maps, replace(look, view="heatmap"))
+        alone_ = _in_view(image, maps, looks, "heatmap")
         pictures = [picture for pair in zip(pictures, alone_, strict=True) for picture in pair]
-        maps, labels = ([one for one in both for _ in range(2)] for both in (maps, labels))
+        maps, labels, looks = ([one for one in each for _ in range(2)] for each in (maps, labels, looks))
         columns = 2 * math.ceil(len(cam.layers) / 6)
     if mode == "comparative":
         thirds = layer_thirds(cam.layer_count)
@@ -146,7 +152,13 @@ def layer_grid(cam: GradCam, image: Image.Image, mode: str, look: Look) -> Image
     subtitle = f"{isolated(cam.target)} · {method(cam)} · {cam.layer_count} layers"
     title = one_line(cam.text) or cam.target
     words = {"title": title, "subtitle": subtitle, "scale_label": LABELS[cam.settings["method"]]}
-    return visualization.map_grid(pictures, maps, labels, look, columns, **words, unit="")
+    return visualization.map_grid(pictures, maps, labels, looks, columns, **words, unit="")
+
+
+def _in_view(
+    image: Image.Image, maps: Sequence[NDArray[np.float32]], looks: Sequence[Look], view: str
+) -> list[Image.Image]:
+    return visualization.thumbnails(image, maps, [replace(look, view=view) for look in looks])
 
 
 def arrays_of(cam: GradCam, drawing: Mapping[str, Any] | None = None) -> dict[str, NDArray[Any]]:

@@ -18,31 +18,51 @@ from commands.run.answers import generated, kept_answer, loaded, word_number
 from commands.terminal import bar, counter, printable, say, stop_on_interrupt
 from drawing.fonts import font_notes
 from methods.grad_cam import smooth_grad_cam
-from model import model_layer_count
+from model import Pictures, model_layer_count
 from records.capture import Capture
 from records.grad_cam import GradCam
 from records.layers import Layers, chosen_layers, comparative_layers
 from records.selection import parsed_tokens
 from records.targets import Contrast, Target, Text, needs_answer
+from records.videos import Video, frames_a_step
+from records.visuals import is_picture
 from report.layers import Style, save_layers
+from report.places import folder_of, place_of
 from utils import Stopped
 
 
 def run(args: argparse.Namespace) -> None:
-    """Answer the prompt about the image and write Smooth Grad-CAM of the answer."""
-    image = args.picture
+    """Answer the prompt about the pictures and write Smooth Grad-CAM of the answer."""
     with finished_folder(Path(args.output)) as folder:
-        cam = explained(args, image)
+        cam = explained(args, args.picture)
         (folder / "answer.txt").write_text(cam.text + "\n", encoding="utf-8")
-        with bar("Pictures", "layer", len(cam.layers)) as progress:
-            save_layers(cam, image, folder, args.mode, Style(args.look, args.scale), counter(progress))
-        count = len(list(folder.iterdir()))
+        shown = args.picture if isinstance(args.picture, list) else [args.picture]
+        for number, one in enumerate(shown):
+            part, picture = part_on(cam, one, number)
+            own = folder / folder_of(cam.visuals, number)
+            own.mkdir(exist_ok=True)
+            with bar("Pictures", "layer", len(cam.layers)) as progress:
+                save_layers(part, picture, own, args.mode, Style(args.look, args.scale), counter(progress))
+        count = sum(one.is_file() for one in folder.rglob("*"))
     for note in (*font_notes(cam.text + cam.target), *cam.notes):
         say(f"note: {note}")
     say(f"Wrote {count} files to {args.output}")
 
 
-def explained(args: argparse.Namespace, image: Image.Image) -> GradCam:
+def part_on(cam: GradCam, shown: Image.Image | Video, number: int) -> tuple[GradCam, Image.Image]:
+    """Return what of the maps lies on a picture, of a clip on its hottest step, and that picture."""
+    if is_picture(cam.visuals):
+        assert isinstance(shown, Image.Image)
+        return cam, shown
+    step = cam.hottest_step(number)
+    place = place_of(cam.visuals, number, step)
+    picture = shown
+    if isinstance(shown, Video):
+        picture = shown.picture(step * frames_a_step(shown, cam.visuals[number].grid[0]))
+    return cam.on(picture, number, step, place), picture
+
+
+def explained(args: argparse.Namespace, image: Pictures) -> GradCam:
     """Load the model, have it answer, and compute the maps, with progress bars.
 
     Raises:

@@ -225,11 +225,6 @@ def test_grad_cam_reads_the_system_prompt(
         (["attention", "{clip}", "{gone}"], "picture 2 ({gone}): There is no such video file."),
         (["attention", "{clip}", "--system", "x" * 5000], "argument --system: 5,000 characters; at most"),
         (["check", "{clip}", "--target", "1", "--which", "2"], "there is no picture 2: 1 were named"),
-        (["gradcam", "{picture}", "{picture}"], "gradcam draws the layers of one picture; of several and of"),
-        (
-            ["gradcam", "{clip}"],
-            "gradcam draws the layers of one picture; of several and of clips, attention",
-        ),
     ],
 )
 def test_what_cannot_be_is_one_line(

@@ -13,12 +13,14 @@ import commands.run.answers
 from attention_extractor import AttentionExtractor
 from attention_processor import AttentionProcessor
 from cli import main
+from drawing.characters import isolated
 from drawing.outline import whole_of
 from methods import token_maps
+from methods.grad_cam import smooth_grad_cam
 from records.capture import Capture
 from records.pictures import open_image
 from tests.commands.kit import TOKENS, names, pixels
-from visualization import visualize_attention_on_image
+from visualization import MAX_SIDE, MIN_SIDE, visualize_attention_on_image
 
 PROMPT = "Is <image> redder than <image>?"
 GRIDS = [(4, 6), (5, 3)]
@@ -168,3 +170,37 @@ def test_what_an_earlier_run_wrote_goes_with_it(
     assert call("attention", "--tokens", "1") == 0
     assert names(out) == {"answer.txt", "picture_1", "picture_2"}
     assert (names(out / "picture_1"), names(out / "picture_2")) == (whole, {*whole, "mine.txt"})
+
+
+def test_gradcam_draws_the_layers_on_each_picture(
+    call: Callable[..., int], pictures: list[str], out: Path, loaded: tuple[Any, Any], direct: Capture
+) -> None:
+    settings = ("--layers", "0,1", "--num-samples", "1", "--noise-std", "0", "--target", "1")
+    assert call("gradcam", *settings) == 0
+    images = [open_image(path) for path in pictures]
+    truth = smooth_grad_cam(*loaded, images, PROMPT, [0, 1], 1, 1, 0.0, answer=direct)
+    assert names(out) == {"answer.txt", "picture_1", "picture_2"}
+    for number, grid in enumerate(GRIDS):
+        folder = out / f"picture_{number + 1}"
+        with np.load(folder / "maps.npz") as made:
+            assert made["maps"].shape == (2, *grid)
+            for layer in (0, 1):
+                expected = truth.layer_map(layer, number)
+                np.testing.assert_allclose(made["maps"][layer], expected, rtol=1e-4, atol=1e-7)
+            assert str(made["image_hash"]) == direct.visuals[number].hash
+            target = str(made["target"])
+        assert target.endswith(f" on picture {number + 1} of 2")
+        drawn = visualize_attention_on_image(
+            images[number],
+            truth.layer_map(0, number),
+            whole=whole_of(truth.maps[0].astype(np.float64)),  # both pictures by one measure
+            view="overlay",
+            title="layer 0 of 0 to 2",
+            subtitle=f"{isolated(target)} · Grad-CAM",
+            scale_label="Grad-CAM",
+            unit="",
+            min_side=MIN_SIDE,
+            max_side=MAX_SIDE,
+        )
+        far = np.abs(pixels(folder / "layer_0_superimposed.png").astype(int) - np.asarray(drawn))
+        assert far.max() <= 2  # the maps were computed twice

@@ -13,7 +13,9 @@ import visualization
 from internals import gradients
 from internals.hooks import hooked
 from model import decoder_layers, encode
+from records.grad_cam import GradCam
 from records.look import Look
+from records.pictures import image_hash
 from records.targets import Contrast
 from records.visuals import picture_visual
 from tests.gradcam.kit import (
@@ -112,3 +114,43 @@ def test_a_map_of_zeros_is_said(small: tuple[Any, Any], monkeypatch: pytest.Monk
         f"Layer {layer}'s map is zero everywhere: no visual token's features raise the score there."
         for layer in (1, 2)
     )
+
+
+# --- Of several pictures ---
+
+
+def several(maps: np.ndarray, grids: list[tuple[int, int]]) -> GradCam:
+    """A record of maps (layer, patch) over pictures of these grids."""
+    visuals, first = [], 0
+    for number, (h, w) in enumerate(grids):
+        visuals.append(
+            picture_visual((h, w), (h * 28, w * 28), f"{number}" * 64, f"picture {number + 1}", first)
+        )
+        first += h * w
+    rest = {"token_ids": (1,), "tokens": ("a",), "text": "a", "prompt": "p", "model_name": "m"}
+    return GradCam(
+        maps, (0, 2), 4, tuple(visuals), np.ones(1, np.float32), "token 0 “a”", (0,), **rest, settings={}
+    )
+
+
+def test_the_part_on_a_picture_is_a_record_of_that_picture() -> None:
+    maps = np.random.default_rng(0).random((2, 4 * 3 + 2 * 5)).astype(np.float32)
+    cam, image = several(maps, [(4, 3), (2, 5)]), Image.new("RGB", (140, 56), "red")
+    part = cam.on(image, 1, 0, "picture 2 of 2")
+    np.testing.assert_array_equal(part.maps, maps[:, 12:].reshape(2, 2, 5))
+    assert (part.grid, part.image_size, part.image_hash) == ((2, 5), (56, 140), image_hash(image))
+    assert (part.target, part.whole) == ("token 0 “a” on picture 2 of 2", cam)
+    with pytest.raises(ValueError, match="picture"):
+        cam.on(image, 2)
+
+
+def test_each_layer_counts_alike_for_where_most_of_the_maps_lies() -> None:
+    maps = np.zeros((2, 4 + 6), np.float32)
+    maps[0, 0], maps[0, 5], maps[1, 7] = (
+        1000,
+        400,
+        0.001,
+    )  # the second layer is faint, and all of it on the second
+    assert several(maps, [(2, 2), (2, 3)]).hottest == (1, 0)
+    assert several(maps[[0, 0]], [(2, 2), (2, 3)]).hottest == (0, 0)
+    assert several(np.zeros_like(maps), [(2, 2), (2, 3)]).hottest == (0, 0)

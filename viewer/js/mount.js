@@ -5,6 +5,7 @@
 // `root` is the element of viewer.html, `payload` what viewer.payload() returns, or null while there is no answer. The
 // result is kept as `root.viewer`. `host` is the page around, if there is one:
 //   onPick({tokens, of_prompt, key})   a person picked tokens: key is "all", "3", "3-5", of the prompt "p0"
+//   onPlane()                          another picture or moment is shown
 //   onLook(look)                       opacity, colours, view … were changed
 //   can: {maps, heads, test, …}        what the page answers to; each is asked for by
 //   ask(what, details)                 "maps" of other layers or by another method (state().wanted), "heads" of a pick,
@@ -43,7 +44,7 @@ import { addStrip } from './view/strip.js';
 import { addVerdict } from './view/verdict.js';
 import { addWords } from './view/words.js';
 
-const NOBODY = { onPick() {}, onLook() {}, ask() {}, can: {} };
+const NOBODY = { onPick() {}, onLook() {}, onPlane() {}, ask() {}, can: {} };
 
 export function mountViewer(root, payload, host = {}) {
   const state = newState({ ...host.can });
@@ -161,6 +162,7 @@ function redrawing(viewer, { words, controls, methods, verdict, phase, glance, p
       panels.draw();
     },
     plane() {
+      viewer.host.onPlane();
       glance.fit();
       glance.draw();
       panels.draw();

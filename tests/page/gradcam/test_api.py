@@ -56,7 +56,7 @@ def test_the_api_gives_the_same_maps(
     assert facts["finished"] is True
     look = Look(form.get("colormap"), view="overlay")
     drawing = Style(look, form.get("scale", "own"))
-    grid = layer_grid(expected, visualization.fitted(noise(0), 640, 1280), "grid", drawing.look_at(expected))
+    grid = layer_grid(expected, visualization.fitted(noise(0), 640, 1280), "grid", drawing.looks_at(expected))
     with Image.open(path) as drawn:
         np.testing.assert_array_equal(np.asarray(drawn.convert("RGB")), np.asarray(grid))
 

@@ -11,6 +11,8 @@ import pytest
 from PIL import Image
 
 import visualization
+from attention_extractor import AttentionExtractor
+from drawing.outline import whole_of
 from methods.grad_cam import smooth_grad_cam
 from page.cams import caption, contrast, layers_of, range_text, style, target_of, tiles
 from page.gradcam_tab import GradCamTab
@@ -191,7 +193,7 @@ def test_tiles_are_the_thumbnails(run: Run, cam: GradCam) -> None:
         if scale == "shared":
             look = Look("magma", 0.7, vmin=float(cam.maps.min()), vmax=float(cam.maps.max()))
         small = visualization.thumbnails(run.picture, list(cam.maps), look)
-        found = tiles(run, style(LOOK | {"colormap": "magma", "opacity": 0.7, "scale": scale}))
+        found = tiles(cam, run.picture, style(LOOK | {"colormap": "magma", "opacity": 0.7, "scale": scale}))
         assert [one["layer"] for one in found] == list(cam.layers) == [0, 1]
         for one, values, expected in zip(found, cam.maps, small, strict=True):
             assert one["range"] == range_text(values)
@@ -212,7 +214,7 @@ def test_a_click_enlarges_and_a_layer_that_is_none_is_one_line(
     tab: GradCamTab, run: Run, kept: str, cam: GradCam
 ) -> None:
     def click(layer: Any) -> dict[Any, Any]:
-        return tab.on_draw(request("me"), kept, layer, style(LOOK), LOOK)
+        return tab.on_draw(request("me"), kept, layer, (style(LOOK), cam.target), LOOK)
 
     assert click(0) == gr.skip()  # nothing is computed yet
     run.cam = cam
@@ -284,3 +286,32 @@ def test_without_an_answer_or_with_anothers_there_is_nothing_to_explain(
         with pytest.raises(Exception, match="no longer kept"):
             tab.on_draw(request(visitor), run_id, 0, None, LOOK)
     assert tab.on_draw(request("you"), None, 0, None, LOOK) == gr.skip()
+
+
+def test_of_several_pictures_the_shown_one_has_its_part(tab: GradCamTab, model: tuple[Any, Any]) -> None:
+    images = [noise(0), noise(1, (84, 140))]
+    answer = AttentionExtractor(*model).generate(images, PROMPT, max_new_tokens=NEW)
+    run_id = tab.around.sessions.keep("me", Run(answer, tuple(images)))
+    computed(tab, run_id, asked())
+    cam = smooth_grad_cam(*model, images, PROMPT, "auto", 1, **NOISE, answer=answer)
+    for plane in (0, 1, None):
+        number = plane if plane is not None else cam.hottest[0]
+        drawn = tab.on_draw(request("me"), run_id, None, None, LOOK | {"plane": plane})
+        tiles_ = drawn[tab.shown].constructor_args["tiles"]
+        values = [cam.layer_map(layer, number) for layer in cam.layers]
+        assert [one["range"] for one in tiles_] == [range_text(one) for one in values]
+        assert f"on picture {number + 1} of 2" in drawn[tab.caption]
+        expected = visualization.visualize_attention_on_image(
+            visualization.fitted(images[number], 640, 1280),
+            values[1],
+            LOOK["colormap"],
+            LOOK["opacity"],
+            "overlay",
+            False,
+            whole=whole_of(cam.maps[1].astype(np.float64)),
+            scale_label="Grad-CAM",
+            unit="",
+        )
+        far = np.abs(pixels(drawn[tab.overlay]).astype(int) - np.asarray(expected).astype(int))
+        assert far.max() <= 2  # the maps were computed twice
+    tab.around.sessions.forget("me")
