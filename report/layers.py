@@ -142,7 +142,8 @@ def layer_grid(cam: GradCam, image: Image.Image, mode: str, looks: Sequence[Look
     if mode == "multi":
         alone_ = _in_view(image, maps, looks, "heatmap")
         pictures = [picture for pair in zip(pictures, alone_, strict=True) for picture in pair]
-        maps, labels, looks = ([one for one in each for _ in range(2)] for each in (maps, labels, looks))
+        maps, labels = ([one for one in both for _ in range(2)] for both in (maps, labels))
+        looks = [look for look in looks for _ in range(2)]
         columns = 2 * math.ceil(len(cam.layers) / 6)
     if mode == "comparative":
         thirds = layer_thirds(cam.layer_count)

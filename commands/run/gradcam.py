@@ -56,10 +56,9 @@ def part_on(cam: GradCam, shown: Image.Image | Video, number: int) -> tuple[Grad
         return cam, shown
     step = cam.hottest_step(number)
     place = place_of(cam.visuals, number, step)
-    picture = shown
     if isinstance(shown, Video):
-        picture = shown.picture(step * frames_a_step(shown, cam.visuals[number].grid[0]))
-    return cam.on(picture, number, step, place), picture
+        shown = shown.picture(step * frames_a_step(shown, cam.visuals[number].grid[0]))
+    return cam.on(shown, number, step, place), shown
 
 
 def explained(args: argparse.Namespace, image: Pictures) -> GradCam:

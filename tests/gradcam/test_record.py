@@ -127,7 +127,13 @@ def several(maps: np.ndarray, grids: list[tuple[int, int]]) -> GradCam:
             picture_visual((h, w), (h * 28, w * 28), f"{number}" * 64, f"picture {number + 1}", first)
         )
         first += h * w
-    rest = {"token_ids": (1,), "tokens": ("a",), "text": "a", "prompt": "p", "model_name": "m"}
+    rest: dict[str, Any] = {
+        "token_ids": (1,),
+        "tokens": ("a",),
+        "text": "a",
+        "prompt": "p",
+        "model_name": "m",
+    }
     return GradCam(
         maps, (0, 2), 4, tuple(visuals), np.ones(1, np.float32), "token 0 “a”", (0,), **rest, settings={}
     )

@@ -30,7 +30,7 @@ def closer(page: Page, run_id: Any, details: Any, key: str = "1-2") -> list[Outp
     return list(page.again.on_closer(request(), run_id, details, key, wanted(), *given, None))
 
 
-def corners(box: list[float]) -> tuple[int, ...]:
+def corners(box: list[float]) -> tuple[int, int, int, int]:
     """Return a box in pixels of the first picture, worked out by hand."""
     width, height = noise(0).size
     left, top, right, bottom = box

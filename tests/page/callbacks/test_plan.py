@@ -57,7 +57,7 @@ def test_nothing_is_said_where_something_is_missing(
     narrow = uploads() / "narrow.png"
     Image.new("RGB", (2000, 4)).save(narrow)
     for picture in (None, {"path": "/etc/hostname"}, {"path": str(narrow)}):
-        assert planned(page, form(picture)) == ""  # type: ignore[arg-type]
+        assert planned(page, form(picture)) == ""
     question = form(pictures[0])
     question[1] = "  "
     assert planned(page, question) == ""
