@@ -34,6 +34,7 @@ from records.store import Store
 from records.thoughts import thoughts
 from records.verification import with_verification
 from records.videos import Video
+from records.visuals import is_picture
 from utils import alone_or_list, one_line
 
 ALONE = Conversation()
@@ -294,6 +295,7 @@ def described(run: Run) -> dict[str, Any]:
         "layers": capture.layers,
         "heads": capture.head_count,
         "keep": as_json(capture.keep),
-        "grid": capture.grid,
+        "grid": capture.grid if is_picture(capture.visuals) else None,
+        "visuals": [{"name": one.name, "kind": one.kind, "grid": one.grid} for one in capture.visuals],
         "model": capture.model_name,
     }

@@ -17,7 +17,7 @@ from page.answering import described, state_of
 from page.around import Around
 from page.cams import Asked, layers_of, typed_target
 from page.gradcam_tab import STOPPED, GradCamTab
-from page.inputs import RefusedError, gradient_settings
+from page.inputs import RefusedError, gradient_settings, whole_within
 from page.jobs import Job, Part, Progress, changes
 from page.layout import GENERATION_LABELS
 from page.parts import told, visitor_of
@@ -114,10 +114,12 @@ class Api:
         scale: str = config.HEATMAP_SCALE,
         method: str = ATTENTION,
         no_sinks: bool = False,
+        visual: float = 0,
         run_id: Any = None,
     ) -> Iterator[tuple[Any, Any]]:
         """Draw a token of the session's answer: the picture, and the map (h, w) with its line.
 
+        Of a conversation with several pictures it is that numbered `visual`, from 0.
         A method that reads the answer again waits for the model like everyone else; its maps are kept with
         the answer.
         """
@@ -143,7 +145,8 @@ class Api:
                     lambda progress: (gr.skip(), {**cams.state_of(progress), "finished": False}),
                     STOPPED,
                 )
-            subject = subject_of(run, selection)
+            number = whole_within(visual, "visual", 0, len(run.capture.visuals) - 1)
+            subject = subject_of(run, selection).choosing(visual=number)
             picture = self.around.files.drawn(visitor, drawn(run, subject))
             yield picture, heatmap_facts(run, subject)
 
@@ -272,6 +275,7 @@ def _method() -> list[Any]:
     return [
         gr.Dropdown(list(METHODS), value=ATTENTION, label="method", info="of the list above"),
         gr.Checkbox(False, label="no_sinks", info="leave out sinks, of attention"),
+        gr.Number(0, precision=0, label="visual", info="which picture of a conversation, from 0"),
     ]
 
 

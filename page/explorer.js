@@ -129,7 +129,7 @@ const field = () => document.querySelector('#prompt textarea');
 // Takes what an answer is about, and the conversation that it stands in; one that was said already keeps what came after.
 function takeTurns(facts) {
   answered = facts.follows && asked ? asked.sources : [facts.source ?? []].flat();
-  follows = facts.follows;
+  setFollows(follows && facts.follows);
   const at = facts.turns.length - 1;
   parent = facts.parent;
   const isSaid = facts.turns.every(({ id }, i) => id && turns[i]?.id === id);
@@ -137,12 +137,16 @@ function takeTurns(facts) {
   turn = at;
 }
 
+function setFollows(is) {
+  follows = is;
+  if (field()) field().placeholder = is ? 'Ask a follow-up' : 'Ask about the picture'; // it may come later than the viewer
+}
+
 // The next question follows the answer that is shown, and adds pictures to it; or it is about what is chosen, as any other.
 function follow(is) {
-  follows = is;
+  setFollows(is);
   root.viewer.update({ isFollowing: is });
   choose(is ? [] : answered);
-  field().placeholder = is ? 'Ask a follow-up' : 'Ask about the picture';
   fill(is ? '' : come.prompt.text);
   if (is) field().focus();
 }

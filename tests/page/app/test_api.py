@@ -11,6 +11,7 @@ from gradio_client.exceptions import AppError  # type: ignore[import-untyped]
 from PIL import Image
 
 import visualization
+from attention_extractor import AttentionExtractor
 from attention_processor import AttentionProcessor
 from methods import METHODS, sink_patches, token_maps, top_heads, without_sinks
 from page.site import Page
@@ -221,3 +222,28 @@ def test_a_client_that_cancels_frees_the_model(
     assert page.room.busy
     job.cancel()
     soon(lambda: not page.room.busy, 30)
+
+
+def test_a_client_asks_on(client: Client, site: tuple[Page, str], pictures: Path) -> None:
+    loaded = site[0].room.loaded
+    assert loaded is not None
+    extractor = AttentionExtractor(loaded.model, loaded.processor)
+    system = "Be brief."
+    first = extractor.generate(noise(0), PROMPT, max_new_tokens=NEW, system=system)
+    second = extractor.generate(noise(1), "Is it?", max_new_tokens=NEW, history=[first])
+    assert generated(client, pictures / "a.png", system=system)["text"] == first.text
+    asked = {"max_new_tokens": NEW, "follow": True, "api_name": "/generate"}
+    then = client.predict(handle_file(pictures / "b.png"), "Is it?", **asked)
+    assert (then["text"], [turn["text"] for turn in then["turns"]]) == (second.text, [first.text])
+    assert [one["grid"] for one in then["visuals"]] == [[1, 5, 8], [1, 5, 8]]
+    for visual in (0, 1):
+        truth = AttentionProcessor(second).get_attention_heatmap_for_token(0, visual=visual)
+        found = client.predict(token="0", visual=visual, api_name="/heatmap")[1]["map"]
+        np.testing.assert_allclose(found, truth, atol=1e-5)
+    with pytest.raises(AppError, match="visual must be a number from 0 to 1"):
+        client.predict(token="0", visual=2, api_name="/heatmap")
+
+
+def test_nobody_asks_on_without_an_answer(client: Client, pictures: Path) -> None:
+    with pytest.raises(AppError, match="Call /generate first"):
+        generated(client, pictures / "a.png", follow=True)
