@@ -6,6 +6,7 @@ word that is marked and what of a clip is shown.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -29,6 +30,7 @@ FRAME_SIDE = 960  # pixels of an animation's longer side, at most
 GIF_TICKS, MP4_TICKS = 100, 1000  # in a second: what a frame's duration is counted in
 LEAST_TICKS = 2  # of a GIF's frame: browsers show a shorter one for a tenth of a second
 BAR_COLOURS = 64  # of a GIF's 256
+SAMPLED = 80_000  # pixels of a frame, about, that its own colours are taken from: finding them takes longest
 TEXT_COLOURS = (WHITE, INK, FAINT, MARKED)
 
 
@@ -113,7 +115,9 @@ def _indexed(frame: Image.Image, bar: str) -> Image.Image:
     table = palette(bar)
     on_bar = table[np.linspace(0, len(table) - 1, BAR_COLOURS).astype(int)]
     fixed = [*TEXT_COLOURS, *map(tuple, on_bar.tolist())]
-    own = np.array(frame.quantize(256 - len(fixed)).getpalette("RGB")).reshape(-1, 3)
+    reduced = max(1, math.isqrt(frame.width * frame.height // SAMPLED))
+    some = frame.resize((frame.width // reduced, frame.height // reduced), Image.Resampling.NEAREST)
+    own = np.array(some.quantize(256 - len(fixed)).getpalette("RGB")).reshape(-1, 3)
     for colour in TEXT_COLOURS:  # Pillow takes the nearest but for a few levels: white is to stay white
         own[np.abs(own - colour).max(axis=1) < 9] = colour
     colours = Image.new("P", (1, 1))
