@@ -109,11 +109,10 @@ def check_map(
     Beside it: as many random patches, the first of `repeats` random orders, and as many central ones.
     Removing is covering, by a blur of the picture (of a clip each frame by itself) or by its mean colour (of
     a clip the step's). `patches` are the numbers that are removed, by default 1, 2, 4, 8, … up to half of
-    all. The map may be any method's and have values below 0:
-    only their order counts, and equal ones are in random order. The probability of a word of several tokens,
-    or of the whole answer, is the product of theirs, each after those that were really said. Of several
-    pictures, `image` is their list, the map is that of the one numbered `visual`, and only its patches are
-    removed.
+    all. The map may be any method's and have values below 0: only their order counts, and equal ones are in
+    random order. The probability of a word of several tokens, or of the whole answer, is the product of
+    theirs, each after those that were really said. Of several pictures, `image` is their list, the map is
+    that of the one numbered `visual`, and only its patches are removed.
 
     Raises:
         ValueError: for a token, a number of patches or a map that does not fit the capture.
@@ -123,12 +122,7 @@ def check_map(
     """
     chosen = tuple(sorted(set(chosen_indices(tokens, len(capture.token_ids), "token"))))
     number, grid = _covered_in(capture, visual, heat)
-    if isinstance(repeats, bool) or not isinstance(repeats, int) or repeats < 1:
-        raise ValueError(f"repeats must be a whole number of at least 1; got {repeats!r}")
-    counts = _counts(patches, heat.size)
-    rng = np.random.default_rng(seed)
-    orders = [hottest_first(heat, rng), hottest_first(central(grid), rng)]
-    orders += [rng.permutation(heat.size) for _ in range(repeats)]
+    counts, orders = _counts(patches, heat.size), _orders(heat, grid, repeats, seed)
     cells = (first_cells(order, count, grid) for order in orders for count in counts)
     removed = [among_all(some, capture, number) for some in cells]
     question = Question(capture, chosen, model, processor, image, Watch(on_progress, stop))
@@ -159,6 +153,15 @@ def _covered_in(capture: Capture, visual: int, heat: NDArray[np.floating]) -> tu
     if heat.shape != grid or not np.isfinite(heat).all():
         raise ValueError(f"expected a map of finite values {axes}={grid}; got shape {heat.shape}")
     return number, grid
+
+
+def _orders(heat: NDArray[np.floating], grid: Grid, repeats: int, seed: int) -> list[NDArray[np.intp]]:
+    """Return the orders in which cells are removed: hottest first, central first, and random ones."""
+    if isinstance(repeats, bool) or not isinstance(repeats, int) or repeats < 1:
+        raise ValueError(f"repeats must be a whole number of at least 1; got {repeats!r}")
+    rng = np.random.default_rng(seed)
+    orders = [hottest_first(heat, rng), hottest_first(central(grid), rng)]
+    return [*orders, *(rng.permutation(heat.size) for _ in range(repeats))]
 
 
 def _counts(patches: int | Sequence[int] | None, count: int) -> tuple[int, ...]:

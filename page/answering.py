@@ -94,7 +94,7 @@ class Inquiry:
     def shown(self) -> tuple[Image | Video, ...]:
         """All pictures and clips of the conversation, in its order."""
         earlier = self.parent.originals[: len(self.history.hashes)] if self.parent else ()
-        return (*earlier, *self.images)
+        return (*earlier, *self.images) if earlier else self.images
 
     @property
     def _chat(self) -> dict[str, Any]:

@@ -22,6 +22,9 @@ _ONCE_OPEN = """() => new Promise((done) => 'open' in document.body.dataset
 ASK_OR_EXPLAIN = "() => document.querySelector('#given textarea').value.trim() ? 'Explain ↵' : 'Ask ↵'"
 EXAMPLE_PROMPT = f"() => {CHOSEN_PICTURE}?.prompt ?? null"
 ANSWERED = f"() => [JSON.parse({ROOT}.dataset.answered ?? 'null')]"
+# The id of the answer that is to be shown again, of the list of recent ones or of the conversation.
+LISTED = "(_, mine) => [document.querySelector('.recent').dataset.wanted, mine]"
+TURN = f"(_, mine) => [JSON.parse({ROOT}.dataset.turn).id, mine]"
 # The question as it stands: the pictures that are chosen, and the id of the answer that it follows.
 FOLLOWS = f"({ROOT}?.dataset.follow === undefined ? null : {ROOT}.dataset.run)"
 AS_IT_STANDS = f"(_, prompt, given, __, ...rest) => [{CHOSEN_PICTURE}, prompt, given, {FOLLOWS}, ...rest]"

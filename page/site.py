@@ -30,8 +30,9 @@ from page.in_browser import (
     ASK_OR_EXPLAIN,
     ASKED_PROMPT,
     EXAMPLE_PROMPT,
+    LISTED,
     OPENED,
-    ROOT,
+    TURN,
     of_answer,
 )
 from page.inputs import RefusedError, refusal
@@ -96,20 +97,8 @@ class Page(Layout):
             js=ASK,
             **AGAIN,
         )
-        recent.list.click(
-            self.on_reopen,
-            [recent.wanted, recent.mine],
-            asked_again,
-            js="(id, mine) => [document.querySelector('.recent').dataset.wanted, mine]",
-            **LATEST,
-        )
-        explorer.viewer.turn(
-            self.on_reopen,
-            [recent.wanted, recent.mine],
-            asked_again,
-            js=f"(_, mine) => [JSON.parse({ROOT}.dataset.turn).id, mine]",
-            **LATEST,
-        )
+        for event, wanted in ((recent.list.click, LISTED), (explorer.viewer.turn, TURN)):
+            event(self.on_reopen, [recent.wanted, recent.mine], asked_again, js=wanted, **LATEST)
         sources.wire()
         self._wire_plan(loaded, loading_done)
         sources.image.select(None, [sources.image], [self.prompt], js=EXAMPLE_PROMPT, **IN_BROWSER)
@@ -118,28 +107,20 @@ class Page(Layout):
         explorer.wire(self.around)
         for event in (loaded, written):
             explorer.after(event)
-        fields = (sources.image, self.prompt)
-        self.again = Again(self.around, explorer, fields, self.chosen_for, self.written)
-        for what, callback in (("hide", self.again.on_hide), ("closer", self.again.on_closer)):
-            changed = getattr(explorer.viewer, what)(
-                callback,
-                [
-                    self.run_id,
-                    explorer.details,
-                    explorer.key,
-                    explorer.wanted,
-                    self.prompt,
-                    *self.settings,
-                    recent.mine,
-                ],
-                asked_again,
-                js=of_answer(what),
-                **AGAIN,
-            )
-            explorer.after(changed)
+        self._wire_again(asked_again)
         self.share.wire(self.around, explorer)
         self.verify.wire(self.around)
         self.gradcam.wire(self.around, explorer, self.seed)
+
+    def _wire_again(self, shown: list[Any]) -> None:
+        """Ask again with one thing changed, of the answer that is shown."""
+        explorer, fields = self.explorer, (self.sources.image, self.prompt)
+        self.again = Again(self.around, explorer, fields, self.chosen_for, self.written)
+        of = [self.run_id, explorer.details, explorer.key, explorer.wanted]
+        inputs = [*of, self.prompt, *self.settings, self.recent.mine]
+        for what, callback in (("hide", self.again.on_hide), ("closer", self.again.on_closer)):
+            event = getattr(explorer.viewer, what)
+            explorer.after(event(callback, inputs, shown, js=of_answer(what), **AGAIN))
 
     def _wire_plan(self, *loaded: Any) -> None:
         """Say what the next answer would record, again whenever something else is chosen or loaded."""

@@ -323,7 +323,7 @@ def test_help_names_every_method(command: str, capsys: pytest.CaptureFixture[str
     assert all(name in told for name in METHODS)
 
 
-@pytest.mark.parametrize(("command", "count"), [("check", 2), ("evaluate", 2)])
+@pytest.mark.parametrize(("command", "count"), [("check", 3), ("evaluate", 2)])
 def test_help_shows_examples_that_can_be_parsed(
     command: str, count: int, capsys: pytest.CaptureFixture[str]
 ) -> None:

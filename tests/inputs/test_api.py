@@ -36,6 +36,8 @@ GENERATE: dict[str, Any] = {
     "repetition_penalty": None,
     "answer": None,
     "thinking": None,
+    "system": None,
+    "follow": False,
 }
 LOOK: dict[str, Any] = {"colormap": None, "alpha": None, "view": None, "cells": None, "scale": "own"}
 HEATMAP: dict[str, Any] = {
@@ -46,6 +48,7 @@ HEATMAP: dict[str, Any] = {
     **LOOK,
     "method": "attention",
     "no_sinks": False,
+    "visual": 0,
 }
 GRADCAM: dict[str, Any] = {
     "target": "all",
@@ -100,6 +103,7 @@ WRONG: dict[str, dict[str, list[Any]]] = {
         "repetition_penalty": [0, -1, NAN, HUGE, "1", {}],
         "answer": ["\ud800", " ", 5, [], "x" * LONG, "a <|image_pad|>"],
         "thinking": ["yes", 2, [], {}, True],
+        "system": [5, [], {}, "\ud800", "x" * LONG, "a <|image_pad|>"],
     },
     "heatmap": {
         "token": [None, 99, [], "p99", "\ud800", "x" * LONG, "1-0", "1,,2", "-99", "٣٣"],

@@ -209,7 +209,13 @@ def test_a_clip_has_its_moments(tab: Tab, site: tuple[Page, str], clip: Path) ->
     draws(tab, found[0], within)
     tab.keyboard.press("]")
     draws(tab, found[1], within)
-    assert float(said(part(tab, "moment")).removesuffix(" s")) == pytest.approx(visual.times[1], abs=0.051)
+    tab.wait_for_function(  # the texts are written with the next picture
+        """time => {
+             const { textContent } = document.querySelector('[data-part=moment]');
+             return Math.abs(Number.parseFloat(textContent) - time) < 0.051;
+           }""",
+        arg=visual.times[1],
+    )
     share = found[1].sum() / found.sum()
     assert float(said(part(tab, "momentShare")).split(" %")[0]) == pytest.approx(100 * share, abs=0.51)
     part(tab, "frames").locator("button").nth(2).click()

@@ -29,7 +29,7 @@ pytestmark = [
     # Gradio's queue statistics use what this pandas deprecates.
     pytest.mark.filterwarnings("ignore::pandas.errors.Pandas4Warning"),
 ]
-LOOK = ["all", "all", "mean", None, None, None, None, "own", "attention", False]
+LOOK = ["all", "all", "mean", None, None, None, None, "own", "attention", False, 0]
 DEPLOY = Path(__file__).parents[3] / "docs" / "deploy.md"
 FORGED = {
     "X-Forwarded-For": "10.1.2.3",  # a trusted proxy's address, from elsewhere
@@ -150,7 +150,7 @@ def works(url: str) -> None:
         with picture.open("rb") as file:
             (path,) = browser.post(f"{url}/gradio_api/upload", files={"files": file}).json()
         sent = {"path": path, "meta": {"_type": "gradio.FileData"}}
-        answer = called(browser, url, "generate", [sent, PROMPT, 6, None, None, 0, *[None] * 5])
+        answer = called(browser, url, "generate", [sent, PROMPT, 6, None, None, 0, *[None] * 6, False])
         assert len(answer[0]["tokens"]) == 6
         drawn = called(browser, url, "heatmap", ["3", *LOOK])[0]
         assert drawn["url"].startswith(f"{url}/gradio_api/file=")

@@ -13,8 +13,8 @@ import httpx
 
 from tests.serving import PROMPT, noise
 
-LOOK: list[Any] = ["all", "all", "mean", None, None, None, None, "own", "attention", False]
-ANSWER = [6, None, None, 0, *[None] * 5]  # as /generate takes it, after picture and question
+LOOK: list[Any] = ["all", "all", "mean", None, None, None, None, "own", "attention", False, 0]
+ANSWER = [6, None, None, 0, *[None] * 6, False]  # as /generate takes it, after picture and question
 GONE = "This picture is no longer here: choose it again."
 
 
