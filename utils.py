@@ -210,6 +210,11 @@ def alone_or_list(values: Sequence[Value]) -> Value | list[Value]:
     return values[0] if len(values) == 1 else list(values)
 
 
+def as_list(given: Any) -> list[Any]:
+    """Return one, or several, as a list."""
+    return list(given) if isinstance(given, (list, tuple)) else [given]
+
+
 def as_ranges(numbers: Sequence[int], dash: str = "-", comma: str = ",") -> str:
     """Return ascending numbers in short, by default as they can be typed: [0, 1, 2, 5] is "0-2,5"."""
     runs: list[list[int]] = []

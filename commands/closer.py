@@ -10,7 +10,7 @@ from commands.arguments import SOME, held
 from commands.terminal import UsageError, say
 from records.crops import box_within
 from records.videos import Video
-from utils import one_line, shown
+from utils import as_list, one_line, shown
 
 BOX = "left, top, right and bottom in pixels of the picture, such as 120,40,344,264"
 
@@ -61,7 +61,7 @@ def check_closer(args: argparse.Namespace) -> None:
         raise UsageError("choose the part by --closer or by --crop, not both")
     if args.answer is not None:
         raise UsageError("--closer and --crop ask again, and --answer generates nothing")
-    given = args.picture if isinstance(args.picture, list) else [args.picture]
+    given = as_list(args.picture)
     if args.which is not None and args.which > len(given):
         raise UsageError(f"there is no picture {args.which}: {len(given)} were named")
     numbers = range(len(given)) if args.which is None else [args.which - 1]

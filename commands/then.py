@@ -8,6 +8,7 @@ from commands.arguments import prompt_text
 from commands.terminal import UsageError
 from records.videos import Video
 from records.visuals import Kind, placeholders
+from utils import as_list
 
 
 def add_then_argument(command: argparse.ArgumentParser) -> None:
@@ -28,8 +29,7 @@ def check_then(args: argparse.Namespace) -> None:
         raise UsageError("--then does not belong to --answer, which asks the model nothing")
     if args.then and (vars(args).get("closer"), vars(args).get("crop")) != (None, None):
         raise UsageError("--closer and --crop look closer at one answer: leave out --then")
-    shown = args.picture if isinstance(args.picture, list) else [args.picture]
-    kinds: list[Kind] = ["video" if isinstance(one, Video) else "image" for one in shown]
+    kinds: list[Kind] = ["video" if isinstance(one, Video) else "image" for one in as_list(args.picture)]
     for prompt in args.then or ():
         if place := placeholders(kinds).search(prompt):
             raise UsageError(

@@ -5,7 +5,7 @@ attention, maps or pages.
 """
 
 import model.torchvision_guard  # noqa: F401 - before all that follows, which imports transformers
-from model.encoding import PIXELS, Counts, Encoded, Pictures, Size, as_list, count, encode
+from model.encoding import PIXELS, Counts, Encoded, Pictures, Size, count, encode
 from model.errors import ModelError, PromptError
 from model.families import (
     FAMILIES,
@@ -46,7 +46,6 @@ __all__ = [
     "Thinking",
     "answer_ids",
     "answer_key",
-    "as_list",
     "attention_layers",
     "box_settings",
     "checkpoint",

@@ -9,11 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from model.encoding import Counts, Encoded, Hash, Pictures, Size, as_list, count, encode
+from model.encoding import Counts, Encoded, Hash, Pictures, Size, count, encode
 from model.families import Processor
 from model.thinking import chosen_thinking, thinking_of
 from records.conversation import Conversation, History, conversation_of
 from records.videos import Video
+from utils import as_list
 
 
 @dataclass(frozen=True, eq=False)

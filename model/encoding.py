@@ -38,6 +38,7 @@ from records.visuals import (
     picture_visual,
     placeholders,
 )
+from utils import as_list
 
 Pictures = Image.Image | Video | Sequence[Image.Image | Video]
 Size = tuple[int, int] | Video  # (width, height) of a picture; a clip itself, whose frames count too
@@ -242,11 +243,6 @@ def new_kinds(shown: Sequence[Image.Image | Size], history: Sequence[Turn]) -> l
 def kinds_of(shown: Sequence[Image.Image | Size]) -> list[Kind]:
     """Return what each of some visuals, or of their sizes, is."""
     return ["video" if isinstance(one, Video) else "image" for one in shown]
-
-
-def as_list(visuals: Any) -> list[Any]:
-    """Return a picture or a clip, or several of them, as a list."""
-    return list(visuals) if isinstance(visuals, (list, tuple)) else [visuals]
 
 
 def _shown(visuals: Pictures) -> list[Image.Image | Video]:

@@ -5,9 +5,9 @@ else from the model. The picture is opened once and hashed once. Knows nothing o
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,7 +38,8 @@ from records.visuals import is_picture
 from utils import alone_or_list, one_line
 
 ALONE = Conversation()
-NOT_LOADED = "No model is loaded: press Load first."
+
+Read = TypeVar("Read")
 
 log = logging.getLogger(__name__)
 
@@ -72,10 +73,11 @@ class Inquiry:
         Raises:
             ValueError: one line, for a picture, a question or a setting that cannot be used.
         """
-        images = () if after is not None and upload is None else opened(upload)
+        images = tuple(added(upload, after, opened))
         text, given, chosen = asked(prompt), given_answer(answer), generation_settings(*settings)
-        told, history = system_prompt(system), ALONE if after is None else conversation_of([after.capture])
-        return cls(images, tuple(hashes_of(images)), text, chosen, given, told, after, history)
+        return cls(
+            images, tuple(hashes_of(images)), text, chosen, given, parent=after, **chat_of(system, after)
+        )
 
     @classmethod
     def closer(cls, run: Run, box: Sequence[float], visual: int, *settings: Any) -> "Inquiry":
@@ -148,15 +150,17 @@ class Answering:
             ModelError: if no model is loaded.
             ValueError: one line, for what cannot be used.
         """
-        if self.room.loaded is None:
-            raise ModelError(NOT_LOADED)
+        self._needs_model()
         return Inquiry.of(upload, prompt, *settings, **how)
 
     def closer(self, run: Run, box: Sequence[float], visual: int, *settings: Any) -> Inquiry:
         """Return the same of a closer look; the arguments are those of `Inquiry.closer`."""
-        if self.room.loaded is None:
-            raise ModelError(NOT_LOADED)
+        self._needs_model()
         return Inquiry.closer(run, box, visual, *settings)
+
+    def _needs_model(self) -> None:
+        if self.room.loaded is None:
+            raise ModelError("No model is loaded: press Load first.")
 
     def plan(
         self,
@@ -175,10 +179,8 @@ class Answering:
         if here is None:
             return ""
         try:
-            sizes = [] if after is not None and upload is None else sizes_of(upload)
+            sizes, chat = list(added(upload, after, sizes_of)), chat_of(system, after)
             text, given, chosen = asked(prompt), given_answer(answer), generation_settings(*settings)
-            history = ALONE if after is None else conversation_of([after.capture])
-            chat: dict[str, Any] = {"system": system_prompt(system), "history": history}
             limit, thinking = chosen["max_new_tokens"], chosen["thinking"]
             extractor = AttentionExtractor(here.model, here.processor)
             return extractor.plan(sizes, text, limit, answer=given, thinking=thinking, **chat).line
@@ -269,6 +271,17 @@ class Answering:
             self.store.add(run.kept, run.capture, without=without, maps=maps, check=check)
         except OSError as error:
             log.warning("what was found could not be kept in %s: %s", self.store.folder, one_line(error))
+
+
+def added(upload: Any, after: Run | None, read: Callable[[Any], Sequence[Read]]) -> Sequence[Read]:
+    """Return what is read of the pictures that are chosen; a question that follows an answer needs none."""
+    return () if after is not None and upload is None else read(upload)
+
+
+def chat_of(system: Any, after: Run | None) -> dict[str, Any]:
+    """Return what stands before a question, `system` and `history` as `AttentionExtractor` takes them."""
+    history = ALONE if after is None else conversation_of([after.capture])
+    return {"system": system_prompt(system), "history": history}
 
 
 def state_of(progress: Progress) -> dict[str, Any]:

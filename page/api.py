@@ -186,8 +186,7 @@ class Api:
                 lambda progress: (gr.skip(), {**cams.state_of(progress), "finished": False}),
                 STOPPED,
             )
-            run.cam = cam
-            part, picture = cams.shown_part(run)
+            part, picture = cams.shown_part(run, cam)
             picture = layer_grid(part, picture, "grid", drawing.looks_at(part))
             yield self.around.files.drawn(visitor, picture), cams.described(cam)
 

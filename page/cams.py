@@ -197,14 +197,12 @@ def finished(cam: GradCam) -> dict[str, Any]:
     return {"state": "done", "target": cam.target, "count": passes, "notes": cam.notes}
 
 
-def shown_part(run: Run, plane: Any = None) -> tuple[GradCam, Image.Image]:
+def shown_part(run: Run, cam: GradCam, plane: Any = None) -> tuple[GradCam, Image.Image]:
     """Return what of the maps lies on one picture or moment, and that picture as it is shown.
 
     `plane` is the viewer's number of it; for what is none it is the one that most of the maps lies on.
     """
-    if run.cam is None:
-        raise RefusedError("There is no Grad-CAM of this answer yet: press Run.")
-    cam, visuals = run.cam, run.capture.visuals
+    visuals = run.capture.visuals
     if is_picture(visuals):
         return cam, run.picture
     count = sum(visual.grid[0] for visual in visuals)

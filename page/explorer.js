@@ -55,7 +55,7 @@ const events = {
   sources: () =>
     document.dispatchEvent(new CustomEvent('pictures-edit', { detail: JSON.parse(root.dataset.sources) })),
   turn: () => trigger('turn'),
-  follow: () => follow(JSON.parse(root.dataset.follows).is),
+  follow: () => follow(JSON.parse(root.dataset.follow).is),
   again: () => document.querySelector('#generate').click(),
   back() {
     trigger('back');
@@ -64,7 +64,7 @@ const events = {
 };
 
 function ask(what, details) {
-  root.dataset[what === 'follow' ? 'follows' : what] = JSON.stringify(details);
+  root.dataset[what] = JSON.stringify(details);
   events[what]();
 }
 

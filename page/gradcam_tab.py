@@ -220,7 +220,7 @@ class GradCamTab:
                 return gr.skip()
             layer = layer if isinstance(layer, int) else first_layer(run.cam)
             drawing = style(look)
-            cam, picture = shown_part(run, look.get("plane") if isinstance(look, dict) else None)
+            cam, picture = shown_part(run, run.cam, look.get("plane") if isinstance(look, dict) else None)
             large = self.around.files.drawn(visitor_of(request), enlarged(cam, picture, layer, drawing))
             alt = f"The picture under the Grad-CAM of layer {layer}, explaining {cam.target}"
             outputs = {self.overlay: gr.Image(large, alt_text=alt), self.caption: caption(cam, layer)}

@@ -26,7 +26,7 @@ ANSWERED = f"() => [JSON.parse({ROOT}.dataset.answered ?? 'null')]"
 LISTED = "(_, mine) => [document.querySelector('.recent').dataset.wanted, mine]"
 TURN = f"(_, mine) => [JSON.parse({ROOT}.dataset.turn).id, mine]"
 # The question as it stands: the pictures that are chosen, and the id of the answer that it follows.
-FOLLOWS = f"({ROOT}?.dataset.follow === undefined ? null : {ROOT}.dataset.run)"
+FOLLOWS = f"({ROOT}?.dataset.following === undefined ? null : {ROOT}.dataset.run)"
 AS_IT_STANDS = f"(_, prompt, given, __, ...rest) => [{CHOSEN_PICTURE}, prompt, given, {FOLLOWS}, ...rest]"
 # The question that was asked is known from now on, whatever is typed next.
 ASK = f"""async (...sent) => {{

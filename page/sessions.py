@@ -28,7 +28,7 @@ from records.map_check import MapCheck
 from records.opening import note_of
 from records.shares import Held, leaving
 from records.thoughts import said
-from records.videos import Video, frames_a_step
+from records.videos import Video, moment
 from records.visuals import only_picture
 from utils import as_ranges
 from visualization import fitted
@@ -52,6 +52,7 @@ class Run:
     checks: dict[CheckKey, MapCheck] = field(default_factory=dict)  # the maps that were tested
     kept: str | None = None  # its id in the store
     reused: bool = False  # answered from the store, not by the model
+    before: str | None = None  # the id, among its visitor's, of the answer whose place it took
 
     @classmethod
     def of(cls, kept: Kept, originals: Sequence[Image | Video] = ()) -> "Run":
@@ -122,8 +123,7 @@ class Run:
         one = self.originals[visual]
         if not isinstance(one, Video):
             return self.picture_of(visual)
-        first = step * frames_a_step(one, self.capture.visuals[visual].grid[0])
-        return fitted(one.picture(first), *SIDE)
+        return fitted(moment(one, step, self.capture.visuals[visual].grid[0]), *SIDE)
 
     def picture_given(self, visual: int) -> Image:
         """Return a picture as it was opened, by its number; ValueError for a clip."""
@@ -183,14 +183,12 @@ class Sessions:
         self._people = people or People()
         self._lock = threading.Lock()
         self._runs: OrderedDict[RunKey, Run] = OrderedDict()
-        self._before: dict[str, str] = {}  # visitor: the id of the answer before the one that is kept
 
     def keep(self, visitor: str, run: Run) -> str:
         """Keep the visitor's answer in the place of an earlier one, and return its id."""
         run_id = secrets.token_urlsafe(16)
         with self._lock:
-            for before in self._drop(visitor):
-                self._before[visitor] = before
+            run.before = self._drop(visitor)
             self._runs[visitor, run_id] = run
             held = [
                 Held(key, self._people.of(key[0]), one.bytes, key == (visitor, run_id))
@@ -215,20 +213,20 @@ class Sessions:
     def is_replaced(self, visitor: str, run_id: str) -> bool:
         """Return whether that was the visitor's answer until the one that is kept now took its place."""
         with self._lock:
-            return self._before.get(visitor) == run_id
+            return any(run.before == run_id for (whose, _), run in self._runs.items() if whose == visitor)
 
     def forget(self, visitor: str) -> None:
         """Free the visitor's answer."""
         with self._lock:
             self._drop(visitor)
-            self._before.pop(visitor, None)
 
     def __len__(self) -> int:
         return len(self._runs)
 
-    def _drop(self, visitor: str) -> list[str]:
-        """Free what the visitor has, and return the ids."""
-        found = [key for key in self._runs if key[0] == visitor]
-        for key in found:
-            del self._runs[key]
-        return [run_id for _, run_id in found]
+    def _drop(self, visitor: str) -> str | None:
+        """Free the answer that the visitor has, and return its id; None where there is none."""
+        key = next((key for key in self._runs if key[0] == visitor), None)
+        if key is None:
+            return None
+        del self._runs[key]
+        return key[1]

@@ -43,7 +43,7 @@ from page.parts import AGAIN, AT_ONCE, IN_BROWSER, LATEST, LONG, Outputs, told, 
 from page.people import People
 from page.sessions import Run, Sessions
 from page.shown import notes_of
-from page.turns import parent_of, turns_of
+from page.turns import conversation_facts
 from records.entries import Kept
 from records.store import Store
 from records.videos import Video
@@ -176,6 +176,10 @@ class Page(Layout):
         """Return the page with what it shows instead of the next answer."""
         return {**self.asking(False), self.explorer.viewer: gr.HTML(**BACK)}
 
+    def unanswered(self, reason: str) -> Outputs:
+        """Return the page with the reason why there is no next answer."""
+        return {**self.asking(False), **self.explorer.unanswered(reason)}
+
     def answered(
         self,
         visitor: str,
@@ -199,8 +203,7 @@ class Page(Layout):
             "seconds": seconds,
             "stopped": run.capture.stopped,
             "notes": notes_of(run, source),
-            "turns": turns_of(run, self.store),
-            "parent": parent_of(run, self.store),
+            **conversation_facts(run, self.store),
             "follows": follows,
         }
         shown = self.explorer.shown(run_id, run, facts, is_new)
@@ -313,11 +316,8 @@ class Page(Layout):
         """
         *asked, reuse, mine = form
 
-        def refused(reason: str) -> Outputs:
-            return {**self.asking(False), **self.explorer.unanswered(reason)}
-
         visitor, question = yield from refusing(
-            refused,
+            self.unanswered,
             lambda: (
                 visitor_of(request),
                 self.around.put(self.answering.asked, request, asked),
@@ -339,9 +339,6 @@ class Page(Layout):
         """Have a question answered, and show the answer as it comes; `source` is as for `answered`."""
         limit, ticket = question.settings["max_new_tokens"], secrets.token_hex(16)
 
-        def refused(reason: str) -> Outputs:
-            return {**self.asking(False), **self.explorer.unanswered(reason)}
-
         def so_far(progress: Progress) -> Outputs:
             return self.explorer.told(progress, limit)
 
@@ -356,8 +353,8 @@ class Page(Layout):
                 **self.answered(visitor, run, mine, source, seconds, follows=follows, parent=question.parent),
                 self.recent.begun: None,
             },
-            stopped=lambda: refused("Stopped before the answer began."),
-            failed=refused,
+            stopped=lambda: self.unanswered("Stopped before the answer began."),
+            failed=self.unanswered,
             left=lambda others: {} if "answer" in others else self.not_asking(),
         )
         yield from self.jobs.run(

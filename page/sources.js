@@ -26,7 +26,7 @@ let chosen = []; // in the order in which they are asked about
 let before = []; // what was chosen last of which all is known to be right
 let isAdding = false; // whether what is chosen next joins
 
-const isFollowing = () => document.querySelector('#viewer .lens-viewer')?.dataset.follow !== undefined;
+const isFollowing = () => document.querySelector('#viewer .lens-viewer')?.dataset.following !== undefined;
 
 const nameOf = ({ prompt, orig_name }) => (prompt ? `Example: ${prompt}` : orig_name);
 

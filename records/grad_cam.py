@@ -49,9 +49,7 @@ class GradCam(OfVisuals):
     model_name: str
     settings: dict[str, Any] = field(default_factory=dict)  # samples, noise, …; JSON-ready
     notes: tuple[str, ...] = ()  # what a person should know, in sentences
-    whole: GradCam | None = field(
-        default=None, repr=False
-    )  # what this is the part of, on one of its pictures
+    whole: GradCam | None = field(default=None, repr=False)  # what this is a part of, on one picture
 
     def __post_init__(self) -> None:
         """Refuse parts that disagree."""

@@ -81,6 +81,11 @@ def frames_a_step(clip: Video, steps: int) -> int:
     return math.ceil(len(clip.frames) / steps)
 
 
+def moment(clip: Video, step: int, steps: int) -> Image.Image:
+    """Return what is shown of one of a clip's steps in time: its first frame."""
+    return clip.picture(step * frames_a_step(clip, steps))
+
+
 def video_hash(frames: NDArray[np.uint8], times: Sequence[float]) -> str:
     """Return the hash of frames (frame, h, w, rgb) and their times: equal ones have equal hashes."""
     digest = hashlib.sha256(f"{frames.shape}:{tuple(times)}:".encode())

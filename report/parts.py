@@ -19,7 +19,7 @@ from drawing.characters import isolated
 from drawing.colour_bar import Scale, number_labels
 from drawing.grid import overlay_grid
 from records.look import Look
-from records.videos import Video, frames_a_step
+from records.videos import Video, moment
 from records.visuals import by_visual
 from report.places import all_of, folder_of, label_of, whole_place_of
 from report.view import Drawing, Subject, bounded, coloured, drawings, whole_drawing
@@ -70,7 +70,7 @@ def parts_on(subject: Subject, pictures: Pictures, number: int) -> list[Part]:
     for step in range(visuals[number].grid[0]):
         image, name = shown, folder
         if isinstance(shown, Video):
-            image = shown.picture(step * frames_a_step(shown, visuals[number].grid[0]))
+            image = moment(shown, step, visuals[number].grid[0])
             name = "/".join(part for part in (folder, f"step_{step:03d}") if part)
         assert isinstance(image, Image.Image)
         chosen = subject.choosing(visual=number, frame=step)

@@ -14,7 +14,7 @@ from PIL import Image
 
 import visualization
 from drawing.glow import warmth
-from records.videos import Video, frames_a_step
+from records.videos import Video, moment
 from records.visuals import Visual
 
 PICTURE_SIDE = 1280  # pixels of the longer side, at most
@@ -36,8 +36,9 @@ def pictures_payload(
         if isinstance(one, Image.Image):
             found.append(_picture(one, PICTURE_SIDE, lossless=True))
         else:
-            firsts = range(0, len(one.frames), frames_a_step(one, visuals[number].grid[0]))
-            found += [_picture(one.picture(frame), FRAME_SIDE, lossless=False) for frame in firsts]
+            steps = visuals[number].grid[0]
+            moments = (moment(one, step, steps) for step in range(steps))
+            found += [_picture(image, FRAME_SIDE, lossless=False) for image in moments]
     return found
 
 

@@ -18,7 +18,6 @@ from methods import selected_maps, token_maps
 from model import (
     Checkpoint,
     answer_key,
-    as_list,
     checkpoint,
     default_model,
     joined,
@@ -40,7 +39,7 @@ from records.token_maps import TokenMaps
 from records.verification import with_verification
 from records.words import Word
 from report.view import Subject
-from utils import Range, Stopped, alone_or_list, one_line, shown
+from utils import Range, Stopped, alone_or_list, as_list, one_line, shown
 
 
 def loaded(args: argparse.Namespace, **placement: str) -> tuple[Any, Any]:

@@ -24,11 +24,11 @@ from records.grad_cam import GradCam
 from records.layers import Layers, chosen_layers, comparative_layers
 from records.selection import parsed_tokens
 from records.targets import Contrast, Target, Text, needs_answer
-from records.videos import Video, frames_a_step
+from records.videos import Video, moment
 from records.visuals import is_picture
 from report.layers import Style, save_layers
 from report.places import folder_of, place_of
-from utils import Stopped
+from utils import Stopped, as_list
 
 
 def run(args: argparse.Namespace) -> None:
@@ -36,8 +36,7 @@ def run(args: argparse.Namespace) -> None:
     with finished_folder(Path(args.output)) as folder:
         cam = explained(args, args.picture)
         (folder / "answer.txt").write_text(cam.text + "\n", encoding="utf-8")
-        shown = args.picture if isinstance(args.picture, list) else [args.picture]
-        for number, one in enumerate(shown):
+        for number, one in enumerate(as_list(args.picture)):
             part, picture = part_on(cam, one, number)
             own = folder / folder_of(cam.visuals, number)
             own.mkdir(exist_ok=True)
@@ -57,7 +56,7 @@ def part_on(cam: GradCam, shown: Image.Image | Video, number: int) -> tuple[Grad
     step = cam.hottest_step(number)
     place = place_of(cam.visuals, number, step)
     if isinstance(shown, Video):
-        shown = shown.picture(step * frames_a_step(shown, cam.visuals[number].grid[0]))
+        shown = moment(shown, step, cam.visuals[number].grid[0])
     return cam.on(shown, number, step, place), shown
 
 

@@ -10,12 +10,12 @@
 //   can: {maps, heads, test, …}        what the page answers to; each is asked for by
 //   ask(what, details)                 "maps" of other layers or by another method (state().wanted), "heads" of a pick,
 //                                      "test" of the shown map, "compare" {name}, "hide" {cells}, "stop", "back",
-//                                      "closer" {visual, box}: a part of a picture, or where the map stands out; both
+//                                      "closer" {visual, box}: a part of a picture, without a box where the map stands out,
 //                                      "sources" {add}, {remove: number} or {move: [from, to]}, "turn" {id}: another
 //                                      answer of the conversation, "follow" {is}: whether the next question follows this one
 //   update(payload)                    another answer, or the same one with maps of other layers or heads
 //   update({heads, look, without, check, compared, phase, progress, work, notice, sources, turns, turn, parent,
-//     isFollowing})   some
+//     isFollowing})                    some of these alone
 //   update({ended})                    the controls that were asked for, once their maps are there or none will come
 //   pick(key or {tokens, of_prompt})   picks without calling onPick; where there is no such pick, what is picked stays, and
 //                                      the line above the words says so until the next

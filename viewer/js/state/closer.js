@@ -1,8 +1,7 @@
 // A closer look: a part of a picture that is asked about again beside the whole, and where its map lies in that. Boxes are
 // parts of the picture's sides, [left, top, right, bottom].
-import { shownBoxes } from './boxes.js';
+import { boxIn, shownBoxes } from './boxes.js';
 import { mapOf, shownPick } from './maps.js';
-import { indices } from './numbers.js';
 import { onPlane, planesIn } from './planes.js';
 
 // Returns the picture that is shown, where one can look closer at it: {visual}; null for a clip.
@@ -24,13 +23,11 @@ export function regionAsked(state) {
 // Returns the first box that has to do with the pick as what is looked at closer, with its name; null without one.
 export function boxAsked(state) {
   const found = closable(state);
-  const number = found && indices(state.data.boxes.list.length).find((i) => isArea(state, i));
-  return typeof number === 'number'
-    ? { ...found, box: state.data.boxes.list[number].at, name: `box ${number + 1}` }
-    : null;
+  if (!found) return null;
+  const { list } = state.data.boxes;
+  const number = shownBoxes(state).find((i) => !list[i].is_point);
+  return number === undefined ? null : { ...found, box: list[number].at, name: `box ${number + 1}` };
 }
-
-const isArea = (state, i) => shownBoxes(state).includes(i) && !state.data.boxes.list[i].is_point;
 
 // Returns where the crop of an answer lies in the picture that is shown; null where that is another picture, or none.
 export function cropHere({ data, phase }) {
@@ -47,9 +44,12 @@ export function stateInPlace(state) {
 }
 
 // Returns where a box is in a pane, in whole pixels of it.
-export function paneOf(pane, [left, top, right, bottom]) {
-  const [x, y] = [Math.round(left * pane.width), Math.round(top * pane.height)];
-  const width = Math.max(1, Math.round(right * pane.width) - x);
-  const height = Math.max(1, Math.round(bottom * pane.height) - y);
-  return { ...pane, x: pane.x + x, y: pane.y + y, width, height };
+export function paneOf(pane, at) {
+  const { left, top, width, height } = boxIn(pane, { at });
+  const [x, y] = [Math.round(left), Math.round(top)];
+  const size = {
+    width: Math.max(1, Math.round(left + width) - x),
+    height: Math.max(1, Math.round(top + height) - y),
+  };
+  return { ...pane, x, y, ...size };
 }

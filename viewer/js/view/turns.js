@@ -16,7 +16,7 @@ export function addTurns(viewer) {
 
 function write({ state, part, root }) {
   const { turns, turn, isFollowing, can } = state;
-  root.toggleAttribute('data-follow', isFollowing);
+  root.toggleAttribute('data-following', isFollowing);
   part('turns').hidden = turns.length < 2 && !isFollowing;
   root.toggleAttribute('data-turns', !part('turns').hidden);
   if (!part('turns').hidden) fill(part('turns'), state);
